@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The configuration as plain values, whatever it came from (YAML now, Kubernetes later). Built once, then
+ * immutable; everything in it lives as long as the struct vx_config that owns the arena. Defaults are applied
+ * and every rule of validate.c holds, so readers need not check again. Durations are ns, sizes are bytes; 0
+ * means off or without limit where a comment says so. */
+#ifndef VX_CORE_CONFIG_MODEL_H
+#define VX_CORE_CONFIG_MODEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/base/address.h"
+#include "core/base/arena.h"
+#include "core/base/slice.h"
+
+struct vx_place {
+    uint32_t line, column; /* from 1; 0: unknown */
+};
+
+struct vx_config_certificate {
+    struct vx_slice cert_path, key_path; /* absolute */
+    struct vx_place place;               /* of the cert value, for errors found while loading it */
+};
+
+struct vx_config_listener {
+    struct vx_address address;
+    struct vx_place place;
+    bool tls;
+    struct vx_config_certificate *certificates; /* the first is the default without or with unknown SNI */
+    uint32_t certificate_count;
+    struct vx_slice client_ca_path; /* empty: no client certificates asked for; else they are required */
+    bool proxy_protocol;
+};
+
+struct vx_config_header_match {
+    struct vx_slice name, value; /* name in lower case; value compared exactly */
+};
+
+struct vx_config_match {
+    struct vx_slice host; /* lower case; "*" any, "*.example.org" wildcard, else exact; empty: "*" */
+    struct vx_slice path; /* exact; empty: not asked for */
+    struct vx_slice
+        path_prefix; /* by whole segments, as in Envoy's path_separated_prefix and Kubernetes; empty: any */
+    struct vx_slice method; /* empty: any */
+    struct vx_config_header_match *headers;
+    uint32_t header_count;
+};
+
+struct vx_config_backend {
+    uint32_t id;
+    struct vx_address address;
+    struct vx_slice address_text; /* as written; the name in metrics and logs */
+    struct vx_slice *ai_models;
+    uint32_t ai_model_count;
+    uint32_t weight;          /* >= 1 */
+    uint32_t max_connections; /* 0: no limit */
+    struct vx_place place;
+};
+
+enum vx_balance_kind {
+    VX_BALANCE_PEAK_EWMA,
+    VX_BALANCE_ROUND_ROBIN,
+    VX_BALANCE_LEAST_REQUEST,
+    VX_BALANCE_RANDOM
+};
+
+struct vx_config_backend_tls {
+    bool enabled;
+    struct vx_slice ca_path;             /* empty: the system's bundle */
+    struct vx_slice server_name;         /* empty: the host part of the backend's address */
+    struct vx_slice cert_path, key_path; /* ours, may be empty */
+    struct vx_place place;
+};
+
+struct vx_config_breaker {
+    uint32_t failures;             /* consecutive; 0: off */
+    uint32_t failure_rate_percent; /* 0: off; judged over a sliding window once it has enough requests */
+    uint64_t open_for_ns;
+    uint32_t half_open_requests;
+};
+
+struct vx_config_health_check {
+    bool enabled;
+    struct vx_slice path;
+    uint64_t interval_ns, timeout_ns;
+    uint32_t healthy, unhealthy; /* results in a row */
+};
+
+struct vx_config_route {
+    struct vx_slice name;
+    struct vx_place place;
+    bool has_match; /* false: a named group for plugins, takes no client traffic */
+    struct vx_config_match match;
+    struct vx_config_backend *backends;
+    uint32_t backend_count; /* 0 only with a redirect */
+    struct vx_config_backend_tls tls;
+    enum vx_balance_kind balance;
+    double ewma_decay; /* alpha, 0 <= alpha < 1 */
+    struct vx_slice
+        rewrite_path_prefix;      /* ptr NULL: not rewritten; replaces the matched prefix (or exact path) */
+    struct vx_slice rewrite_host; /* empty: as the client sent it */
+    struct vx_slice redirect_to;  /* empty: no redirect */
+    uint16_t redirect_code;
+    uint64_t connect_timeout_ns, response_timeout_ns, idle_timeout_ns;
+    uint64_t pool_idle_ns;
+    uint64_t pool_max_age_ns;   /* 0: no limit */
+    uint32_t pool_max_requests; /* per connection; 0: no limit */
+    uint32_t pool_max_idle;     /* per backend and worker */
+    uint32_t queue_length;      /* waiting requests per backend and worker when max_connections is reached */
+    uint64_t queue_timeout_ns;
+    uint32_t retry_attempts;       /* beyond the first */
+    uint32_t retry_budget_percent; /* of the requests; a small constant floor is always allowed */
+    struct vx_config_breaker breaker;
+    struct vx_config_health_check health_check;
+};
+
+struct vx_config_timeouts {
+    uint64_t header_ns, idle_ns, body_ns, write_ns, handshake_ns;
+};
+
+struct vx_config_limits {
+    uint32_t header_bytes, headers, uri_bytes;
+    uint64_t body_bytes; /* 0: no limit */
+    uint32_t buffered_body_bytes;
+    uint32_t connections; /* 0: no limit but the file table */
+    uint32_t concurrent_streams;
+};
+
+struct vx_config_access_log {
+    bool enabled;
+    struct vx_slice path; /* "stdout", "stderr" or a file */
+    bool json;            /* else one line in nginx's combined format */
+};
+
+struct vx_config {
+    struct vx_arena arena;
+    struct vx_slice path; /* of the file it came from */
+    uint32_t workers;     /* 0: one per CPU core */
+    struct vx_config_listener *listeners;
+    uint32_t listener_count;
+    struct vx_config_route *routes;
+    uint32_t route_count;
+    struct vx_prefix *trusted_proxies;
+    uint32_t trusted_proxy_count;
+    struct vx_address metrics_address; /* kind NONE: off */
+    struct vx_place metrics_place;
+    struct vx_config_access_log access_log;
+    uint64_t drain_ns;
+    struct vx_config_timeouts timeouts;
+    struct vx_config_limits limits;
+    bool merge_slashes; /* doubled slashes in paths become one */
+};
+
+struct vx_config_error {
+    struct vx_place place;
+    char text[512]; /* what is wrong and what would be right, NUL-terminated */
+};
+
+/* Rules that hold between values, wherever they came from: listener addresses differ, route names are unique,
+ * weights and ids make sense, ... False: *error says what and where. `scratch` gives some 32 bytes a route
+ * for the time of the call and may be reset after it. Pure; any thread. */
+bool vx_config_validate(const struct vx_config *config, struct vx_arena *scratch,
+                        struct vx_config_error *error);
+
+#endif
