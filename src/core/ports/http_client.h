@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What sends requests to backends: exchanges, health checks, later exporters and plugins. One client a worker, with
+ * its pools of idle connections. */
+#ifndef VX_CORE_PORTS_HTTP_CLIENT_H
+#define VX_CORE_PORTS_HTTP_CLIENT_H
+
+#include <stdatomic.h>
+
+#include "core/ports/stream.h"
+
+struct vx_tls_client; /* proxy/tls */
+
+/* Counts of one target over all workers. Lives from snapshot to snapshot, as long as any refers to it. */
+struct vx_target_shared {
+    _Atomic uint32_t connections;      /* open or opening */
+    _Atomic uint32_t waiting;          /* requests queued for a connection */
+    _Atomic uint64_t connections_opened; /* ever */
+};
+
+/* One place requests can go, and how. Immutable; lives as long as the snapshot that holds it. */
+struct vx_target {
+    struct vx_address address;
+    struct vx_slice name; /* address as configured, for logs and for Host where the client sent none */
+    const struct vx_tls_client *tls; /* NULL: plain */
+    struct vx_slice server_name;
+    struct vx_target_shared *shared;
+    uint32_t pool; /* index of its pool in every worker: the same identity keeps it over reloads */
+    uint32_t max_connections, max_idle, max_requests, queue_length;
+    uint64_t connect_timeout_ns, response_timeout_ns, idle_timeout_ns; /* 0: none */
+    uint64_t pool_idle_ns, pool_max_age_ns, queue_timeout_ns;
+};
+
+struct vx_upstream_open {
+    const struct vx_target *target;
+    struct vx_request *request; /* as it is to be sent: path, query, authority and header fields already edited */
+    struct vx_arena *arena;     /* for the response's head; outlives the upstream */
+    const struct vx_stream_events *events;
+    void *user;
+    bool fresh; /* take no pooled connection: one of them has just turned out to be stale */
+};
+
+struct vx_http_client {
+    /* Sends the request's head now (pooled connection) or as soon as a connection is there; the body is pushed into
+     * the stream. The upstream lives until its release(). NULL with *error filled: not even begun. */
+    struct vx_upstream *(*open)(struct vx_http_client *self, const struct vx_upstream_open *open,
+                                struct vx_error *error, uint64_t now_ns);
+};
+
+#endif
