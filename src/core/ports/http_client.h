@@ -8,7 +8,8 @@
 
 #include "core/ports/stream.h"
 
-struct vx_tls_client; /* proxy/tls */
+struct vx_tls_client;      /* proxy/tls */
+struct vx_backend_metrics; /* the recorder's own; keyed by route and name, outlives snapshots */
 
 /* Counts of one target over all workers. Lives from snapshot to snapshot, as long as any refers to it. */
 struct vx_target_shared {
@@ -24,6 +25,7 @@ struct vx_target {
     const struct vx_tls_client *tls; /* NULL: plain */
     struct vx_slice server_name;
     struct vx_target_shared *shared;
+    struct vx_backend_metrics *metrics; /* NULL: not counted */
     uint32_t pool; /* index of its pool in every worker: the same identity keeps it over reloads */
     uint32_t max_connections, max_idle, max_requests, queue_length;
     uint64_t connect_timeout_ns, response_timeout_ns, idle_timeout_ns; /* 0: none */

@@ -6,7 +6,8 @@
 
 #include "core/ports/stream.h"
 
-struct vx_route; /* exchange/snapshot.h */
+struct vx_route;  /* exchange/snapshot.h */
+struct vx_target; /* http_client.h */
 
 /* Everything is borrowed and ends with the call. */
 struct vx_exchange_record {
@@ -15,6 +16,7 @@ struct vx_exchange_record {
     struct vx_slice client_ip; /* after trusted proxies */
     const struct vx_route *route; /* NULL: none matched */
     struct vx_slice backend;      /* address text of the last one tried; empty: none */
+    const struct vx_target *target; /* the same one, for its counters; NULL: none */
     enum vx_error_code error;     /* VX_ERR_NONE: the backend's answer was passed on whole */
     const char *error_detail;     /* static text or NULL */
     uint16_t status;              /* sent to the client; 0: none could be sent */
@@ -28,8 +30,8 @@ struct vx_exchange_record {
 
 struct vx_recorder {
     void (*record)(struct vx_recorder *self, const struct vx_exchange_record *record);
-    /* One more retry on this route. */
-    void (*retried)(struct vx_recorder *self, const struct vx_route *route);
+    /* The attempt at `target` came to nothing and another one begins. (The last attempt is told by record().) */
+    void (*retried)(struct vx_recorder *self, const struct vx_route *route, const struct vx_target *target);
 };
 
 #endif
