@@ -31,8 +31,12 @@ struct vx_prefix {
 enum { VX_ADDRESS_TEXT_MAX = 128 };
 
 /* Parses `1.2.3.4:80`, `[::1]:80`, `name:80`, `unix:/path`. The slice in a UNIX or NAME result borrows from
- * `text`. False: not an address; *why is static text that says what would be right. */
+ * `text`. False: not an address; *why is static text that says what it must be: "an address such as ...". */
 bool vx_address_parse(struct vx_slice text, struct vx_address *out, const char **why);
+
+/* Whether `name` is a host name: labels of letters, digits, `-` and (as container names have it) `_`, at most
+ * 253 bytes, not ending in a number (RFC 1123 §2.1). A trailing dot is allowed. */
+bool vx_address_name_valid(struct vx_slice name);
 
 /* Parses an IP literal without port (`1.2.3.4`, `::1`, no brackets). ::ffff:a.b.c.d becomes IP4. */
 bool vx_address_parse_ip(struct vx_slice text, struct vx_address *out);
