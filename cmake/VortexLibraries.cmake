@@ -22,6 +22,7 @@ endfunction()
 # vx_ship(TARGET): link as what ships is linked. Where sanitizers run, they need the dynamic runtime instead.
 function(vx_ship target)
   if(CMAKE_BUILD_TYPE STREQUAL "Release")
+    target_sources(${target} PRIVATE ${CMAKE_SOURCE_DIR}/native/no_nss.c)
     target_link_libraries(${target} PRIVATE vx_jemalloc m)
     # `malloc` is asked for by name, so that jemalloc's is found before libc's.
     target_link_options(${target} PRIVATE -static -flto=auto -O2 -Wl,-O1 -Wl,-u,malloc)

@@ -2,7 +2,8 @@
 # The archive of crates.io's libraries (native/), built or found by scripts/build-native, as the target vortex_native;
 # and the Debian libraries, as imported targets.
 
-set(VX_NATIVE_PROFILE release CACHE STRING "Profile of the archive from native/: release or dev-release")
+# A bare cmake is a developer's, who wants the archive that builds faster; the Makefile names the one that ships.
+set(VX_NATIVE_PROFILE dev-release CACHE STRING "Profile of the archive from native/: release or dev-release")
 
 message(STATUS "Native archive: ${VX_NATIVE_PROFILE} (a first build takes minutes)")
 execute_process(
