@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every number that /metrics shows. Each worker counts into memory of its own with relaxed stores (it is the
+ * only writer, so an increment is a plain load, add and store); the reader adds the workers' values up
+ * whenever it likes, without locks. Nothing here is ever waited for, and nothing is allocated on a worker's
+ * thread: the counters of a route exist before the route does.
+ *
+ * Counters are keyed by route name and backend name and outlive snapshots: a reload that keeps a route keeps
+ * its counts. What nobody holds any more disappears from the page. */
+#ifndef VX_PROXY_TELEMETRY_METRICS_H
+#define VX_PROXY_TELEMETRY_METRICS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/base/slice.h"
+#include "core/ports/recorder.h"
+#include "proxy/telemetry/text.h"
+
+struct vx_metrics;
+struct vx_route_metrics;
+struct vx_backend_metrics;
+struct vx_snapshot;
+
+/* What a worker counts that belongs to no route: name, kind, metric, label (without braces, may be empty),
+ * help. Rows of one metric stand together; only the first one's help is shown. */
+#define VX_WORKER_VALUE_LIST(X)                                                                              \
+    X(CONNECTIONS_ACTIVE, "gauge", "vortex_connections_active", "", "Client connections open now.")          \
+    X(CONNECTIONS, "counter", "vortex_connections_total", "", "Client connections accepted.")                \
+    X(ACCEPT_PAUSES, "counter", "vortex_accept_pauses_total", "",                                            \
+      "Times accepting stopped for a moment: no file descriptor or no memory was left, or the limit of "     \
+      "connections was reached.")                                                                            \
+    X(ACCESS_LOG_DROPPED, "counter", "vortex_access_log_dropped_total", "",                                  \
+      "Access log lines lost: the writer could not keep up or the write failed.")                            \
+    X(MEMORY_CONNECTIONS, "gauge", "vortex_memory_bytes", "kind=\"connections\"",                            \
+      "Memory of ours in use, by kind.")                                                                     \
+    X(MEMORY_ARENAS, "gauge", "vortex_memory_bytes", "kind=\"arenas\"", "")                                  \
+    X(MEMORY_BLOCKS, "gauge", "vortex_memory_bytes", "kind=\"blocks\"", "")
+
+enum vx_worker_value {
+#define X(name, kind, metric, label, help) VX_WORKER_##name,
+    VX_WORKER_VALUE_LIST(X)
+#undef X
+        VX_WORKER_VALUE_COUNT
+};
+
+/* One worker's (or the control thread's) own. */
+struct vx_metrics_worker {
+    _Alignas(64) _Atomic uint64_t values[VX_WORKER_VALUE_COUNT];
+};
+
+/* Adds `n`, which may be negative for a gauge. The owner's thread only. */
+static inline void vx_metrics_add(struct vx_metrics_worker *w, enum vx_worker_value value, int64_t n) {
+    uint64_t old = atomic_load_explicit(&w->values[value], memory_order_relaxed);
+    atomic_store_explicit(&w->values[value], old + (uint64_t)n, memory_order_relaxed);
+}
+
+/* Sets a gauge that its owner keeps elsewhere. The owner's thread only. */
+static inline void vx_metrics_set(struct vx_metrics_worker *w, enum vx_worker_value value, uint64_t n) {
+    atomic_store_explicit(&w->values[value], n, memory_order_relaxed);
+}
+
+/* For `workers` workers (>= 1), numbered from 0, and the control thread, which has the number `workers`.
+ * NULL: no memory. Everything below that is not said to be the worker's runs on the control thread. */
+struct vx_metrics *vx_metrics_new(uint32_t workers);
+
+/* No worker runs and nothing is held any more but by `m` itself. NULL is allowed. */
+void vx_metrics_free(struct vx_metrics *m);
+
+/* The values of one worker; they live as long as `m`. */
+struct vx_metrics_worker *vx_metrics_worker(struct vx_metrics *m, uint32_t worker);
+
+/* The sum of one value over all workers. Any thread. */
+uint64_t vx_metrics_total(const struct vx_metrics *m, enum vx_worker_value value);
+
+/* The counters of the route with this name, with one hold more; made when there are none. `name` is copied.
+ * NULL: no memory (the route then counts nowhere; struct vx_route allows it). */
+struct vx_route_metrics *vx_metrics_route(struct vx_metrics *m, struct vx_slice name);
+
+/* One hold less; the last one ends it. No worker may still count into it: drop when the snapshot that held it
+ * is unused. NULL is allowed. */
+void vx_metrics_route_drop(struct vx_metrics *m, struct vx_route_metrics *route);
+
+/* The same for a backend of a route, by the name that metrics and logs show. Endpoints of one backend (a DNS
+ * name with several addresses, two backends on one address) share a name and are shown as one: counts added
+ * up, of EWMA and breaker the worst. Holds `route` as well, until it is dropped. */
+struct vx_backend_metrics *vx_metrics_backend(struct vx_metrics *m, struct vx_route_metrics *route,
+                                              struct vx_slice name);
+void vx_metrics_backend_drop(struct vx_metrics *m, struct vx_backend_metrics *backend);
+
+/* A load of the configuration that was asked for while running has ended well or not. `wall_ns`: the time. */
+void vx_metrics_reloaded(struct vx_metrics *m, bool success, uint64_t wall_ns);
+
+/* Counts the end of an exchange; `worker` is the caller's number. The worker's thread; bounded, no
+ * allocation. */
+void vx_metrics_record(struct vx_metrics *m, uint32_t worker, const struct vx_exchange_record *record);
+
+/* Counts a retry of the route and the request sent to the target that failed. The worker's thread. */
+void vx_metrics_retried(struct vx_metrics *m, uint32_t worker, const struct vx_route *route,
+                        const struct vx_target *target);
+
+/* Appends the whole page in Prometheus' text format 0.0.4 to `page`. `snapshot` is the current one, whose
+ * backends' state is shown; NULL before there is one. False: no memory. */
+bool vx_metrics_render(struct vx_metrics *m, const struct vx_snapshot *snapshot, struct vx_text *page);
+
+#endif
