@@ -111,6 +111,7 @@ class Message:
     trailers: list = dataclasses.field(default_factory=list)
     framing: str = "none"
     chunks: int = 0
+    complete: bool = False
 
     def all(self, name):
         return [value for key, value in self.headers if key.lower() == name.lower()]
@@ -216,6 +217,7 @@ def read_body(stream, message):
         message.body = stream.rest()
         if stream.reset:
             raise Incomplete("reset inside a close-delimited body", message, True)
+    message.complete = True
     return message
 
 
