@@ -92,8 +92,8 @@ def test_close_from_the_client_reaches_the_backend(vortex, websocket_server):
         seen.append((connection.close_code, connection.close_reason))
         done.set()
     proxy = vortex(websocket_server(handler))
-    socket = connect(proxy)
-    socket.close(4001, "enough")
+    with connect(proxy) as socket:
+        socket.close(4001, "enough")
     assert done.wait(20)
     assert seen == [(4001, "enough")]
 
@@ -130,13 +130,12 @@ def test_tunnel_is_not_ended_by_the_idle_timeout_of_requests_while_it_is_used(vo
 
 def test_many_tunnels_at_once(vortex, websocket_server):
     proxy = vortex(websocket_server(echo_all), workers=2)
-    sockets = [connect(proxy) for _ in range(50)]
-    for number, socket in enumerate(sockets):
-        socket.send(str(number))
-    assert [socket.recv(20) for socket in sockets] == [str(number) for number in range(50)]
-    for socket in sockets:
-        socket.close()
-        assert socket.close_code == NORMAL
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(connect(proxy)) for _ in range(50)]
+        for number, socket in enumerate(sockets):
+            socket.send(str(number))
+        assert [socket.recv(20) for socket in sockets] == [str(number) for number in range(50)]
+    assert {socket.close_code for socket in sockets} == {NORMAL}
 
 
 def test_secure_websocket_over_tls(vortex, websocket_server, ca: Authority):

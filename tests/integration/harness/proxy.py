@@ -113,9 +113,9 @@ class Vortex:
         self.clients.append(made)
         return made
 
-    def request(self, method, target, headers=(), body=b"", *, host="test", port=None, **options):
+    def request(self, method, target, headers=(), body=b"", *, host="test", port=None, connect_to="127.0.0.1", **options):
         """One request on a connection of its own; the final answer."""
-        with client.Client(port or self.port, **options) as connection:
+        with client.Client(port or self.port if "unix" not in options else 0, connect_to, **options) as connection:
             return connection.request(method, target, headers, body, host=host)
 
     def get(self, target="/", headers=(), **options):
@@ -276,3 +276,15 @@ def targets(*backends):
 def settle(seconds):
     """For the few tests that show that something does NOT happen."""
     time.sleep(seconds)
+
+
+def check(folder, config, name="vortex.yaml"):
+    """`vortex check` on this configuration: (exit code, places, output); places are the (line, column) pairs of
+    `FILE:LINE:COL: ...` lines."""
+    path = pathlib.Path(folder) / name
+    path.write_text(config if isinstance(config, str) else yaml.safe_dump(config, sort_keys=False))
+    done = command("check", "-c", str(path), cwd=folder)
+    output = done.stdout + done.stderr
+    places = [(int(line), int(column)) for line, column in
+              re.findall(rf"{re.escape(str(path))}:(\d+):(\d+): \S", output)]
+    return done.returncode, places, output
