@@ -51,6 +51,10 @@ bench: packages-bench $(VENV)/.done ## Micro-benchmarks and the side-by-side aga
 	@cmake --build build --target vortex bench_programs -j $(JOBS)
 	@$(PYTHON) tests/bench/run.py
 
+.PHONY: load-test
+load-test: ## Vegeta against a running proxy (URL, RATE, SECONDS_LONG), with a latency histogram
+	@tests/bench/load-test.sh
+
 .PHONY: lint
 lint: packages-lint $(VENV)/.done ## clang-tidy, clang-format and the project's own rules
 	@$(CONFIGURE) --preset release
