@@ -11,7 +11,8 @@ enum { VX_CHUNK_EXTENSION_BYTES = 4096 };
 
 /* One message body. Plain value. */
 struct vx_chunked {
-    uint64_t left; /* of the chunk being read */
+    uint64_t left; /* of the chunk whose data is being read */
+    uint64_t size; /* of the chunk whose head is being read */
     uint16_t extension_bytes;
     uint8_t state;
     uint8_t digits;

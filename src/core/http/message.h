@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The message model every protocol version is mapped to: a request, a response, their header fields.
- * All slices are borrowed: they point into the receive block (or the exchange's arena, or static text) and live as
- * long as the exchange. */
+ * All slices are borrowed: they point into the receive block (or the exchange's arena, or static text) and
+ * live as long as the exchange. */
 #ifndef VX_CORE_HTTP_MESSAGE_H
 #define VX_CORE_HTTP_MESSAGE_H
 
@@ -12,8 +12,7 @@
 #include "core/base/error.h"
 #include "core/base/slice.h"
 
-#define VX_METHOD_LIST(X)                                                                                    \
-    X(GET) X(HEAD) X(POST) X(PUT) X(DELETE) X(CONNECT) X(OPTIONS) X(TRACE) X(PATCH)
+#define VX_METHOD_LIST(X) X(GET) X(HEAD) X(POST) X(PUT) X(DELETE) X(CONNECT) X(OPTIONS) X(TRACE) X(PATCH)
 
 enum vx_method {
     VX_METHOD_OTHER, /* a valid token that is none of the below; its text is in method_text */
@@ -69,7 +68,7 @@ enum vx_header_id {
 _Static_assert(VX_HEADER_COUNT <= 64, "vx_headers.present is one 64-bit word");
 
 enum vx_header_flags {
-    VX_HEADER_RAW = 1,     /* name..value lie in a received head as `name: value CRLF`; runs may be copied whole */
+    VX_HEADER_RAW = 1,     /* name..value lie in a received head, CRLF behind; runs may be copied whole */
     VX_HEADER_REMOVED = 2, /* is not forwarded; kept so that indexes and slices stay */
 };
 
@@ -143,10 +142,26 @@ struct vx_header *vx_headers_find(const struct vx_headers *h, enum vx_header_id 
 /* The same for any name, compared without case; for names from the configuration. */
 struct vx_header *vx_headers_find_name(const struct vx_headers *h, struct vx_slice name);
 
+/* Makes room for more fields, in `arena`. False: no memory, or more than 65535 fields (nothing changed). */
+bool vx_headers_grow(struct vx_headers *h, struct vx_arena *arena);
+
 /* Appends a field. The slices are borrowed. The array grows in `arena` when it is full.
- * False: no memory (nothing changed). */
-bool vx_headers_add(struct vx_headers *h, struct vx_arena *arena, enum vx_header_id id, struct vx_slice name,
-                    struct vx_slice value);
+ * False: no memory, or a name above 65535 bytes (nothing changed). */
+static inline bool vx_headers_add(struct vx_headers *h, struct vx_arena *arena, enum vx_header_id id,
+                                  struct vx_slice name, struct vx_slice value) {
+    if (name.len > UINT16_MAX || value.len > UINT32_MAX ||
+        (h->count == h->capacity && !vx_headers_grow(h, arena)))
+        return false;
+    h->items[h->count++] = (struct vx_header){
+        .name = name.ptr,
+        .value = value.ptr,
+        .value_len = (uint32_t)value.len,
+        .name_len = (uint16_t)name.len,
+        .id = (uint8_t)id,
+    };
+    h->present |= UINT64_C(1) << id;
+    return true;
+}
 
 /* Marks every field with this id (or name) removed. */
 void vx_headers_remove(struct vx_headers *h, enum vx_header_id id);
@@ -158,8 +173,12 @@ enum vx_header_id vx_header_id_of(struct vx_slice name);
 /* The lower-case text of an id; empty for VX_HEADER_OTHER. */
 struct vx_slice vx_header_id_name(enum vx_header_id id);
 
+/* Members of Connection that are looked at; the HTTP/1 parser refuses more. It bounds the work of stripping. */
+enum { VX_CONNECTION_OPTIONS_MAX = 64 };
+
 /* Removes the hop-by-hop fields (RFC 9110 §7.6.1): Connection and all it names, Keep-Alive, Proxy-Connection,
- * TE (unless `trailers`), Transfer-Encoding, Upgrade, HTTP2-Settings. Trailer stays: trailers are forwarded. */
+ * TE (unless `trailers`), Transfer-Encoding, Upgrade, HTTP2-Settings. Trailer stays: trailers are forwarded.
+ * Connection cannot take out Host, Content-Length, Content-Type, Via, X-Real-IP, Forwarded, X-Forwarded-*. */
 void vx_headers_strip_hop_by_hop(struct vx_headers *h);
 
 enum vx_method vx_method_of(struct vx_slice text);

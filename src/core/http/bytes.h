@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Classes of bytes and searches over them, for the parsers beside this file. Sixteen bytes at a time where
+ * the machine has SSSE3 (our x86-64 baseline), byte by byte elsewhere and in the last fifteen bytes: no load
+ * goes past `end`. Any thread. */
+#ifndef VX_CORE_HTTP_BYTES_H
+#define VX_CORE_HTTP_BYTES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __SSSE3__
+#include <immintrin.h>
+#endif
+
+enum vx_byte_class {
+    VX_BYTE_TOKEN = 1,      /* tchar, RFC 9110 §5.6.2 */
+    VX_BYTE_UNRESERVED = 2, /* RFC 3986 §2.3 */
+    VX_BYTE_REG_NAME = 4,   /* unreserved and sub-delims: a host name but for escapes, RFC 3986 §3.2.2 */
+    VX_BYTE_UPPER = 8,
+    VX_BYTE_DIGIT = 16,
+    VX_BYTE_HEX = 32,
+    VX_BYTE_QUOTED = 64,  /* may stand in a quoted-string as it is, RFC 9110 §5.6.4 */
+    VX_BYTE_ESCAPED = 128 /* may stand there after a backslash */
+};
+
+extern const uint8_t vx_byte_classes[256];
+
+static inline bool vx_byte_is(char c, enum vx_byte_class class) {
+    return vx_byte_classes[(unsigned char)c] & class;
+}
+
+/* The value of a hex digit, -1 for any other byte. */
+static inline int vx_byte_hex(char c) {
+    if (vx_byte_is(c, VX_BYTE_DIGIT))
+        return c - '0';
+    return vx_byte_is(c, VX_BYTE_HEX) ? (c | 0x20) - 'a' + 10 : -1;
+}
+
+#ifdef __SSSE3__
+/* A bit for each of the sixteen bytes that is a tchar. Each byte is looked up by its low and by its high
+ * half: the low table has a bit for each high half with which it makes a tchar. Bytes from 0x80 find zero. */
+static inline unsigned vx_bytes_token_mask(const char *p) {
+    const __m128i by_low = _mm_setr_epi8(0x3a, 0x3f, 0x3e, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0x3e, 0x3e, 0x3d,
+                                         0x15, 0x34, 0x15, 0x3d, 0x1c);
+    const __m128i by_high = _mm_setr_epi8(0, 0, 0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0, 0, 0, 0, 0, 0, 0, 0);
+    __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+    __m128i high = _mm_and_si128(_mm_srli_epi16(v, 4), _mm_set1_epi8(0x0f));
+    __m128i common = _mm_and_si128(_mm_shuffle_epi8(by_low, v), _mm_shuffle_epi8(by_high, high));
+    return (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(common, _mm_setzero_si128())) ^ 0xffffu;
+}
+#endif
+
+/* How many tchars stand in a row at `p`. */
+static inline size_t vx_bytes_token_len(const char *p, const char *end) {
+    const char *at = p;
+#ifdef __SSSE3__
+    while (end - at >= 16) {
+        unsigned others = vx_bytes_token_mask(at) ^ 0xffffu;
+        if (others)
+            return (size_t)(at - p) + (unsigned)__builtin_ctz(others);
+        at += 16;
+    }
+#endif
+    while (at < end && vx_byte_is(*at, VX_BYTE_TOKEN))
+        at++;
+    return (size_t)(at - p);
+}
+
+/* The first `a` or `b` at or after `p`, `end` when there is none. Inline, as most runs are short. */
+static inline const char *vx_bytes_find_either(const char *p, const char *end, char a, char b) {
+#ifdef __SSSE3__
+    const __m128i first = _mm_set1_epi8(a), second = _mm_set1_epi8(b);
+    while (end - p >= 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+        __m128i hit = _mm_or_si128(_mm_cmpeq_epi8(v, first), _mm_cmpeq_epi8(v, second));
+        unsigned found = (unsigned)_mm_movemask_epi8(hit);
+        if (found)
+            return p + __builtin_ctz(found);
+        p += 16;
+    }
+#endif
+    while (p < end && *p != a && *p != b)
+        p++;
+    return p;
+}
+
+static inline const char *vx_bytes_find(const char *p, const char *end, char c) {
+    return vx_bytes_find_either(p, end, c, c);
+}
+
+#endif
