@@ -9,6 +9,14 @@
 struct vx_route;  /* exchange/snapshot.h */
 struct vx_target; /* http_client.h */
 
+/* A tunnel may live for days, longer than the snapshot with its counters: it is counted when it begins and written to
+ * the log when it ends. */
+enum vx_record_part {
+    VX_RECORD_WHOLE,        /* count it and log it */
+    VX_RECORD_TUNNEL_BEGUN, /* count it */
+    VX_RECORD_TUNNEL_ENDED, /* log it; route holds only the name, target is NULL */
+};
+
 /* Everything is borrowed and ends with the call. */
 struct vx_exchange_record {
     const struct vx_request *request; /* as received; fields may be missing when the head was refused */
@@ -21,6 +29,7 @@ struct vx_exchange_record {
     const char *error_detail;     /* static text or NULL */
     uint16_t status;              /* sent to the client; 0: none could be sent */
     uint16_t attempts;            /* backends tried; 0: answered by the proxy itself */
+    enum vx_record_part part;
     bool tunnel;
     uint64_t started_ns, ended_ns; /* monotonic */
     uint64_t backend_ns;           /* head sent to head received, of the last attempt; 0: none */

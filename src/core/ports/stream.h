@@ -44,11 +44,15 @@ struct vx_stream_ops {
     struct vx_headers *(*trailers)(struct vx_stream *s);
 
     /* Sink. push() takes as many bytes as it can hold or send and returns how many; fewer than given: on_writable
-     * follows. finish() ends the body (after all of it was pushed; in a tunnel: half-closes). flush() sends what
+     * follows. finish() ends the body (after all of it was pushed; in a tunnel: half-closes) and flushes. flush() sends what
      * push() and heads may have left in buffers; call it when nothing more is at hand. */
     size_t (*push)(struct vx_stream *s, struct vx_slice bytes);
     void (*finish)(struct vx_stream *s, struct vx_headers *trailers);
     void (*flush)(struct vx_stream *s);
+
+    /* Asks for on_readable at the end of this round although nothing new has arrived: for users that stop pulling so
+     * that others get their turn. */
+    void (*again)(struct vx_stream *s);
 
     /* Moves body bytes from `from` (whose op this is) into `to` without passing user memory. Returns the bytes moved
      * (counted as consumed and pushed), 0 to wait for an event of the side that was not ready, -1: not possible

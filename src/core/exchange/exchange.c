@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The life of an exchange: route, (gather), forward, respond, record.
+ *
+ * Invariants
+ *   1. The client gets exactly one final head, the backend's or ours, or the connection is cut.
+ *   2. `ticket` is open exactly while `up` is set: drop_upstream ends both. So no active count can leak.
+ *   3. The downstream is released last, once: the exchange lies in its arena.
+ *   4. Any event may end the exchange; after a call that can, nothing of it is touched.
+ *
+ * state       event                              next        function
+ * -           request, route found               FORWARDING  begin, vx_exchange_attempt
+ * -           request, its body names the model  GATHERING   begin
+ * -           no route, redirect                 REPLYING    begin
+ * GATHERING   body complete                      FORWARDING  vx_exchange_gather
+ * GATHERING   body too large, broken             REPLYING    vx_exchange_fail
+ * FORWARDING  interim head                       FORWARDING  on_response
+ * FORWARDING  final head                         RESPONDING  on_response
+ * FORWARDING  attempt failed, may retry          FORWARDING  vx_exchange_attempt_failed
+ * FORWARDING  attempt failed for good            REPLYING    vx_exchange_fail
+ * RESPONDING  body complete                      ENDED       vx_exchange_pump_response
+ * RESPONDING  upstream broken                    ENDED       vx_exchange_fail (the response stays cut)
+ * REPLYING    answer written                     ENDED       answer, downstream_writable
+ * any         client gone                        ENDED       downstream_failed
+ */
+#include "core/exchange/exchange.h"
+
+#include "core/exchange/internal.h"
+#include "core/routing/table.h"
+
+static struct vx_exchange_record describe(const struct vx_exchange *x, uint64_t now_ns) {
+    return (struct vx_exchange_record){
+        .request = x->down->request,
+        .client = x->down->client,
+        .client_ip = x->client_ip,
+        .route = x->route,
+        .target = x->tunnel ? NULL : x->target,
+        .backend = x->target ? x->target->name : VX_SLICE_NONE,
+        .error = x->error,
+        .error_detail = x->error_detail,
+        .status = x->status,
+        .attempts = x->attempts,
+        .part = x->tunnel ? VX_RECORD_TUNNEL_ENDED : VX_RECORD_WHOLE,
+        .tunnel = x->tunnel,
+        .started_ns = x->down->started_ns,
+        .ended_ns = now_ns,
+        .backend_ns = x->backend_ns,
+        .request_bytes = x->request_bytes,
+        .response_bytes = x->down->sent_bytes,
+    };
+}
+
+void vx_exchange_end(struct vx_exchange *x, uint64_t now_ns) {
+    struct vx_proxy *proxy = x->proxy;
+    VX_ASSERT(x->state != VX_EXCHANGE_ENDED);
+    VX_ASSERT(!x->up);
+    struct vx_exchange_record record = describe(x, now_ns);
+    proxy->recorder->record(proxy->recorder, &record);
+    x->state = VX_EXCHANGE_ENDED;
+    proxy->active--;
+    if (x->snapshot)
+        vx_snapshot_drop(x->snapshot, proxy->worker);
+    x->down->stream.ops->release(&x->down->stream);
+}
+
+static void note(struct vx_exchange *x, struct vx_error error) {
+    if (x->error != VX_ERR_NONE)
+        return;
+    x->error = error.code;
+    x->error_detail = error.detail;
+}
+
+static void answer(struct vx_exchange *x, const struct vx_reply_content *content, uint64_t now_ns) {
+    x->state = VX_EXCHANGE_REPLYING;
+    x->status = content->status;
+    if (vx_reply_start(&x->reply, x->down, content) != VX_REPLY_WAIT)
+        vx_exchange_end(x, now_ns);
+}
+
+static void answer_error(struct vx_exchange *x, enum vx_error_code code, uint64_t now_ns) {
+    const struct vx_error_info *info = vx_error_info(code);
+    struct vx_slice text = vx_slice_of(info->text);
+    struct vx_slice start = VX_SLICE("{\"error\":\"");
+    struct vx_slice end = info->status == 503 ? VX_SLICE("\",\"message\":\"Circuit breaker open or all backend "
+                                                         "nodes are offline.\"}")
+                                              : VX_SLICE("\"}");
+    char *body = vx_arena_alloc(x->down->arena, start.len + text.len + end.len);
+    struct vx_slice whole = VX_SLICE("{\"error\":\"Service Unavailable\"}");
+    if (body) {
+        memcpy(body, start.ptr, start.len);
+        memcpy(body + start.len, text.ptr, text.len);
+        memcpy(body + start.len + text.len, end.ptr, end.len);
+        whole = vx_slice(body, start.len + text.len + end.len);
+    }
+    struct vx_reply_content content = {
+        .status = info->status,
+        .content_type = VX_SLICE("application/json"),
+        .body = whole,
+    };
+    answer(x, &content, now_ns);
+}
+
+void vx_exchange_fail(struct vx_exchange *x, struct vx_error error, uint64_t now_ns) {
+    note(x, error);
+    if (x->up)
+        vx_exchange_drop_upstream(
+            x, error.source == VX_BY_BACKEND ? VX_OUTCOME_FAILURE : VX_OUTCOME_NEUTRAL, now_ns);
+    if (x->status || !vx_error_info(error.code)->status)
+        vx_exchange_end(x, now_ns);
+    else
+        answer_error(x, error.code, now_ns);
+}
+
+/* Downstream events */
+
+static void downstream_readable(void *user, uint64_t now_ns) {
+    struct vx_exchange *x = user;
+    if (x->state == VX_EXCHANGE_GATHERING)
+        vx_exchange_gather(x, now_ns);
+    else if (x->up)
+        vx_exchange_pump_request(x, now_ns);
+}
+
+static void downstream_writable(void *user, uint64_t now_ns) {
+    struct vx_exchange *x = user;
+    if (x->state == VX_EXCHANGE_REPLYING) {
+        if (vx_reply_resume(&x->reply, x->down) == VX_REPLY_DONE)
+            vx_exchange_end(x, now_ns);
+    } else if (x->state == VX_EXCHANGE_RESPONDING) {
+        vx_exchange_pump_response(x, now_ns);
+    }
+}
+
+static void downstream_failed(void *user, uint64_t now_ns) {
+    struct vx_exchange *x = user;
+    note(x, x->down->stream.error);
+    if (x->up)
+        vx_exchange_drop_upstream(x, VX_OUTCOME_NEUTRAL, now_ns);
+    vx_exchange_end(x, now_ns);
+}
+
+static const struct vx_stream_events downstream_events = {
+    .on_readable = downstream_readable,
+    .on_writable = downstream_writable,
+    .on_failed = downstream_failed,
+};
+
+/* Upstream events */
+
+static void upstream_readable(void *user, uint64_t now_ns) {
+    struct vx_exchange *x = user;
+    if (x->state == VX_EXCHANGE_RESPONDING)
+        vx_exchange_pump_response(x, now_ns);
+}
+
+static void upstream_writable(void *user, uint64_t now_ns) {
+    vx_exchange_pump_request(user, now_ns);
+}
+
+static void upstream_failed(void *user, uint64_t now_ns) {
+    struct vx_exchange *x = user;
+    if (x->state == VX_EXCHANGE_FORWARDING)
+        vx_exchange_attempt_failed(x, x->up->stream.error, now_ns);
+    else
+        vx_exchange_fail(x, x->up->stream.error, now_ns);
+}
+
+/* What of a 5xx speaks against the backend itself; 501 and 505 speak about the request. */
+static bool counts_as_failure(uint16_t status) {
+    return status == 500 || (status >= 502 && status <= 504);
+}
+
+/* The names that a log line needs, copied out of the snapshot. False: no memory. */
+static bool copy_names(struct vx_exchange *x) {
+    struct vx_arena *arena = x->down->arena;
+    struct vx_route *route = vx_arena_alloc(arena, sizeof *route);
+    struct vx_config_route *config = vx_arena_alloc(arena, sizeof *config);
+    struct vx_target *target = vx_arena_alloc(arena, sizeof *target);
+    if (!route || !config || !target)
+        return false;
+    *config = (struct vx_config_route){.name = vx_arena_copy(arena, x->route->config->name)};
+    *route = (struct vx_route){.config = config, .index = x->route->index};
+    *target = (struct vx_target){.name = vx_arena_copy(arena, x->target->name)};
+    x->route = route;
+    x->target = target;
+    return true;
+}
+
+/* A tunnel lets go of its snapshot: old configurations must not live as long as somebody's WebSocket. */
+static void become_tunnel(struct vx_exchange *x, uint64_t now_ns) {
+    x->tunnel = true;
+    x->request_done = false;
+    struct vx_exchange_record record = describe(x, now_ns);
+    record.part = VX_RECORD_TUNNEL_BEGUN;
+    record.target = x->target;
+    x->proxy->recorder->record(x->proxy->recorder, &record);
+    vx_backend_ticket_detach(&x->ticket);
+    if (!copy_names(x))
+        return;
+    vx_snapshot_drop(x->snapshot, x->proxy->worker);
+    x->snapshot = NULL;
+}
+
+static void on_response(void *user, struct vx_response *response, uint64_t now_ns) {
+    struct vx_exchange *x = user;
+    bool interim = response->status < 200 && response->status != 101;
+    if (!vx_exchange_edit_response(x, response)) {
+        vx_exchange_fail(x, vx_error(VX_ERR_OUT_OF_MEMORY, false, NULL), now_ns);
+        return;
+    }
+    if (interim) {
+        if (response->status != 100 || x->forwarded.expects_continue)
+            x->down->ops->respond(x->down, response);
+        return;
+    }
+    bool failure = counts_as_failure(response->status);
+    x->backend_ns = now_ns - x->up->sent_ns;
+    if (!failure)
+        vx_backend_ticket_sample(&x->ticket, x->backend_ns, now_ns);
+    vx_backend_ticket_settle(&x->ticket, failure ? VX_OUTCOME_FAILURE : VX_OUTCOME_SUCCESS, now_ns);
+    x->state = VX_EXCHANGE_RESPONDING;
+    x->status = response->status;
+    x->down->ops->respond(x->down, response);
+    if (response->status == 101) {
+        become_tunnel(x, now_ns);
+        vx_exchange_pump_request(x, now_ns);
+        if (x->state == VX_EXCHANGE_ENDED)
+            return;
+    }
+    vx_exchange_pump_response(x, now_ns);
+}
+
+const struct vx_stream_events vx_exchange_upstream_events = {
+    .on_readable = upstream_readable,
+    .on_writable = upstream_writable,
+    .on_failed = upstream_failed,
+    .on_response = on_response,
+};
+
+/* The beginning */
+
+static void redirect(struct vx_exchange *x, uint64_t now_ns) {
+    const struct vx_config_route *config = x->route->config;
+    struct vx_reply_field location = {
+        .id = VX_HEADER_LOCATION,
+        .name = VX_SLICE("location"),
+        .value = config->redirect_to,
+    };
+    struct vx_reply_content content = {.status = config->redirect_code, .fields = &location, .field_count = 1};
+    answer(x, &content, now_ns);
+}
+
+/* Whether the body has to be read first. A type with JSON syntax is `application/json` or ends in `+json`. */
+static bool body_names_model(const struct vx_request *request) {
+    struct vx_header *type = vx_headers_find(&request->headers, VX_HEADER_CONTENT_TYPE);
+    if (!type || request->framing == VX_BODY_NONE || request->upgrade)
+        return false;
+    struct vx_slice value = vx_header_value(type);
+    for (size_t i = 0; i < value.len; i++)
+        if (value.ptr[i] == ';')
+            value.len = i;
+    value = vx_slice_trim(value);
+    struct vx_slice suffix = VX_SLICE("+json");
+    return vx_slice_ieq(value, VX_SLICE("application/json")) ||
+           (value.len > suffix.len && vx_slice_ieq(vx_slice_skip(value, value.len - suffix.len), suffix));
+}
+
+static void choose_backends(struct vx_exchange *x, uint64_t now_ns) {
+    struct vx_request *request = x->down->request;
+    if (!vx_backend_set_has_models(x->route->set)) {
+        vx_exchange_attempt(x, false, now_ns);
+        return;
+    }
+    struct vx_header *model = vx_headers_find(&request->headers, VX_HEADER_X_AI_MODEL);
+    if (model) {
+        vx_exchange_choose_model(x, vx_header_value(model), now_ns);
+    } else if (body_names_model(request)) {
+        x->state = VX_EXCHANGE_GATHERING;
+        vx_exchange_gather(x, now_ns);
+    } else {
+        vx_exchange_attempt(x, false, now_ns);
+    }
+}
+
+static void begin(struct vx_handler *handler, struct vx_downstream *down, uint64_t now_ns) {
+    struct vx_proxy *proxy = (struct vx_proxy *)handler;
+    struct vx_exchange *x = vx_arena_alloc(down->arena, sizeof *x);
+    if (!x) {
+        down->stream.ops->release(&down->stream);
+        return;
+    }
+    memset(x, 0, sizeof *x);
+    x->proxy = proxy;
+    x->down = down;
+    x->snapshot = vx_snapshot_hold(proxy->snapshot, proxy->worker);
+    x->state = VX_EXCHANGE_FORWARDING;
+    down->stream.events = &downstream_events;
+    down->stream.user = x;
+    proxy->active++;
+    uint32_t index = vx_route_table_find(x->snapshot->table, down->request);
+    if (index != VX_ROUTE_NONE)
+        x->route = &x->snapshot->routes[index];
+    /* Also a request that goes nowhere has a client to name in the log. */
+    if (!vx_exchange_edit_request(x))
+        vx_exchange_fail(x, vx_error(VX_ERR_OUT_OF_MEMORY, false, NULL), now_ns);
+    else if (!x->route)
+        vx_exchange_fail(x, vx_error(VX_ERR_NO_ROUTE, false, NULL), now_ns);
+    else if (!x->route->set)
+        redirect(x, now_ns);
+    else
+        choose_backends(x, now_ns);
+}
+
+static void refused(struct vx_handler *handler, const struct vx_client_info *client,
+                    const struct vx_request *request, const struct vx_error *error, uint64_t started_ns,
+                    uint64_t now_ns) {
+    struct vx_proxy *proxy = (struct vx_proxy *)handler;
+    char ip[VX_ADDRESS_TEXT_MAX];
+    struct vx_exchange_record record = {
+        .request = request,
+        .client = client,
+        .client_ip = vx_slice(ip, vx_address_format_ip(&client->remote, ip)),
+        .error = error->code,
+        .error_detail = error->detail,
+        .status = vx_error_info(error->code)->status,
+        .started_ns = started_ns,
+        .ended_ns = now_ns,
+    };
+    proxy->recorder->record(proxy->recorder, &record);
+}
+
+void vx_proxy_init(struct vx_proxy *proxy, struct vx_http_client *client, struct vx_recorder *recorder,
+                   struct vx_random *random, uint32_t worker) {
+    *proxy = (struct vx_proxy){
+        .handler = {.begin = begin, .refused = refused},
+        .client = client,
+        .recorder = recorder,
+        .random = random,
+        .worker = worker,
+    };
+}
+
+void vx_proxy_adopt(struct vx_proxy *proxy, struct vx_snapshot *snapshot) {
+    struct vx_snapshot *before = proxy->snapshot;
+    proxy->snapshot = vx_snapshot_hold(snapshot, proxy->worker);
+    if (before)
+        vx_snapshot_drop(before, proxy->worker);
+}

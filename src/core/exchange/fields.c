@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the proxy changes in the heads it passes on: hop-by-hop fields (RFC 9110 §7.6.1), who the client is, Via
+ * (§7.6.3), rewrites of path and host. */
+#include "core/exchange/internal.h"
+
+static bool is_trusted(const struct vx_config *config, const struct vx_address *address) {
+    for (uint32_t i = 0; i < config->trusted_proxy_count; i++)
+        if (vx_prefix_contains(&config->trusted_proxies[i], address))
+            return true;
+    return false;
+}
+
+/* Takes the last element off a comma-separated list. */
+static struct vx_slice pop_last(struct vx_slice *list) {
+    size_t at = list->len;
+    while (at > 0 && list->ptr[at - 1] != ',')
+        at--;
+    struct vx_slice last = vx_slice_trim(vx_slice_skip(*list, at));
+    list->len = at > 0 ? at - 1 : 0;
+    return last;
+}
+
+/* The first address from the right of X-Forwarded-For that is no trusted proxy: everything left of it is hearsay.
+ * Several fields are one list (RFC 9110 §5.3), so the last field is read first. */
+static struct vx_slice forwarded_client(const struct vx_exchange *x, struct vx_slice peer) {
+    const struct vx_headers *headers = &x->forwarded.headers;
+    struct vx_slice client = peer;
+    for (uint16_t i = headers->count; i-- > 0;) {
+        const struct vx_header *h = &headers->items[i];
+        if (h->id != VX_HEADER_X_FORWARDED_FOR)
+            continue;
+        struct vx_slice list = vx_header_value(h);
+        while (list.len) {
+            struct vx_address address;
+            struct vx_slice text = pop_last(&list);
+            if (!vx_address_parse_ip(text, &address))
+                return client;
+            client = text;
+            if (!is_trusted(x->snapshot->config, &address))
+                return client;
+        }
+    }
+    return client;
+}
+
+static bool add(struct vx_exchange *x, enum vx_header_id id, struct vx_slice value) {
+    return vx_headers_add(&x->forwarded.headers, x->down->arena, id, vx_header_id_name(id), value);
+}
+
+/* Says who the client is. What a peer that is not trusted says about that is replaced. */
+static bool edit_identity(struct vx_exchange *x, struct vx_slice peer, bool trusted) {
+    struct vx_headers *headers = &x->forwarded.headers;
+    if (!trusted) {
+        static const enum vx_header_id claims[] = {VX_HEADER_X_FORWARDED_FOR, VX_HEADER_X_FORWARDED_PROTO,
+                                                   VX_HEADER_X_FORWARDED_HOST, VX_HEADER_FORWARDED,
+                                                   VX_HEADER_X_REAL_IP};
+        for (unsigned i = 0; i < sizeof claims / sizeof *claims; i++)
+            if (vx_headers_has(headers, claims[i]))
+                vx_headers_remove(headers, claims[i]);
+    }
+    struct vx_slice scheme = x->forwarded.https ? VX_SLICE("https") : VX_SLICE("http");
+    bool keep_proto = trusted && vx_headers_find(headers, VX_HEADER_X_FORWARDED_PROTO);
+    bool keep_host = trusted && vx_headers_find(headers, VX_HEADER_X_FORWARDED_HOST);
+    return add(x, VX_HEADER_X_FORWARDED_FOR, peer) &&
+           (keep_proto || add(x, VX_HEADER_X_FORWARDED_PROTO, scheme)) &&
+           (keep_host || !x->forwarded.authority.len ||
+            add(x, VX_HEADER_X_FORWARDED_HOST, x->forwarded.authority));
+}
+
+static bool edit_host(struct vx_exchange *x) {
+    struct vx_slice host = x->route->config->rewrite_host;
+    struct vx_headers *headers = &x->forwarded.headers;
+    if (!host.len) {
+        if (vx_headers_find(headers, VX_HEADER_HOST))
+            return true;
+        /* An HTTP/1.0 client may leave it out, we may not (RFC 9112 §3.2). The target is not chosen yet, so the route's
+         * first backend lends its name. */
+        host = x->forwarded.authority.len   ? x->forwarded.authority
+               : x->route->set != NULL      ? x->route->targets[0].name
+                                            : x->route->config->name;
+    }
+    vx_headers_remove(headers, VX_HEADER_HOST);
+    x->forwarded.authority = host;
+    return add(x, VX_HEADER_HOST, host);
+}
+
+static bool edit_path(struct vx_exchange *x) {
+    const struct vx_config_route *config = x->route->config;
+    if (!config->rewrite_path_prefix.ptr)
+        return true;
+    struct vx_slice path = x->forwarded.path;
+    struct vx_slice matched = config->match.path.len ? config->match.path : config->match.path_prefix;
+    struct vx_slice rest = vx_slice_skip(path, matched.len < path.len ? matched.len : path.len);
+    struct vx_slice prefix = config->rewrite_path_prefix;
+    while (rest.len && rest.ptr[0] == '/')
+        rest = vx_slice_skip(rest, 1);
+    bool ends_in_slash = prefix.len && prefix.ptr[prefix.len - 1] == '/';
+    bool slash = !ends_in_slash && (rest.len || prefix.len == 0);
+    char *out = vx_arena_alloc(x->down->arena, prefix.len + 1 + rest.len);
+    if (!out)
+        return false;
+    size_t n = 0;
+    if (prefix.len)
+        memcpy(out, prefix.ptr, prefix.len);
+    n += prefix.len;
+    if (slash)
+        out[n++] = '/';
+    if (rest.len)
+        memcpy(out + n, rest.ptr, rest.len);
+    x->forwarded.path = vx_slice(out, n + rest.len);
+    return true;
+}
+
+/* Hop-by-hop fields go. The Upgrade field stays where an upgrade is asked for or granted: the connections write it
+ * anew on their hop. h2c is never asked for on a client's behalf: it would carry requests past us. */
+static void strip(struct vx_headers *headers, bool *upgrade) {
+    struct vx_header *wanted = *upgrade ? vx_headers_find(headers, VX_HEADER_UPGRADE) : NULL;
+    if (wanted && vx_slice_ieq(vx_header_value(wanted), VX_SLICE("h2c")))
+        wanted = NULL;
+    vx_headers_strip_hop_by_hop(headers);
+    if (wanted)
+        wanted->flags &= (uint8_t)~VX_HEADER_REMOVED;
+    *upgrade = wanted != NULL;
+}
+
+bool vx_exchange_edit_request(struct vx_exchange *x) {
+    x->forwarded = *x->down->request;
+    char *text = vx_arena_alloc(x->down->arena, VX_ADDRESS_TEXT_MAX);
+    if (!text)
+        return false;
+    struct vx_slice peer = vx_slice(text, vx_address_format_ip(&x->down->client->remote, text));
+    bool trusted = x->snapshot->config->trusted_proxy_count &&
+                   is_trusted(x->snapshot->config, &x->down->client->remote);
+    x->client_ip = trusted ? forwarded_client(x, peer) : peer;
+    if (!x->route || !x->route->set)
+        return true;
+    strip(&x->forwarded.headers, &x->forwarded.upgrade);
+    struct vx_slice via = x->forwarded.version == VX_HTTP_10 ? VX_SLICE("1.0 vortex") : VX_SLICE("1.1 vortex");
+    return edit_identity(x, peer, trusted) && edit_host(x) && edit_path(x) && add(x, VX_HEADER_VIA, via);
+}
+
+bool vx_exchange_edit_response(struct vx_exchange *x, struct vx_response *response) {
+    strip(&response->headers, &response->upgrade);
+    struct vx_slice via = response->version == VX_HTTP_10 ? VX_SLICE("1.0 vortex") : VX_SLICE("1.1 vortex");
+    return vx_headers_add(&response->headers, x->down->arena, VX_HEADER_VIA, vx_header_id_name(VX_HEADER_VIA), via);
+}

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Attempts: pick a backend, send the request, and decide what a failed attempt means. */
+#include "core/exchange/internal.h"
+
+void vx_exchange_drop_upstream(struct vx_exchange *x, enum vx_backend_outcome outcome, uint64_t now_ns) {
+    if (vx_backend_ticket_open(&x->ticket))
+        vx_backend_ticket_end(&x->ticket, outcome, now_ns);
+    struct vx_upstream *up = x->up;
+    x->up = NULL;
+    up->stream.ops->release(&up->stream);
+}
+
+/* RFC 9110 §9.2.2: sending it twice has the effect of sending it once. */
+static bool idempotent(enum vx_method method) {
+    switch (method) {
+    case VX_METHOD_GET:
+    case VX_METHOD_HEAD:
+    case VX_METHOD_OPTIONS:
+    case VX_METHOD_TRACE:
+    case VX_METHOD_PUT:
+    case VX_METHOD_DELETE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Failures that another attempt may mend. A backend that is slow or talks nonsense is not asked twice: the request
+ * may have been carried out, and waiting again would break the promise of `timeouts`. */
+static bool mendable(enum vx_error_code code) {
+    switch (code) {
+    case VX_ERR_CONNECT_FAILED:
+    case VX_ERR_CONNECT_TIMEOUT:
+    case VX_ERR_TLS_FAILED:
+    case VX_ERR_BACKEND_CLOSED:
+    case VX_ERR_BACKEND_RESET:
+    case VX_ERR_QUEUE_FULL:
+    case VX_ERR_QUEUE_TIMEOUT:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool may_send_again(const struct vx_exchange *x, const struct vx_error *error, bool sent) {
+    return mendable(error->code) && !x->body_taken && !x->status && (!sent || idempotent(x->forwarded.method));
+}
+
+static bool take_retry(struct vx_exchange *x, uint64_t now_ns) {
+    return x->attempts <= x->route->config->retry_attempts && x->attempts < VX_EXCHANGE_TRIED_MAX &&
+           vx_backend_set_take_retry(x->route->set, x->proxy->worker, now_ns);
+}
+
+static bool pick(struct vx_exchange *x, uint64_t now_ns) {
+    struct vx_pick_request request = {
+        .view = x->view,
+        .tried = x->tried,
+        .tried_count = x->attempts,
+        .worker = x->proxy->worker,
+        .random = x->proxy->random,
+        .now_ns = now_ns,
+    };
+    enum vx_pick_result result = vx_backend_pick(x->route->set, &request, &x->ticket);
+    if (result == VX_PICKED) {
+        x->tried[x->attempts] = x->ticket.index;
+        x->target = &x->route->targets[x->ticket.index];
+        x->attempts++;
+        return true;
+    }
+    enum vx_error_code code = result == VX_PICK_BREAKER_OPEN ? VX_ERR_BREAKER_OPEN : VX_ERR_NO_BACKEND;
+    vx_exchange_fail(x, vx_error(code, false, NULL), now_ns);
+    return false;
+}
+
+/* Opens the upstream to the picked target. False with *error filled: the ticket is ended. */
+static bool open_upstream(struct vx_exchange *x, bool fresh, struct vx_error *error, uint64_t now_ns) {
+    struct vx_upstream_open open = {
+        .target = x->target,
+        .request = &x->forwarded,
+        .arena = x->down->arena,
+        .events = &vx_exchange_upstream_events,
+        .user = x,
+        .fresh = fresh,
+    };
+    x->gathered_sent = 0;
+    x->request_done = false;
+    x->state = VX_EXCHANGE_FORWARDING;
+    x->up = x->proxy->client->open(x->proxy->client, &open, error, now_ns);
+    if (x->up)
+        return true;
+    vx_backend_ticket_end(&x->ticket, error->source == VX_BY_BACKEND ? VX_OUTCOME_FAILURE : VX_OUTCOME_NEUTRAL,
+                          now_ns);
+    return false;
+}
+
+void vx_exchange_attempt(struct vx_exchange *x, bool fresh, uint64_t now_ns) {
+    for (;;) {
+        if (!pick(x, now_ns))
+            return;
+        struct vx_error error;
+        if (open_upstream(x, fresh, &error, now_ns)) {
+            vx_exchange_pump_request(x, now_ns);
+            return;
+        }
+        if (!may_send_again(x, &error, false) || !take_retry(x, now_ns)) {
+            vx_exchange_fail(x, error, now_ns);
+            return;
+        }
+        x->proxy->recorder->retried(x->proxy->recorder, x->route, x->target);
+    }
+}
+
+/* A pooled connection that its backend had given up says nothing about the backend: the same one is asked again on a
+ * fresh connection, once, free of the budget. */
+static void ask_again(struct vx_exchange *x, uint64_t now_ns) {
+    struct vx_error error;
+    struct vx_upstream *stale = x->up;
+    x->stale_retried = true;
+    x->up = NULL;
+    stale->stream.ops->release(&stale->stream);
+    if (open_upstream(x, true, &error, now_ns))
+        vx_exchange_pump_request(x, now_ns);
+    else
+        vx_exchange_fail(x, error, now_ns);
+}
+
+void vx_exchange_attempt_failed(struct vx_exchange *x, struct vx_error error, uint64_t now_ns) {
+    bool sent = x->up->sent;
+    bool again = may_send_again(x, &error, sent);
+    bool stale = x->up->reused && x->up->received_bytes == 0 &&
+                 (error.code == VX_ERR_BACKEND_CLOSED || error.code == VX_ERR_BACKEND_RESET);
+    if (stale && again && !x->stale_retried) {
+        ask_again(x, now_ns);
+        return;
+    }
+    if (!again || !take_retry(x, now_ns)) {
+        vx_exchange_fail(x, error, now_ns);
+        return;
+    }
+    vx_exchange_drop_upstream(x, error.source == VX_BY_BACKEND ? VX_OUTCOME_FAILURE : VX_OUTCOME_NEUTRAL, now_ns);
+    x->proxy->recorder->retried(x->proxy->recorder, x->route, x->target);
+    vx_exchange_attempt(x, false, now_ns);
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Shared by the parts of the exchange: exchange.c (its life), forward.c (attempts at backends), bodies.c (moving
+ * bytes), fields.c (what changes in the heads). */
+#ifndef VX_CORE_EXCHANGE_INTERNAL_H
+#define VX_CORE_EXCHANGE_INTERNAL_H
+
+#include "core/exchange/exchange.h"
+#include "core/http/reply.h"
+#include "core/routing/balance/pick.h"
+
+#define VX_EXCHANGE_STATES(X)                                                                                \
+    X(GATHERING)  /* the body is read into memory because its `model` decides on the backend */              \
+    X(FORWARDING) /* an attempt is under way, no final head has come back */                                 \
+    X(RESPONDING) /* the backend's final head has gone to the client; bodies move */                         \
+    X(REPLYING)   /* an answer of our own is going out */                                                    \
+    X(ENDED)      /* recorded and let go; the memory is no longer ours */
+
+enum vx_exchange_state {
+#define X(name) VX_EXCHANGE_##name,
+    VX_EXCHANGE_STATES(X)
+#undef X
+};
+
+enum { VX_EXCHANGE_TRIED_MAX = 8 };
+
+struct vx_exchange {
+    struct vx_proxy *proxy;
+    struct vx_snapshot *snapshot; /* NULL once it is a tunnel */
+    struct vx_downstream *down;
+    struct vx_upstream *up; /* NULL: no attempt under way */
+    const struct vx_route *route;
+    const struct vx_backend_view *view; /* of the route's backends; NULL: all */
+    const struct vx_target *target;     /* of the last attempt */
+    struct vx_backend_ticket ticket;    /* open exactly while `up` is set and the backend is a balanced one */
+    struct vx_request forwarded;        /* the request as backends get it; shares the header array */
+    struct vx_slice client_ip;
+    struct vx_reply reply;
+    struct vx_slice gathered; /* the body, or the part of it that has been gathered */
+    size_t gathered_room;
+    size_t gathered_sent; /* of it, in this attempt */
+    uint64_t request_bytes, backend_ns;
+    uint32_t tried[VX_EXCHANGE_TRIED_MAX];
+    uint16_t attempts;
+    uint16_t status; /* of the final head that went to the client; 0: none yet */
+    enum vx_error_code error;
+    const char *error_detail;
+    uint8_t state;           /* enum vx_exchange_state */
+    bool body_taken;         /* bytes of the request's body went to a backend and are gone */
+    bool gathered_whole;     /* the whole body lies in `gathered` */
+    bool request_done;       /* the request's body was finished towards this upstream */
+    bool stale_retried;      /* the one free retry after a stale connection has been used */
+    bool tunnel;
+    bool response_done; /* a tunnel whose backend has half-closed */
+};
+
+/* exchange.c */
+extern const struct vx_stream_events vx_exchange_upstream_events;
+void vx_exchange_fail(struct vx_exchange *x, struct vx_error error, uint64_t now_ns); /* ends it or replies */
+void vx_exchange_end(struct vx_exchange *x, uint64_t now_ns);                         /* records, lets go of all */
+
+/* forward.c */
+void vx_exchange_attempt(struct vx_exchange *x, bool fresh, uint64_t now_ns);
+void vx_exchange_attempt_failed(struct vx_exchange *x, struct vx_error error, uint64_t now_ns);
+void vx_exchange_drop_upstream(struct vx_exchange *x, enum vx_backend_outcome outcome, uint64_t now_ns);
+
+/* bodies.c */
+void vx_exchange_pump_request(struct vx_exchange *x, uint64_t now_ns);
+void vx_exchange_pump_response(struct vx_exchange *x, uint64_t now_ns);
+void vx_exchange_gather(struct vx_exchange *x, uint64_t now_ns); /* goes on to the first attempt when it has the body */
+void vx_exchange_choose_model(struct vx_exchange *x, struct vx_slice model, uint64_t now_ns);
+
+/* fields.c. False: no memory. */
+bool vx_exchange_edit_request(struct vx_exchange *x);
+bool vx_exchange_edit_response(struct vx_exchange *x, struct vx_response *response);
+
+#endif

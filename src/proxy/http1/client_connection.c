@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One HTTP/1 connection to a backend.
+ *
+ * Invariants
+ *   1. A connection counts in shared->connections from before the connect until it is CLOSED.
+ *   2. `request` is set in CONNECTING, HEAD and BODY until its user lets go; IDLE and CLOSED have none.
+ *   3. Only a connection on which a response ended cleanly, with nothing behind it, becomes IDLE.
+ *   4. A broken write is not yet the end: the backend may have answered before it stopped reading. What decides is the
+ *      reading side.
+ *   5. A user is told of a failure once, with the request already cut off from the connection.
+ *
+ * state       event                          next     function
+ * CONNECTING  connected                      HEAD     connected
+ * CONNECTING  failed, connect timeout        CLOSED   fail
+ * HEAD        interim head                   HEAD     read_response
+ * HEAD        final head                     BODY     read_response
+ * HEAD        end, bad head, timeout         CLOSED   fail
+ * BODY        user lets go, all is whole     IDLE     vx_h1_pool_return (or HEAD, for the next in the queue)
+ * BODY        user lets go otherwise         CLOSED   vx_h1_client_close
+ * BODY        idle timeout                   CLOSED   fail
+ * IDLE        taken                          HEAD     vx_h1_client_bind
+ * IDLE        any event, idle timeout        CLOSED   vx_h1_client_close
+ */
+#include <stdlib.h>
+
+#include "core/http/h1_write.h"
+#include "proxy/http1/client_internal.h"
+
+static struct vx_runtime *runtime(const struct h1_client_connection *c) {
+    return c->pool->client->rt;
+}
+
+void vx_h1_client_set_deadline(struct h1_client_connection *c, uint64_t after_ns) {
+    if (!after_ns) {
+        c->deadline_ns = 0; /* the timer finds nothing due when its place comes up */
+        return;
+    }
+    c->deadline_ns = runtime(c)->now_ns + after_ns;
+    vx_timer_set(&runtime(c)->wheel, &c->timer, c->deadline_ns);
+}
+
+void vx_h1_client_close(struct h1_client_connection *c, bool reset) {
+    VX_ASSERT(c->state != H1_CLIENT_CLOSED);
+    c->state = H1_CLIENT_CLOSED;
+    c->reader.transport->ops->close(c->reader.transport, reset);
+    vx_timer_remove(&runtime(c)->wheel, &c->timer);
+    vx_buffer_release(&c->reader.in);
+    vx_buffer_release(&c->sink.out);
+    c->pool->client->connection_count--;
+    vx_h1_pool_closed(c);
+    vx_runtime_defer(runtime(c), &c->task);
+}
+
+static void fail(struct h1_client_connection *c, struct vx_error error, uint64_t now_ns) {
+    struct h1_client_request *r = c->request;
+    c->request = NULL;
+    r->connection = NULL;
+    r->up.sent = r->up.sent || c->sink.sent;
+    vx_h1_client_close(c, false);
+    r->up.stream.error = error;
+    r->up.stream.events->on_failed(r->up.stream.user, now_ns);
+}
+
+void vx_h1_client_flush(struct h1_client_connection *c) {
+    struct h1_client_request *r = c->request;
+    uint64_t before = c->sink.sent;
+    vx_h1_sink_flush(&c->sink);
+    if (c->sink.sent == before)
+        return;
+    r->up.sent = true;
+    if (!r->up.sent_ns)
+        r->up.sent_ns = runtime(c)->now_ns;
+    if (c->state == H1_CLIENT_HEAD)
+        vx_h1_client_set_deadline(c, r->target->response_timeout_ns);
+}
+
+void vx_h1_client_shut_when_flushed(struct h1_client_connection *c) {
+    if (c->sink.tunnel && c->sink.finished && !c->sink.failed && !c->shut && !vx_h1_sink_pending(&c->sink)) {
+        c->shut = true;
+        c->reader.transport->ops->shut(c->reader.transport);
+    }
+}
+
+static struct vx_slice upgrade_value(const struct vx_request *request) {
+    struct vx_header *h = request->upgrade ? vx_headers_find(&request->headers, VX_HEADER_UPGRADE) : NULL;
+    return h ? vx_header_value(h) : VX_SLICE_NONE;
+}
+
+bool vx_h1_client_bind(struct h1_client_connection *c, struct h1_client_request *r) {
+    struct vx_h1_request_write how = {
+        .framing = r->request->framing,
+        .body_bytes = r->request->body_bytes,
+        .upgrade = upgrade_value(r->request),
+    };
+    size_t bound = vx_h1_request_head_max(r->request, &how);
+    char *room = vx_h1_sink_reserve(&c->sink, bound);
+    if (!room)
+        return false;
+    vx_h1_sink_commit(&c->sink, vx_h1_write_request_head(room, bound, r->request, &how));
+    vx_h1_sink_begin_body(&c->sink, r->request->framing, r->request->body_bytes);
+    c->sink.sent = 0;
+    c->request = r;
+    r->connection = c;
+    r->up.reused = c->requests > 0;
+    c->requests++;
+    c->reader.got_bytes = false;
+    vx_h1_parser_init(&c->reader.parser);
+    if (c->state == H1_CLIENT_IDLE || c->state == H1_CLIENT_BODY)
+        c->state = H1_CLIENT_HEAD;
+    return true;
+}
+
+static void connected(struct h1_client_connection *c, uint64_t now_ns) {
+    struct h1_client_request *r = c->request;
+    c->state = H1_CLIENT_HEAD;
+    r->up.connect_ns = now_ns - c->opened_ns;
+    atomic_fetch_add_explicit(&c->shared->connections_opened, 1, memory_order_relaxed);
+    /* A body that waits goes out together with the head. */
+    if (r->waits_room) {
+        r->waits_room = false;
+        r->up.stream.events->on_writable(r->up.stream.user, now_ns);
+    }
+    if (c->request)
+        vx_h1_client_flush(c);
+}
+
+/* The backend's end or break before its answer was complete. */
+static void lost(struct h1_client_connection *c, ssize_t io, uint64_t now_ns) {
+    struct h1_client_request *r = c->request;
+    bool silent = !c->reader.got_bytes;
+    bool unsent = !r->up.sent && !c->sink.sent;
+    const char *detail = r->up.reused && silent ? "a pooled connection was stale" : "closed before the response";
+    fail(c, vx_error(io == 0 ? VX_ERR_BACKEND_CLOSED : VX_ERR_BACKEND_RESET, unsent, detail), now_ns);
+}
+
+/* Takes a complete head to the user. False: the connection is no longer this request's, or the body begins. */
+static bool deliver(struct h1_client_connection *c, size_t head_bytes, uint64_t now_ns) {
+    struct h1_client_request *r = c->request;
+    struct vx_response *response = &r->response;
+    bool interim = response->status < 200 && response->status != 101;
+    if (response->status == 101 && (!r->request->upgrade || !response->upgrade)) {
+        fail(c, vx_error(VX_ERR_BAD_RESPONSE, false, "101 without an upgrade"), now_ns);
+        return false;
+    }
+    vx_block_drop(r->head);
+    r->head = vx_block_hold(c->reader.in.block);
+    c->reader.in.start += (uint32_t)head_bytes;
+    r->up.received_bytes += head_bytes;
+    if (!interim) {
+        c->state = H1_CLIENT_BODY;
+        vx_h1_client_set_deadline(c, 0);
+        vx_h1_reader_begin_body(&c->reader, response->framing, response->body_bytes, 0, r->arena);
+        if (response->status == 101) {
+            vx_h1_reader_begin_tunnel(&c->reader);
+            c->sink.tunnel = true;
+            c->sink.finished = false;
+        }
+    }
+    r->up.stream.events->on_response(r->up.stream.user, response, now_ns);
+    if (c->request != r || !interim)
+        return false;
+    vx_h1_parser_init(&c->reader.parser);
+    return true;
+}
+
+static void read_response(struct h1_client_connection *c, uint64_t now_ns) {
+    while (c->state == H1_CLIENT_HEAD) {
+        if (vx_buffer_len(&c->reader.in)) {
+            struct h1_client_request *r = c->request;
+            struct vx_error error;
+            size_t head_bytes = 0;
+            enum vx_h1_result result =
+                vx_h1_parse_response(&c->reader.parser, &c->pool->client->limits, vx_buffer_slice(&c->reader.in),
+                                     r->arena, r->request->method, &r->response, &head_bytes, &error);
+            if (result == VX_H1_ERROR) {
+                fail(c, error, now_ns);
+                return;
+            }
+            if (result == VX_H1_DONE) {
+                if (!deliver(c, head_bytes, now_ns))
+                    return;
+                continue;
+            }
+        }
+        ssize_t n = vx_h1_reader_fill(&c->reader);
+        if (n == VX_IO_AGAIN)
+            return;
+        if (n <= 0) {
+            lost(c, n, now_ns);
+            return;
+        }
+    }
+}
+
+static void readable(struct h1_client_connection *c, uint64_t now_ns) {
+    switch ((enum h1_client_state)c->state) {
+    case H1_CLIENT_HEAD:
+        read_response(c, now_ns);
+        break;
+    case H1_CLIENT_BODY:
+        if (c->request->waits_body) {
+            c->request->waits_body = false;
+            c->request->up.stream.events->on_readable(c->request->up.stream.user, now_ns);
+        }
+        break;
+    case H1_CLIENT_IDLE:
+        vx_h1_client_close(c, false);
+        break;
+    case H1_CLIENT_CONNECTING:
+    case H1_CLIENT_CLOSED:
+        break;
+    }
+}
+
+static void writable(struct h1_client_connection *c, uint64_t now_ns) {
+    struct h1_client_request *r = c->request;
+    if (c->state == H1_CLIENT_CONNECTING) {
+        connected(c, now_ns);
+        return;
+    }
+    if (!r)
+        return;
+    vx_h1_client_flush(c);
+    vx_h1_client_shut_when_flushed(c);
+    if ((c->sink.wants_room || r->waits_room) && !vx_h1_sink_pending(&c->sink) && !c->sink.failed) {
+        c->sink.wants_room = false;
+        r->waits_room = false;
+        r->up.stream.events->on_writable(r->up.stream.user, now_ns);
+    }
+}
+
+static void broken(struct h1_client_connection *c, uint64_t now_ns) {
+    if (c->state == H1_CLIENT_CONNECTING) {
+        struct vx_error error = c->reader.transport->error;
+        error.retryable = true;
+        fail(c, error, now_ns);
+        return;
+    }
+    /* What the backend said before it broke may still lie in the socket. */
+    c->reader.transport->readable = true;
+    readable(c, now_ns);
+}
+
+static void on_ready(struct vx_transport *t, uint32_t ready, uint64_t now_ns) {
+    struct h1_client_connection *c = t->owner;
+    if (ready & VX_FAILED) {
+        broken(c, now_ns);
+        return;
+    }
+    if (ready & VX_WRITABLE)
+        writable(c, now_ns);
+    if (ready & (VX_READABLE | VX_PEER_SHUT))
+        readable(c, now_ns);
+}
+
+/* What could not be done on the spot: a user asked to be called again; the queue's next request learns that it is on its
+ * way; a dead connection is freed. */
+static void run_task(struct vx_task *task, uint64_t now_ns) {
+    struct h1_client_connection *c = VX_CONTAINER_OF(task, struct h1_client_connection, task);
+    if (c->state == H1_CLIENT_CLOSED) {
+        free(c);
+        return;
+    }
+    if (c->request && c->request->woken) {
+        c->request->woken = false;
+        readable(c, now_ns);
+    }
+    if (c->request && c->request->waits_room)
+        writable(c, now_ns);
+}
+
+static void timed_out(struct vx_timer *timer, uint64_t now_ns) {
+    struct h1_client_connection *c = VX_CONTAINER_OF(timer, struct h1_client_connection, timer);
+    if (!c->deadline_ns)
+        return;
+    if (c->deadline_ns > now_ns) {
+        vx_timer_set(&runtime(c)->wheel, &c->timer, c->deadline_ns);
+        return;
+    }
+    switch ((enum h1_client_state)c->state) {
+    case H1_CLIENT_CONNECTING:
+        fail(c, vx_error(VX_ERR_CONNECT_TIMEOUT, true, NULL), now_ns);
+        break;
+    case H1_CLIENT_HEAD:
+        if (vx_h1_sink_pending(&c->sink))
+            fail(c, vx_error(VX_ERR_WRITE_TIMEOUT, false, NULL), now_ns);
+        else if (!c->sink.finished && !c->sink.failed)
+            vx_h1_client_set_deadline(c, c->request->target->response_timeout_ns); /* the client is slow, not it */
+        else
+            fail(c, vx_error(VX_ERR_RESPONSE_TIMEOUT, false, NULL), now_ns);
+        break;
+    case H1_CLIENT_BODY:
+        fail(c, vx_error(VX_ERR_BODY_TIMEOUT, false, NULL), now_ns);
+        break;
+    case H1_CLIENT_IDLE:
+        vx_h1_client_close(c, false);
+        break;
+    case H1_CLIENT_CLOSED:
+        break;
+    }
+}
+
+struct h1_client_connection *vx_h1_client_connect(struct vx_h1_pool *pool, struct h1_client_request *request,
+                                                  struct vx_error *error) {
+    struct vx_runtime *rt = pool->client->rt;
+    const struct vx_target *target = request->target;
+    struct vx_dial dial = {.address = target->address, .tls = target->tls, .server_name = target->server_name};
+    struct h1_client_connection *c = calloc(1, sizeof *c);
+    struct vx_transport *transport = c ? rt->dialer->dial(rt->dialer, &dial, error) : NULL;
+    if (!transport) {
+        if (!c)
+            *error = vx_error(VX_ERR_OUT_OF_MEMORY, true, NULL);
+        free(c);
+        return NULL;
+    }
+    vx_h1_reader_init(&c->reader, transport, rt, VX_BY_BACKEND, &pool->client->limits);
+    vx_h1_sink_init(&c->sink, transport, rt);
+    vx_list_init(&c->link);
+    vx_timer_init(&c->timer, timed_out);
+    vx_task_init(&c->task, run_task);
+    c->pool = pool;
+    c->shared = target->shared;
+    c->opened_ns = rt->now_ns;
+    c->state = H1_CLIENT_CONNECTING;
+    transport->owner = c;
+    transport->on_ready = on_ready;
+    pool->client->connection_count++;
+    if (!vx_h1_client_bind(c, request)) {
+        *error = vx_error(VX_ERR_OUT_OF_MEMORY, true, NULL);
+        transport->ops->close(transport, true);
+        pool->client->connection_count--;
+        free(c);
+        return NULL;
+    }
+    vx_h1_client_set_deadline(c, target->connect_timeout_ns);
+    return c;
+}

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Pools of idle connections, one a target and worker, and the queue of requests that max_connections keeps waiting.
+ * The limit counts open connections over all workers; a worker therefore gives up an idle one when somebody waits. */
+#include <stdlib.h>
+
+#include "proxy/http1/client_internal.h"
+
+enum { POLL_MS = 10 };
+
+static void poll_queue(struct vx_timer *timer, uint64_t now_ns);
+
+static struct vx_h1_pool *new_pool(struct vx_h1_client *client) {
+    struct vx_h1_pool *pool = calloc(1, sizeof *pool);
+    if (!pool)
+        return NULL;
+    pool->client = client;
+    vx_list_init(&pool->idle);
+    vx_list_init(&pool->queue);
+    vx_timer_init(&pool->poll, poll_queue);
+    return pool;
+}
+
+static void close_idle(struct vx_h1_pool *pool) {
+    while (!vx_list_empty(&pool->idle))
+        vx_h1_client_close(VX_CONTAINER_OF(pool->idle.next, struct h1_client_connection, link), false);
+}
+
+struct vx_h1_pool *vx_h1_pool_of(struct vx_h1_client *client, const struct vx_target *target) {
+    uint32_t index = target->pool;
+    if (VX_UNLIKELY(index >= client->pool_count)) {
+        uint32_t count = index + 64;
+        struct vx_h1_pool **pools = realloc(client->pools, count * sizeof *pools);
+        if (!pools)
+            return NULL;
+        memset(pools + client->pool_count, 0, (count - client->pool_count) * sizeof *pools);
+        client->pools = pools;
+        client->pool_count = count;
+    }
+    struct vx_h1_pool *pool = client->pools[index];
+    if (VX_UNLIKELY(!pool)) {
+        pool = client->pools[index] = new_pool(client);
+        if (!pool)
+            return NULL;
+    }
+    if (VX_UNLIKELY(pool->shared != target->shared)) {
+        close_idle(pool);
+        pool->shared = target->shared;
+    }
+    return pool;
+}
+
+static bool too_old(const struct h1_client_connection *c, const struct vx_target *target, uint64_t now_ns) {
+    return (target->max_requests && c->requests >= target->max_requests) ||
+           (target->pool_max_age_ns && now_ns - c->opened_ns >= target->pool_max_age_ns);
+}
+
+/* The idle connection used last that is still good: an end or unexpected bytes may have arrived this very round. */
+static struct h1_client_connection *pop_idle(struct vx_h1_pool *pool, const struct vx_target *target) {
+    while (!vx_list_empty(&pool->idle)) {
+        struct h1_client_connection *c = VX_CONTAINER_OF(pool->idle.next, struct h1_client_connection, link);
+        struct vx_transport *t = c->reader.transport;
+        if (t->readable || t->peer_shut || too_old(c, target, pool->client->rt->now_ns)) {
+            vx_h1_client_close(c, false);
+            continue;
+        }
+        vx_list_remove(&c->link);
+        pool->idle_count--;
+        return c;
+    }
+    return NULL;
+}
+
+/* A place among max_connections, over all workers. */
+static bool take_place(const struct vx_target *target) {
+    uint32_t open = atomic_fetch_add_explicit(&target->shared->connections, 1, memory_order_relaxed);
+    if (!target->max_connections || open < target->max_connections)
+        return true;
+    atomic_fetch_sub_explicit(&target->shared->connections, 1, memory_order_relaxed);
+    return false;
+}
+
+static void give_place(struct vx_target_shared *shared) {
+    atomic_fetch_sub_explicit(&shared->connections, 1, memory_order_relaxed);
+}
+
+static void enqueue(struct vx_h1_pool *pool, struct h1_client_request *request) {
+    uint64_t now_ns = pool->client->rt->now_ns;
+    request->queued_until_ns = now_ns + request->target->queue_timeout_ns;
+    vx_list_push_back(&pool->queue, &request->link);
+    pool->queue_count++;
+    atomic_fetch_add_explicit(&request->target->shared->waiting, 1, memory_order_relaxed);
+    vx_timer_set(&pool->client->rt->wheel, &pool->poll, now_ns + (uint64_t)POLL_MS * 1000000);
+}
+
+void vx_h1_pool_unqueue(struct h1_client_request *request) {
+    vx_list_remove(&request->link);
+    request->pool->queue_count--;
+    atomic_fetch_sub_explicit(&request->target->shared->waiting, 1, memory_order_relaxed);
+}
+
+static bool connect_for(struct vx_h1_pool *pool, struct h1_client_request *request, struct vx_error *error) {
+    struct h1_client_connection *c = vx_h1_client_connect(pool, request, error);
+    if (!c)
+        give_place(request->target->shared);
+    return c != NULL;
+}
+
+bool vx_h1_pool_assign(struct vx_h1_pool *pool, struct h1_client_request *request, bool fresh,
+                       struct vx_error *error) {
+    struct h1_client_connection *c = fresh ? NULL : pop_idle(pool, request->target);
+    if (c) {
+        if (vx_h1_client_bind(c, request))
+            return true;
+        *error = vx_error(VX_ERR_OUT_OF_MEMORY, false, NULL);
+        vx_h1_client_close(c, false);
+        return false;
+    }
+    if (take_place(request->target))
+        return connect_for(pool, request, error);
+    if (pool->queue_count >= request->target->queue_length) {
+        *error = vx_error(VX_ERR_QUEUE_FULL, true, NULL);
+        return false;
+    }
+    enqueue(pool, request);
+    return true;
+}
+
+/* Tells a queued request that it goes no further; its user will release it. */
+static void fail_queued(struct h1_client_request *request, struct vx_error error, uint64_t now_ns) {
+    vx_h1_pool_unqueue(request);
+    request->up.stream.error = error;
+    request->up.stream.events->on_failed(request->up.stream.user, now_ns);
+}
+
+static struct h1_client_request *first_queued(struct vx_h1_pool *pool) {
+    return vx_list_empty(&pool->queue) ? NULL
+                                       : VX_CONTAINER_OF(pool->queue.next, struct h1_client_request, link);
+}
+
+static void poll_queue(struct vx_timer *timer, uint64_t now_ns) {
+    struct vx_h1_pool *pool = VX_CONTAINER_OF(timer, struct vx_h1_pool, poll);
+    struct h1_client_request *request;
+    while ((request = first_queued(pool)) != NULL) {
+        if (request->queued_until_ns <= now_ns) {
+            fail_queued(request, vx_error(VX_ERR_QUEUE_TIMEOUT, true, NULL), now_ns);
+            continue;
+        }
+        if (!take_place(request->target))
+            break;
+        struct vx_error error;
+        vx_h1_pool_unqueue(request);
+        if (!connect_for(pool, request, &error)) {
+            request->up.stream.error = error;
+            request->up.stream.events->on_failed(request->up.stream.user, now_ns);
+        }
+    }
+    if (pool->queue_count)
+        vx_timer_set(&pool->client->rt->wheel, &pool->poll, now_ns + (uint64_t)POLL_MS * 1000000);
+}
+
+/* Hands a free connection to the first in the queue. */
+static bool serve_queue(struct vx_h1_pool *pool, struct h1_client_connection *c) {
+    struct h1_client_request *next = first_queued(pool);
+    if (!next || !vx_h1_client_bind(c, next))
+        return false;
+    vx_h1_pool_unqueue(next);
+    /* Its user is told at the end of the round; the head can leave now. */
+    vx_h1_client_flush(c);
+    vx_runtime_defer(pool->client->rt, &c->task);
+    return true;
+}
+
+void vx_h1_pool_return(struct h1_client_connection *c, const struct vx_target *target) {
+    struct vx_h1_pool *pool = c->pool;
+    struct vx_transport *t = c->reader.transport;
+    bool fit = c->shared == pool->shared && !pool->client->draining && !t->peer_shut && !t->readable &&
+               !too_old(c, target, pool->client->rt->now_ns);
+    if (fit && serve_queue(pool, c))
+        return;
+    bool wanted_elsewhere =
+        target->max_connections && atomic_load_explicit(&c->shared->waiting, memory_order_relaxed) > 0;
+    if (!fit || wanted_elsewhere || pool->idle_count >= target->max_idle) {
+        vx_h1_client_close(c, false);
+        return;
+    }
+    c->state = H1_CLIENT_IDLE;
+    vx_h1_reader_relax(&c->reader);
+    vx_h1_sink_relax(&c->sink);
+    vx_list_push_front(&pool->idle, &c->link);
+    pool->idle_count++;
+    vx_h1_client_set_deadline(c, target->pool_idle_ns);
+}
+
+void vx_h1_pool_closed(struct h1_client_connection *c) {
+    struct vx_h1_pool *pool = c->pool;
+    if (!vx_list_empty(&c->link)) {
+        vx_list_remove(&c->link);
+        pool->idle_count--;
+    }
+    give_place(c->shared);
+    /* The place may be taken by the next in the queue; not here, where a user's call may be on the stack. */
+    if (pool->queue_count)
+        vx_timer_set(&pool->client->rt->wheel, &pool->poll, pool->client->rt->now_ns);
+}
+
+void vx_h1_client_retire(struct vx_h1_client *client, const uint64_t *keep, uint32_t count) {
+    for (uint32_t i = 0; i < client->pool_count; i++) {
+        bool kept = i < count && (keep[i / 64] >> (i % 64) & 1);
+        if (client->pools[i] && !kept) {
+            close_idle(client->pools[i]);
+            client->pools[i]->shared = NULL; /* what is still active closes when it is done */
+        }
+    }
+}
+
+void vx_h1_client_destroy(struct vx_h1_client *client) {
+    for (uint32_t i = 0; i < client->pool_count; i++) {
+        if (!client->pools[i])
+            continue;
+        close_idle(client->pools[i]);
+        vx_timer_remove(&client->rt->wheel, &client->pools[i]->poll);
+        free(client->pools[i]);
+    }
+    free(client->pools);
+    client->pools = NULL;
+    client->pool_count = 0;
+}

@@ -1,0 +1,494 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The server's side of an HTTP/1 connection: reads heads, hands requests to the handler, decides what follows.
+ *
+ * Invariants
+ *   1. `stream` is set exactly while some byte of a request is here and its user has not let go.
+ *   2. One request at a time: the next head is not parsed before the response to this one is in the sink as a whole
+ *      (pipelining keeps its order without a queue).
+ *   3. The handler is told of nothing from inside its own calls; it may let go of the stream inside any event.
+ *   4. A connection whose framing is in doubt, or whose request was not read to its end, is never used again.
+ *   5. In CLOSED the transport is closed already; only the memory is left, until the end of the round.
+ *
+ * state     event                         next       function
+ * IDLE      first bytes                   HEAD       read_head
+ * IDLE      end, idle timeout, drain      CLOSED     readable, timed_out, drain
+ * HEAD      head complete                 ACTIVE     begin_request
+ * HEAD      bad head, header timeout      FLUSHING   refuse
+ * HEAD      end                           CLOSED     read_head
+ * ACTIVE    user let go, all is done      IDLE       vx_h1_server_response_over, settle
+ * ACTIVE    user let go, bytes wait       FLUSHING   vx_h1_server_response_over
+ * ACTIVE    user let go, response cut     CLOSED     vx_h1_server_response_over
+ * FLUSHING  all written, may live         IDLE       settle
+ * FLUSHING  all written, must not live    LINGER     settle
+ * FLUSHING  write timeout                 CLOSED     timed_out
+ * LINGER    end, limit, timeout           CLOSED     linger
+ * any       transport broken              CLOSED     broken (ACTIVE: once the user has let go)
+ */
+#include "proxy/http1/server.h"
+
+#include <stdlib.h>
+
+#include "core/http/h1_write.h"
+#include "proxy/http1/server_internal.h"
+
+enum {
+    LINGER_BYTES = 1024 * 1024, /* what a client may still send after an early answer */
+    LINGER_MS = 5000,
+    PIPELINE_BURST = 32, /* requests answered on the spot before others get their turn */
+};
+
+static const char reply_start[] = "{\"error\":\"";
+
+void vx_h1_server_arm(struct h1_server *c) {
+    uint64_t at = c->read_deadline_ns;
+    if (c->write_deadline_ns && (!at || c->write_deadline_ns < at))
+        at = c->write_deadline_ns;
+    if (at)
+        vx_timer_set(&h1_runtime(c)->wheel, &c->timer, at);
+    else
+        vx_timer_unset(&c->timer);
+}
+
+void vx_h1_server_watch_writes(struct h1_server *c) {
+    if (c->sink.failed) {
+        vx_runtime_defer(h1_runtime(c), &c->task);
+        return;
+    }
+    bool waits = vx_h1_sink_pending(&c->sink) || c->sink.wants_room;
+    if (!waits) {
+        if (c->write_deadline_ns) {
+            c->write_deadline_ns = 0;
+            vx_h1_server_arm(c);
+        }
+    } else if (!c->write_deadline_ns || c->sent_mark != c->sink.sent) {
+        c->write_deadline_ns = h1_runtime(c)->now_ns + c->base.server->timeouts.write_ns;
+        c->sent_mark = c->sink.sent;
+        vx_h1_server_arm(c);
+    }
+}
+
+static void close_connection(struct h1_server *c, bool reset) {
+    VX_ASSERT(c->state != H1_SERVER_CLOSED);
+    c->state = H1_SERVER_CLOSED;
+    c->reader.transport->ops->close(c->reader.transport, reset);
+    vx_timer_remove(&h1_runtime(c)->wheel, &c->timer);
+    vx_server_connection_remove(&c->base);
+    vx_buffer_release(&c->reader.in);
+    vx_buffer_release(&c->sink.out);
+    vx_runtime_defer(h1_runtime(c), &c->task);
+}
+
+static void drop_stream(struct h1_server *c) {
+    struct h1_stream *s = c->stream;
+    c->stream = NULL;
+    vx_block_drop(s->head);
+    vx_arena_reset(&s->arena);
+    struct vx_chunk_source *source = h1_runtime(c)->arenas;
+    source->give(source, s, source->chunk_bytes);
+}
+
+static bool take_stream(struct h1_server *c, uint64_t now_ns) {
+    struct vx_chunk_source *source = h1_runtime(c)->arenas;
+    struct h1_stream *s = source->take(source, source->chunk_bytes);
+    if (!s)
+        return false;
+    *s = (struct h1_stream){
+        .down =
+            {
+                .stream = {.ops = &vx_h1_server_stream_ops},
+                .ops = &vx_h1_server_downstream_ops,
+                .request = &s->request,
+                .arena = &s->arena,
+                .client = &c->client,
+                .started_ns = now_ns,
+            },
+        .conn = c,
+    };
+    vx_arena_init(&s->arena, s + 1, source->chunk_bytes - sizeof *s, source);
+    c->stream = s;
+    c->state = H1_SERVER_HEAD;
+    c->read_deadline_ns = now_ns + c->base.server->timeouts.header_ns;
+    vx_h1_server_arm(c);
+    vx_h1_parser_init(&c->reader.parser);
+    return true;
+}
+
+/* Throws away what still comes, so that the answer we gave is not lost to a reset (RFC 9112 §9.6). */
+static void linger(struct h1_server *c) {
+    char scrap[16384];
+    struct vx_transport *t = c->reader.transport;
+    for (;;) {
+        if (!t->readable)
+            return;
+        ssize_t n = t->ops->read(t, scrap, sizeof scrap);
+        if (n == VX_IO_AGAIN)
+            return;
+        if (n <= 0 || (uint32_t)n > c->linger_left) {
+            close_connection(c, false);
+            return;
+        }
+        c->linger_left -= (uint32_t)n;
+    }
+}
+
+static void begin_linger(struct h1_server *c) {
+    c->state = H1_SERVER_LINGER;
+    vx_buffer_release(&c->reader.in);
+    vx_buffer_release(&c->sink.out);
+    c->linger_left = LINGER_BYTES;
+    c->write_deadline_ns = 0;
+    c->read_deadline_ns = h1_runtime(c)->now_ns + (uint64_t)LINGER_MS * 1000000;
+    vx_h1_server_arm(c);
+    c->reader.transport->ops->shut(c->reader.transport);
+    linger(c);
+}
+
+/* The response is whole and written: the next request, or the end. */
+static void settle(struct h1_server *c, enum h1_server_ending ending) {
+    if (ending == H1_SERVER_LINGERS) {
+        begin_linger(c);
+        return;
+    }
+    if (ending == H1_SERVER_CLOSES) {
+        close_connection(c, false);
+        return;
+    }
+    c->state = H1_SERVER_IDLE;
+    c->write_deadline_ns = 0;
+    c->read_deadline_ns = h1_runtime(c)->now_ns + c->base.server->timeouts.idle_ns;
+    vx_h1_server_arm(c);
+    vx_h1_sink_relax(&c->sink);
+    vx_h1_reader_relax(&c->reader);
+    bool more = c->reader.in.block || c->reader.transport->readable || c->reader.transport->peer_shut;
+    if (more && !c->in_begin)
+        vx_runtime_defer(h1_runtime(c), &c->task);
+}
+
+/* A close of our own choice may cross bytes of the client that would answer it with a reset, which could take our last
+ * response with it; a client that asked for the close sends nothing more. */
+static enum h1_server_ending how_to_end(const struct h1_server *c, const struct h1_stream *s) {
+    if (c->sink.tunnel)
+        return H1_SERVER_CLOSES;
+    if (!c->reader.ended)
+        return H1_SERVER_LINGERS;
+    if (!s->request.keep_alive)
+        return H1_SERVER_CLOSES;
+    return s->closing || c->base.server->draining ? H1_SERVER_LINGERS : H1_SERVER_STAYS;
+}
+
+void vx_h1_server_response_over(struct h1_server *c) {
+    struct h1_stream *s = c->stream;
+    bool begun = s->response_begun;
+    bool tunnel = c->sink.tunnel;
+    enum h1_server_ending ending = how_to_end(c, s);
+    drop_stream(c);
+    if (c->failed || c->sink.failed || !begun || !c->sink.finished) {
+        /* A body that ends with the connection would look whole if it ended by an orderly FIN. */
+        bool looks_whole = !begun || c->failed || c->sink.framing == VX_BODY_UNTIL_CLOSE;
+        close_connection(c, looks_whole && !tunnel);
+        return;
+    }
+    if (vx_h1_sink_pending(&c->sink)) {
+        c->state = H1_SERVER_FLUSHING;
+        c->read_deadline_ns = 0;
+        c->ending = (uint8_t)ending;
+        vx_h1_server_watch_writes(c);
+        return;
+    }
+    settle(c, ending);
+}
+
+/* Answers a request that never became one. */
+static void refuse(struct h1_server *c, const struct vx_error *error, uint64_t now_ns) {
+    struct vx_http_server *server = c->base.server;
+    const struct vx_error_info *info = vx_error_info(error->code);
+    struct vx_header items[1] = {{.name = "content-type",
+                                  .name_len = 12,
+                                  .value = "application/json",
+                                  .value_len = 16,
+                                  .id = VX_HEADER_CONTENT_TYPE}};
+    struct vx_response response = {.status = info->status, .headers = {.items = items, .count = 1, .capacity = 1}};
+    size_t text = strlen(info->text);
+    struct vx_h1_response_write how = {.framing = VX_BODY_LENGTH,
+                                       .body_bytes = sizeof reply_start - 1 + text + 2,
+                                       .connection = VX_H1_CONNECTION_CLOSE};
+    size_t bound = vx_h1_response_head_max(&response, &how);
+    char *room = vx_h1_sink_reserve(&c->sink, bound + how.body_bytes);
+    if (server->handler->refused)
+        server->handler->refused(server->handler, &c->client, &c->stream->request, error, c->stream->down.started_ns,
+                                 now_ns);
+    drop_stream(c);
+    size_t n = room ? vx_h1_write_response_head(room, bound, &response, &how) : 0;
+    if (n == 0) {
+        close_connection(c, true);
+        return;
+    }
+    memcpy(room + n, reply_start, sizeof reply_start - 1);
+    memcpy(room + n + sizeof reply_start - 1, info->text, text);
+    memcpy(room + n + sizeof reply_start - 1 + text, "\"}", 2);
+    vx_h1_sink_commit(&c->sink, n + how.body_bytes);
+    c->sink.finished = true;
+    c->state = H1_SERVER_FLUSHING;
+    c->ending = H1_SERVER_LINGERS;
+    c->read_deadline_ns = 0;
+    vx_h1_sink_flush(&c->sink);
+    if (c->sink.failed)
+        close_connection(c, true);
+    else if (vx_h1_sink_pending(&c->sink))
+        vx_h1_server_watch_writes(c);
+    else
+        settle(c, H1_SERVER_LINGERS);
+}
+
+/* What a complete head may still be refused for. VX_ERR_NONE: nothing. */
+static enum vx_error_code objection(const struct h1_server *c, const struct vx_request *request) {
+    const struct vx_http_server *server = c->base.server;
+    const struct vx_tls_info *tls = c->reader.transport->tls;
+    if (server->body_bytes && request->framing == VX_BODY_LENGTH && request->body_bytes > server->body_bytes)
+        return VX_ERR_BODY_TOO_LARGE;
+    /* RFC 9110 §7.4: a name that another certificate speaks for came through a session that proved the first. */
+    if (tls && server->covers && tls->server_name.len && request->host.len &&
+        !vx_slice_eq(tls->server_name, request->host) && !server->covers(server->tls, tls->certificate, request->host))
+        return VX_ERR_MISDIRECTED;
+    return VX_ERR_NONE;
+}
+
+/* Hands the complete request to the handler. */
+static void begin_request(struct h1_server *c, size_t head_bytes, uint64_t now_ns) {
+    struct h1_stream *s = c->stream;
+    struct vx_http_server *server = c->base.server;
+    s->request.https = c->client.https;
+    enum vx_error_code objected = objection(c, &s->request);
+    if (objected != VX_ERR_NONE) {
+        struct vx_error error = vx_error(objected, false, NULL);
+        refuse(c, &error, now_ns);
+        return;
+    }
+    s->down.head_bytes = head_bytes;
+    s->head = vx_block_hold(c->reader.in.block);
+    c->reader.in.start += (uint32_t)head_bytes;
+    vx_h1_reader_begin_body(&c->reader, s->request.framing, s->request.body_bytes, server->body_bytes, &s->arena);
+    c->state = H1_SERVER_ACTIVE;
+    c->sink.sent = 0;
+    c->sink.tunnel = false;
+    c->read_deadline_ns = 0; /* the timer stays where it is: it finds nothing due and moves on */
+    c->in_begin = true;
+    server->handler->begin(server->handler, &s->down, now_ns);
+    c->in_begin = false;
+}
+
+/* Reads and parses until a request is in a handler's hands, or nothing more is here. */
+static void read_head(struct h1_server *c, uint64_t now_ns) {
+    for (unsigned burst = 0; c->state == H1_SERVER_IDLE || c->state == H1_SERVER_HEAD;) {
+        if (vx_buffer_len(&c->reader.in)) {
+            if (!c->stream && !take_stream(c, now_ns)) {
+                close_connection(c, true);
+                return;
+            }
+            size_t head_bytes = 0;
+            struct vx_error error;
+            enum vx_h1_result result =
+                vx_h1_parse_request(&c->reader.parser, &c->base.server->limits, vx_buffer_slice(&c->reader.in),
+                                    &c->stream->arena, &c->stream->request, &head_bytes, &error);
+            if (result == VX_H1_ERROR) {
+                refuse(c, &error, now_ns);
+                return;
+            }
+            if (result == VX_H1_DONE) {
+                begin_request(c, head_bytes, now_ns);
+                if (++burst < PIPELINE_BURST)
+                    continue;
+                if (c->state != H1_SERVER_CLOSED)
+                    vx_runtime_defer(h1_runtime(c), &c->task);
+                return;
+            }
+        }
+        ssize_t n = vx_h1_reader_fill(&c->reader);
+        if (n == VX_IO_AGAIN) {
+            vx_h1_reader_relax(&c->reader);
+            return;
+        }
+        if (n <= 0) {
+            if (c->stream)
+                drop_stream(c);
+            close_connection(c, false);
+            return;
+        }
+    }
+}
+
+/* Tells the user, once, that both directions are broken. */
+static void tell_failure(struct h1_server *c, struct vx_error error, uint64_t now_ns) {
+    struct h1_stream *s = c->stream;
+    if (s->told_failure)
+        return;
+    s->told_failure = true;
+    s->down.stream.error = error;
+    s->down.stream.events->on_failed(s->down.stream.user, now_ns);
+}
+
+static void broken(struct h1_server *c, struct vx_error error, uint64_t now_ns) {
+    c->failed = true;
+    if (c->state == H1_SERVER_ACTIVE) {
+        tell_failure(c, error, now_ns);
+        return;
+    }
+    if (c->stream)
+        drop_stream(c);
+    close_connection(c, true);
+}
+
+void vx_h1_server_shut_when_flushed(struct h1_server *c) {
+    if (c->sink.tunnel && c->sink.finished && !c->sink.failed && !c->shut && !vx_h1_sink_pending(&c->sink)) {
+        c->shut = true;
+        c->reader.transport->ops->shut(c->reader.transport);
+    }
+}
+
+static void writable(struct h1_server *c, uint64_t now_ns) {
+    vx_h1_sink_flush(&c->sink);
+    if (c->state == H1_SERVER_FLUSHING) {
+        if (c->sink.failed)
+            close_connection(c, true);
+        else if (!vx_h1_sink_pending(&c->sink))
+            settle(c, c->ending);
+        else
+            vx_h1_server_watch_writes(c);
+        return;
+    }
+    if (c->state != H1_SERVER_ACTIVE)
+        return;
+    vx_h1_server_shut_when_flushed(c);
+    if (c->sink.wants_room && !vx_h1_sink_pending(&c->sink) && !c->sink.failed) {
+        c->sink.wants_room = false;
+        c->stream->down.stream.events->on_writable(c->stream->down.stream.user, now_ns);
+        if (c->state == H1_SERVER_CLOSED)
+            return;
+    }
+    vx_h1_server_watch_writes(c);
+}
+
+static void readable(struct h1_server *c, uint64_t now_ns) {
+    switch ((enum h1_server_state)c->state) {
+    case H1_SERVER_IDLE:
+    case H1_SERVER_HEAD:
+        read_head(c, now_ns);
+        break;
+    case H1_SERVER_ACTIVE:
+        if (c->stream->waits_body) {
+            c->stream->waits_body = false;
+            c->stream->down.stream.events->on_readable(c->stream->down.stream.user, now_ns);
+        }
+        break;
+    case H1_SERVER_LINGER:
+        linger(c);
+        break;
+    case H1_SERVER_FLUSHING:
+    case H1_SERVER_CLOSED:
+        break;
+    }
+}
+
+static void on_ready(struct vx_transport *t, uint32_t ready, uint64_t now_ns) {
+    struct h1_server *c = t->owner;
+    if (ready & VX_FAILED) {
+        broken(c, vx_error(VX_ERR_CLIENT_GONE, false, t->error.detail), now_ns);
+        return;
+    }
+    if (ready & VX_WRITABLE)
+        writable(c, now_ns);
+    if (ready & (VX_READABLE | VX_PEER_SHUT) && c->state != H1_SERVER_CLOSED)
+        readable(c, now_ns);
+}
+
+/* Work that could not be done on the spot: a failed write to tell, a pipelined request, the memory of the dead. */
+static void run_task(struct vx_task *task, uint64_t now_ns) {
+    struct h1_server *c = VX_CONTAINER_OF(task, struct h1_server, task);
+    if (c->state == H1_SERVER_CLOSED) {
+        free(c);
+        return;
+    }
+    if (c->sink.failed) {
+        broken(c, vx_error(VX_ERR_CLIENT_GONE, false, "write failed"), now_ns);
+        return;
+    }
+    if (c->state == H1_SERVER_ACTIVE && !c->stream->woken)
+        return;
+    if (c->state == H1_SERVER_ACTIVE)
+        c->stream->woken = false;
+    if (c->state != H1_SERVER_LINGER)
+        readable(c, now_ns);
+}
+
+static void read_timed_out(struct h1_server *c, uint64_t now_ns) {
+    c->read_deadline_ns = 0;
+    if (c->state == H1_SERVER_HEAD) {
+        struct vx_error error = vx_error(VX_ERR_REQUEST_TIMEOUT, false, "head not received in time");
+        refuse(c, &error, now_ns);
+    } else if (c->state == H1_SERVER_ACTIVE) {
+        c->body_timed_out = true;
+        c->stream->waits_body = false;
+        c->stream->down.stream.events->on_readable(c->stream->down.stream.user, now_ns);
+    } else {
+        close_connection(c, false);
+    }
+}
+
+static void timed_out(struct vx_timer *timer, uint64_t now_ns) {
+    struct h1_server *c = VX_CONTAINER_OF(timer, struct h1_server, timer);
+    if (c->write_deadline_ns && c->write_deadline_ns <= now_ns) {
+        c->write_deadline_ns = 0;
+        broken(c, vx_error(VX_ERR_CLIENT_WRITE_TIMEOUT, false, NULL), now_ns);
+    } else if (c->read_deadline_ns && c->read_deadline_ns <= now_ns) {
+        read_timed_out(c, now_ns);
+    }
+    if (c->state != H1_SERVER_CLOSED)
+        vx_h1_server_arm(c);
+}
+
+static void drain(struct vx_server_connection *base) {
+    struct h1_server *c = (struct h1_server *)base;
+    if (c->state == H1_SERVER_IDLE && !c->reader.transport->readable)
+        close_connection(c, false);
+}
+
+static void cut(struct vx_server_connection *base) {
+    struct h1_server *c = (struct h1_server *)base;
+    if (c->state != H1_SERVER_CLOSED)
+        broken(c, vx_error(VX_ERR_DRAINING, false, "cut at the end of the drain"), h1_runtime(c)->now_ns);
+}
+
+static void describe_client(struct h1_server *c, const struct vx_transport *t) {
+    c->client.remote = t->remote;
+    c->client.local = t->local;
+    if (!t->tls)
+        return;
+    c->client.https = true;
+    c->client.server_name = t->tls->server_name;
+    c->client.tls_version = t->tls->version;
+    c->client.tls_cipher = t->tls->cipher;
+    c->client.peer_subject = t->tls->peer_subject;
+}
+
+bool vx_h1_server_start(struct vx_http_server *server, struct vx_transport *transport) {
+    struct h1_server *c = calloc(1, sizeof *c);
+    if (!c)
+        return false;
+    vx_h1_reader_init(&c->reader, transport, server->rt, VX_BY_CLIENT, &server->limits);
+    vx_h1_sink_init(&c->sink, transport, server->rt);
+    vx_timer_init(&c->timer, timed_out);
+    vx_task_init(&c->task, run_task);
+    describe_client(c, transport);
+    c->base.drain = drain;
+    c->base.cut = cut;
+    transport->owner = c;
+    transport->on_ready = on_ready;
+    vx_server_connection_add(server, &c->base);
+    c->state = H1_SERVER_IDLE;
+    /* A client that connects and says nothing gets as long as for a head. */
+    c->read_deadline_ns = server->rt->now_ns + server->timeouts.header_ns;
+    vx_h1_server_arm(c);
+    if (transport->readable)
+        vx_runtime_defer(server->rt, &c->task);
+    return true;
+}

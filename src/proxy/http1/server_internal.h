@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Shared by the two halves of the HTTP/1 server connection: server.c (reading heads, the life of the connection) and
+ * server_stream.c (the downstream that the handler sees). */
+#ifndef VX_PROXY_HTTP1_SERVER_INTERNAL_H
+#define VX_PROXY_HTTP1_SERVER_INTERNAL_H
+
+#include "proxy/http/server.h"
+#include "proxy/http1/reader.h"
+#include "proxy/http1/sink.h"
+
+#define H1_SERVER_STATES(X)                                                                                  \
+    X(IDLE)     /* between requests, nothing of a head seen */                                               \
+    X(HEAD)     /* part of a head is here */                                                                 \
+    X(ACTIVE)   /* a handler has the request */                                                              \
+    X(FLUSHING) /* the response is complete, its last bytes wait for the client */                           \
+    X(LINGER)   /* our side is shut; what still comes is thrown away */                                      \
+    X(CLOSED)   /* the memory goes at the end of the round */
+
+enum h1_server_state {
+#define X(name) H1_SERVER_##name,
+    H1_SERVER_STATES(X)
+#undef X
+};
+
+/* What becomes of the connection once a response is written. */
+enum h1_server_ending {
+    H1_SERVER_STAYS,
+    H1_SERVER_CLOSES,
+    H1_SERVER_LINGERS, /* shut our side, then wait for the client to stop sending (RFC 9112 §9.6) */
+};
+
+struct h1_server;
+
+/* One request and its response. Lies at the head of an arena chunk, the rest of which is the arena's first piece. */
+struct h1_stream {
+    struct vx_downstream down;
+    struct h1_server *conn;
+    struct vx_request request;
+    struct vx_arena arena;
+    struct vx_block *head; /* pins what the request's slices point into */
+    bool response_begun;   /* a final head is in the sink */
+    bool waits_body;       /* pull() said WAIT: the user wants on_readable */
+    bool woken;            /* again() was called: on_readable at the end of the round */
+    bool told_failure;
+    bool closing; /* the response said Connection: close */
+};
+
+struct h1_server {
+    struct vx_server_connection base;
+    struct vx_h1_reader reader;
+    struct vx_h1_sink sink;
+    struct h1_stream *stream; /* NULL while no byte of a request is here */
+    struct vx_timer timer;
+    struct vx_task task;
+    struct vx_client_info client;
+    uint64_t read_deadline_ns, write_deadline_ns; /* 0: none */
+    uint64_t sent_mark; /* sink.sent when write_deadline_ns was set: progress moves it on */
+    uint32_t linger_left; /* bytes that may still be thrown away */
+    uint8_t state;        /* enum h1_server_state */
+    bool in_begin;        /* the handler's begin() is on the stack */
+    bool failed;          /* the transport is broken */
+    bool body_timed_out;
+    bool shut;            /* a tunnel's writing half is closed */
+    uint8_t ending;       /* FLUSHING: enum h1_server_ending for what comes then */
+};
+
+extern const struct vx_stream_ops vx_h1_server_stream_ops;
+extern const struct vx_downstream_ops vx_h1_server_downstream_ops;
+
+/* server.c, for server_stream.c: */
+void vx_h1_server_response_over(struct h1_server *c); /* the user has let go; the stream is still there */
+void vx_h1_server_shut_when_flushed(struct h1_server *c); /* half-closes a tunnel whose user has finished */
+void vx_h1_server_arm(struct h1_server *c);
+void vx_h1_server_watch_writes(struct h1_server *c); /* after anything that may have left bytes in the sink */
+
+static inline struct vx_runtime *h1_runtime(const struct h1_server *c) {
+    return c->base.server->rt;
+}
+
+#endif

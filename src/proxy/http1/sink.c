@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See sink.h. */
+#include "proxy/http1/sink.h"
+
+#include "core/http/h1_write.h"
+
+enum {
+    COPY_MAX_BYTES = 4096,    /* pieces up to this size are copied behind what waits: cheaper than an iovec */
+    CHUNK_LINES_BYTES = 24,   /* size line and the CRLF behind the data */
+    MOVE_MIN_BYTES = 64 * 1024,
+    MOVE_STEP_BYTES = 1024 * 1024,
+};
+
+void vx_h1_sink_init(struct vx_h1_sink *s, struct vx_transport *transport, struct vx_runtime *rt) {
+    *s = (struct vx_h1_sink){.transport = transport, .rt = rt, .finished = true};
+}
+
+char *vx_h1_sink_reserve(struct vx_h1_sink *s, size_t bytes) {
+    if (s->out.block && vx_buffer_len(&s->out) == 0)
+        s->out.start = s->out.end = 0;
+    if (VX_LIKELY(s->out.block && vx_buffer_room(&s->out) >= bytes))
+        return s->out.block->data + s->out.end;
+    size_t waiting = vx_buffer_len(&s->out);
+    struct vx_block *block = vx_block_take(s->rt->blocks, waiting + bytes);
+    if (!block)
+        return NULL;
+    if (waiting)
+        memcpy(block->data, s->out.block->data + s->out.start, waiting);
+    vx_block_drop(s->out.block);
+    s->out = (struct vx_buffer){block, 0, (uint32_t)waiting};
+    return block->data + waiting;
+}
+
+void vx_h1_sink_begin_body(struct vx_h1_sink *s, enum vx_framing framing, uint64_t body_bytes) {
+    s->framing = (uint8_t)framing;
+    s->left = framing == VX_BODY_LENGTH ? body_bytes : 0;
+    s->chunk_left = 0;
+    s->finished = false;
+    s->wants_room = false;
+}
+
+/* Writes `count` slices of which the first is what waits in `out`; returns how many bytes of the others went. */
+static size_t write_through(struct vx_h1_sink *s, struct vx_slice *slices, unsigned count) {
+    if (!s->transport->writable)
+        return 0;
+    ssize_t n = s->transport->ops->write(s->transport, slices, count);
+    if (n == VX_IO_FAILED)
+        s->failed = true;
+    if (n <= 0)
+        return 0;
+    s->sent += (uint64_t)n;
+    size_t waiting = vx_buffer_len(&s->out);
+    size_t ours = (size_t)n < waiting ? (size_t)n : waiting;
+    s->out.start += (uint32_t)ours;
+    return (size_t)n - ours;
+}
+
+void vx_h1_sink_flush(struct vx_h1_sink *s) {
+    if (s->failed || vx_buffer_len(&s->out) == 0)
+        return;
+    struct vx_slice waiting = vx_buffer_slice(&s->out);
+    write_through(s, &waiting, 1);
+}
+
+static void append(struct vx_h1_sink *s, struct vx_slice bytes) {
+    memcpy(s->out.block->data + s->out.end, bytes.ptr, bytes.len);
+    s->out.end += (uint32_t)bytes.len;
+}
+
+static bool chunked(const struct vx_h1_sink *s) {
+    return !s->tunnel && s->framing == VX_BODY_CHUNKED;
+}
+
+/* The piece goes behind what waits. The caller made sure of the room. */
+static void push_copy(struct vx_h1_sink *s, struct vx_slice bytes) {
+    if (chunked(s))
+        s->out.end += (uint32_t)vx_chunk_head(s->out.block->data + s->out.end, bytes.len);
+    append(s, bytes);
+    if (chunked(s))
+        append(s, VX_SLICE("\r\n"));
+}
+
+/* The piece goes out from where it lies; returns how much of it went. */
+static size_t push_reference(struct vx_h1_sink *s, struct vx_slice bytes) {
+    struct vx_slice slices[3];
+    unsigned count = 0;
+    if (chunked(s)) {
+        if (s->chunk_left == 0) {
+            s->out.end += (uint32_t)vx_chunk_head(s->out.block->data + s->out.end, bytes.len);
+            s->chunk_left = bytes.len;
+        }
+        if (bytes.len > s->chunk_left)
+            bytes.len = s->chunk_left;
+    }
+    if (vx_buffer_len(&s->out))
+        slices[count++] = vx_buffer_slice(&s->out);
+    slices[count++] = bytes;
+    bool ends_chunk = chunked(s) && bytes.len == s->chunk_left;
+    if (ends_chunk)
+        slices[count++] = VX_SLICE("\r\n");
+    size_t went = write_through(s, slices, count);
+    size_t taken = went < bytes.len ? went : bytes.len;
+    if (chunked(s)) {
+        s->chunk_left -= taken;
+        if (ends_chunk && taken == bytes.len) {
+            if (vx_buffer_len(&s->out) == 0)
+                s->out.start = s->out.end = 0;
+            append(s, vx_slice_skip(VX_SLICE("\r\n"), went - taken));
+        }
+    }
+    return taken;
+}
+
+size_t vx_h1_sink_push(struct vx_h1_sink *s, struct vx_slice bytes) {
+    if (VX_UNLIKELY(s->failed))
+        return 0;
+    if (!s->tunnel && s->framing == VX_BODY_LENGTH && bytes.len > s->left)
+        bytes.len = s->left;
+    size_t taken = 0;
+    bool blocked = !s->transport->writable && (vx_buffer_len(&s->out) || s->transport->pending_bytes);
+    if (!blocked && bytes.len && vx_h1_sink_reserve(s, CHUNK_LINES_BYTES)) {
+        bool fits = vx_buffer_room(&s->out) >= bytes.len + CHUNK_LINES_BYTES;
+        if (bytes.len <= COPY_MAX_BYTES && s->chunk_left == 0 && fits) {
+            push_copy(s, bytes);
+            taken = bytes.len;
+        } else {
+            taken = push_reference(s, bytes);
+        }
+    }
+    if (!s->tunnel && s->framing == VX_BODY_LENGTH)
+        s->left -= taken;
+    if (taken < bytes.len)
+        s->wants_room = true;
+    return taken;
+}
+
+void vx_h1_sink_finish(struct vx_h1_sink *s, struct vx_headers *trailers) {
+    if (s->failed || s->finished)
+        return;
+    if (s->framing == VX_BODY_CHUNKED && !s->tunnel) {
+        size_t bound = vx_h1_last_chunk_max(trailers);
+        char *room = vx_h1_sink_reserve(s, bound);
+        if (!room) {
+            s->failed = true;
+            return;
+        }
+        vx_h1_sink_commit(s, vx_h1_write_last_chunk(room, bound, trailers));
+    }
+    s->finished = s->left == 0;
+}
+
+int64_t vx_h1_move(struct vx_h1_reader *r, struct vx_h1_sink *s) {
+    bool raw_out = s->tunnel || s->framing == VX_BODY_LENGTH || s->framing == VX_BODY_UNTIL_CLOSE;
+    bool raw_in = !r->tunnel && r->framing == VX_BODY_LENGTH && r->left >= MOVE_MIN_BYTES;
+    if (!raw_in || !raw_out || s->failed || vx_buffer_len(&r->in) || r->transport->tls || s->transport->tls ||
+        (!s->tunnel && s->framing == VX_BODY_LENGTH && s->left < r->left))
+        return -1;
+    vx_h1_sink_flush(s);
+    if (s->failed || !s->transport->writable || vx_buffer_len(&s->out)) {
+        s->wants_room = true;
+        return 0;
+    }
+    size_t step = r->left < MOVE_STEP_BYTES ? r->left : MOVE_STEP_BYTES;
+    ssize_t n = r->transport->ops->move(r->transport, s->transport, step);
+    if (n == VX_IO_AGAIN) {
+        s->wants_room = !s->transport->writable || s->transport->pending_bytes > 0;
+        return 0;
+    }
+    if (n <= 0)
+        return -1; /* the copying path meets the same end or error and reports it */
+    r->left -= (uint64_t)n;
+    r->received += (uint64_t)n;
+    r->ended = r->left == 0;
+    if (s->framing == VX_BODY_LENGTH && !s->tunnel)
+        s->left -= (uint64_t)n;
+    s->sent += (uint64_t)n;
+    return n;
+}
+
+void vx_h1_sink_relax(struct vx_h1_sink *s) {
+    if (vx_buffer_len(&s->out) == 0)
+        vx_buffer_release(&s->out);
+}

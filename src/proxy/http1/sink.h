@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The writing half of an HTTP/1 connection: heads and small pieces gather in one buffer and leave in one system call,
+ * large pieces go out by reference, framed as the head said (RFC 9112 §6). One worker's thread. */
+#ifndef VX_PROXY_HTTP1_SINK_H
+#define VX_PROXY_HTTP1_SINK_H
+
+#include "core/ports/stream.h"
+#include "proxy/http1/reader.h"
+#include "proxy/runtime/runtime.h"
+
+struct vx_h1_sink {
+    struct vx_transport *transport;
+    struct vx_runtime *rt;
+    struct vx_buffer out;
+    uint64_t left;       /* VX_BODY_LENGTH: bytes still to be pushed */
+    uint64_t chunk_left; /* of a chunk whose size line has gone out */
+    uint64_t sent;       /* bytes given to the transport since the message was begun */
+    uint8_t framing;     /* enum vx_framing */
+    bool tunnel;
+    bool finished;    /* the message is complete in the buffer or beyond */
+    bool wants_room;  /* push() took less than it was given: tell the user when there is room */
+    bool failed;      /* the transport is broken for writing */
+};
+
+void vx_h1_sink_init(struct vx_h1_sink *s, struct vx_transport *transport, struct vx_runtime *rt);
+
+/* A new message: room for a head of at most `bytes` behind what is buffered. NULL: no memory. Commit what was used. */
+char *vx_h1_sink_reserve(struct vx_h1_sink *s, size_t bytes);
+static inline void vx_h1_sink_commit(struct vx_h1_sink *s, size_t bytes) {
+    s->out.end += (uint32_t)bytes;
+}
+
+/* How the body after the head is framed. */
+void vx_h1_sink_begin_body(struct vx_h1_sink *s, enum vx_framing framing, uint64_t body_bytes);
+
+/* See vx_stream_ops: push, finish (which leaves the flush to the caller), flush. A broken transport sets `failed`. */
+size_t vx_h1_sink_push(struct vx_h1_sink *s, struct vx_slice bytes);
+void vx_h1_sink_finish(struct vx_h1_sink *s, struct vx_headers *trailers);
+void vx_h1_sink_flush(struct vx_h1_sink *s);
+
+/* True while bytes wait for the transport, in our buffer or in its pipe. */
+static inline bool vx_h1_sink_pending(const struct vx_h1_sink *s) {
+    return vx_buffer_len(&s->out) > 0 || s->transport->pending_bytes > 0;
+}
+
+/* See vx_stream_ops.move: from the reader's body into the sink's, when both are unframed bytes on plain sockets and
+ * there is much to move. */
+int64_t vx_h1_move(struct vx_h1_reader *r, struct vx_h1_sink *s);
+
+/* Gives the buffer back when nothing waits in it. */
+void vx_h1_sink_relax(struct vx_h1_sink *s);
+
+#endif
