@@ -33,7 +33,14 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { INPUT_BYTES = 16 * 1024, CHUNK_BYTES = 256 * 1024, EVENTS = 512, BACKLOG = 4096, HEAD_BYTES = 512 };
+enum {
+    INPUT_BYTES = 16 * 1024,
+    CHUNK_BYTES = 256 * 1024,
+    EVENTS = 512,
+    BACKLOG = 4096,
+    HEAD_BYTES = 512,
+    MAX_CONNECTIONS = 4096
+};
 
 static const uint64_t ns_per_s = 1000000000;
 
@@ -72,6 +79,7 @@ struct origin {
     uint64_t delay_ns;
     struct connection *first_waiting;
     struct connection *last_waiting;
+    struct connection *connections;
     struct connection *free_connections;
     struct connection *dead_connections;
     struct answer answers[ANSWERS];
@@ -273,12 +281,11 @@ static void answer_due(struct origin *origin) {
 static void begin_connection(struct origin *origin, int fd) {
     int one = 1;
     struct connection *connection = origin->free_connections;
-    if (connection)
-        origin->free_connections = connection->next_free;
-    else if (!(connection = malloc(sizeof *connection))) {
+    if (!connection) {
         close(fd);
         return;
     }
+    origin->free_connections = connection->next_free;
     memset(connection, 0, offsetof(struct connection, input));
     connection->fd = fd;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
@@ -340,6 +347,16 @@ static void loop(struct origin *origin) {
     }
 }
 
+static void make_connections(struct origin *origin) {
+    origin->connections = calloc(MAX_CONNECTIONS, sizeof *origin->connections);
+    if (!origin->connections)
+        fail("backend: calloc");
+    for (size_t i = 0; i < MAX_CONNECTIONS; i++) {
+        origin->connections[i].next_free = origin->free_connections;
+        origin->free_connections = &origin->connections[i];
+    }
+}
+
 static void open_sockets(struct origin *origin, uint16_t port) {
     int one = 1;
     struct sockaddr_in address = {
@@ -388,6 +405,7 @@ int main(int argc, char **argv) {
         origin->delay_ns = parse_number(argv[2], 60 * 1000000UL) * 1000;
     prctl(PR_SET_TIMERSLACK, 1000UL);
     make_answers(origin);
+    make_connections(origin);
     open_sockets(origin, (uint16_t)parse_number(argv[1], UINT16_MAX));
     loop(origin);
     return 0;

@@ -67,22 +67,34 @@ static bool read_text(const char *path, char *text) {
     return true;
 }
 
-/* Adds utime and stime, the 14th and 15th field of stat; the command's name, which may hold blanks, ends at
- * ')'. */
+/* Reads `count` numbers that stand behind `skip` others. False if there are fewer. */
+static bool read_numbers(const char *text, size_t skip, uint64_t *numbers, size_t count) {
+    for (size_t i = 0; i < skip + count; i++) {
+        char *end = NULL;
+        unsigned long long number = strtoull(text, &end, 10);
+        if (end == text)
+            return false;
+        if (i >= skip)
+            numbers[i - skip] = number;
+        text = end;
+    }
+    return true;
+}
+
+/* Adds utime and stime, the 14th and 15th field of stat; the command's name, which may hold blanks, ends at ')'. */
 static bool add_ticks(int pid, struct load_cpu *cpu) {
     char path[64];
     char text[TEXT_BYTES];
-    unsigned long long user = 0;
-    unsigned long long system = 0;
+    uint64_t ticks[2];
     snprintf(path, sizeof path, "/proc/%d/stat", pid);
     if (!read_text(path, text))
         return false;
+    /* Behind the name stand a blank, the state's letter, and the fields from the fourth on. */
     const char *rest = strrchr(text, ')');
-    if (!rest ||
-        sscanf(rest + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user, &system) != 2)
+    if (!rest || strlen(rest) < 4 || !read_numbers(rest + 3, 10, ticks, 2))
         return false;
-    cpu->user_ticks += user;
-    cpu->system_ticks += system;
+    cpu->user_ticks += ticks[0];
+    cpu->system_ticks += ticks[1];
     return true;
 }
 
@@ -104,16 +116,16 @@ static bool add_run_time(int pid, struct load_cpu *cpu) {
     return true;
 }
 
+/* A core's line of /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal. */
 static void read_core(int core, struct load_cpu *cpu) {
     char text[TEXT_BYTES];
     char name[32];
-    unsigned long long field[8] = {0};
+    uint64_t field[8];
     int length = snprintf(name, sizeof name, "\ncpu%d ", core);
     if (core < 0 || !read_text("/proc/stat", text))
         return;
     const char *line = strstr(text, name);
-    if (!line || sscanf(line + length, "%llu %llu %llu %llu %llu %llu %llu %llu", &field[0], &field[1],
-                        &field[2], &field[3], &field[4], &field[5], &field[6], &field[7]) != 8)
+    if (!line || !read_numbers(line + length, 0, field, 8))
         return;
     cpu->core_busy_ticks = field[0] + field[1] + field[2] + field[5] + field[6];
     cpu->core_steal_ticks = field[7];

@@ -269,7 +269,6 @@ static bool consume(struct load *load, struct connection *connection, const char
             used = join_head(connection, bytes, n);
         if (used < 0)
             return false;
-        bytes += used;
         n -= (size_t)used;
         if (!connection->in_body)
             return true;
