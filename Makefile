@@ -7,8 +7,8 @@ SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
 
 CONFIG ?= vortex.yaml
-# release is what ships and takes some minutes when it is built for the first time on a machine; dev-release is the
-# same code with less optimisation, in about half the time:  make build NATIVE_PROFILE=dev-release
+# release is what ships; it takes about ten minutes when it is built for the first time on a machine. dev-release is
+# the same code without link-time optimisation, for work on native/ itself:  make build NATIVE_PROFILE=dev-release
 NATIVE_PROFILE ?= release
 FUZZ_SECONDS ?= 60
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
@@ -58,7 +58,7 @@ load-test: ## Vegeta against a running proxy (URL, RATE, SECONDS_LONG), with a l
 .PHONY: lint
 lint: packages-lint $(VENV)/.done ## clang-tidy, clang-format and the project's own rules
 	@$(CONFIGURE) --preset release
-	@cmake --build build --target vortex_core -j $(JOBS)
+	@cmake --build build --target vx_libraries -j $(JOBS)
 	@$(PYTHON) scripts/lint.py --jobs $(JOBS)
 
 .PHONY: format
@@ -69,11 +69,15 @@ format: packages-lint ## Lay out all C sources with clang-format
 clean: ## Remove build/ (the cached native archive stays: ~/.cache/vortex)
 	rm -rf build
 
+.PHONY: clean-native
+clean-native: ## Remove the cached native archive too; the next build makes it again
+	rm -rf "$${XDG_CACHE_HOME:-$$HOME/.cache}/vortex"
+
 .PHONY: packages-build packages-test packages-lint packages-bench
 packages-build:
 	@scripts/install-packages build
 packages-test:
-	@scripts/install-packages build test
+	@scripts/install-packages build test lint
 packages-lint:
 	@scripts/install-packages build lint
 packages-bench:

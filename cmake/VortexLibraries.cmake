@@ -3,6 +3,7 @@
 
 # vx_library(NAME [LINK targets...]): libvortex_NAME.a from every .c file under this folder except main.c. A folder
 # without sources makes no library; whoever links it then links nothing.
+add_custom_target(vx_libraries)
 function(vx_library name)
   cmake_parse_arguments(arg "" "" "LINK" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.c)
@@ -17,6 +18,7 @@ function(vx_library name)
   add_library(${target} STATIC ${sources})
   target_include_directories(${target} PUBLIC ${CMAKE_SOURCE_DIR}/src)
   target_link_libraries(${target} PUBLIC ${arg_LINK})
+  add_dependencies(vx_libraries ${target})
 endfunction()
 
 # vx_ship(TARGET): link as what ships is linked. Where sanitizers run, they need the dynamic runtime instead.

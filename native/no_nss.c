@@ -12,7 +12,8 @@
 #include <pwd.h>
 #include <stddef.h>
 
-int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **result) {
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
+                struct addrinfo **result) {
     (void)node;
     (void)service;
     (void)hints;
