@@ -8,6 +8,7 @@ import pytest
 
 from harness.backend import Backend
 from harness.certs import Authority
+from harness.net import Blackhole, Refused
 from harness.nginx import Nginx
 from harness.proxy import Builder, binary
 
@@ -40,6 +41,22 @@ def vortex(backend, tmp_path):
     builder = Builder(tmp_path)
     yield builder
     builder.finish()
+
+
+@pytest.fixture
+def dead():
+    """A backend address that refuses connections."""
+    one = Refused()
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def blackhole():
+    """A backend address where a connect gets no answer."""
+    one = Blackhole()
+    yield one
+    one.close()
 
 
 @pytest.fixture

@@ -28,6 +28,12 @@ def binary():
     return str(path)
 
 
+def memory_slack():
+    """How much more memory than a plain build this binary may take: sanitizers shadow and keep freed memory."""
+    code = pathlib.Path(binary()).read_bytes()
+    return 12 if b"__asan_init" in code or b"__tsan_init" in code else 1
+
+
 def command(*args, cwd, timeout=30):
     """Runs `vortex ARGS` to its end; the sanitizers' silence is checked."""
     done = subprocess.run([binary(), *args], cwd=cwd, timeout=timeout, capture_output=True, text=True, check=False)
