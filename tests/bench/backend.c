@@ -383,6 +383,16 @@ static void open_sockets(struct origin *origin, uint16_t port) {
         fail("backend: epoll_ctl");
 }
 
+static void release(struct origin *origin) {
+    for (size_t i = 0; i < ANSWERS; i++)
+        free(origin->answers[i].first);
+    close(origin->listen_fd);
+    close(origin->signal_fd);
+    close(origin->epoll_fd);
+    free(origin->connections);
+    free(origin);
+}
+
 static unsigned long parse_number(const char *text, unsigned long largest) {
     char *end = NULL;
     unsigned long number = strtoul(text, &end, 10);
@@ -408,5 +418,6 @@ int main(int argc, char **argv) {
     make_connections(origin);
     open_sockets(origin, (uint16_t)parse_number(argv[1], UINT16_MAX));
     loop(origin);
+    release(origin);
     return 0;
 }

@@ -12,7 +12,7 @@
 #include <stdint.h>
 #include <time.h>
 
-enum { LOAD_MAX_PIDS = 32, LOAD_HISTOGRAM_SUB_BITS = 7, LOAD_HISTOGRAM_SLOTS = (64 - 7) << 7 };
+enum { LOAD_MAX_PIDS = 32, LOAD_HISTOGRAM_SUB_BITS = 7, LOAD_HISTOGRAM_SLOTS = (64 - 7 + 1) << 7 };
 
 static const uint64_t load_ns_per_s = 1000000000;
 
