@@ -33,9 +33,9 @@ struct vx_reply {
     struct vx_slice rest;
 };
 
-/* Sends the answer, as far as the connection takes it. The head and its fields are built in d->arena. To
- * HEAD, and with 204, 205 and 304, no body goes out; Content-Length then tells what GET would have sent,
- * except with 204 (RFC 9110 §8.6). Does not release `d`. The worker's thread. */
+/* Sends the answer, as far as the connection takes it. The head and its fields are built in d->arena. To HEAD,
+ * and with 204, 205 and 304, no body goes out; HEAD is told the length that GET would have got (RFC 9110 §8.6).
+ * Does not release `d`. The worker's thread. */
 enum vx_reply_progress vx_reply_start(struct vx_reply *reply, struct vx_downstream *d,
                                       const struct vx_reply_content *content);
 

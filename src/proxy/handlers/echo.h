@@ -14,12 +14,15 @@
 #include "core/base/timer.h"
 #include "core/ports/handler.h"
 
-/* Plain memory of the owner; outlives all its downstreams. One thread. */
+enum { VX_ECHO_PATTERN_BYTES = 64 * 1024 };
+
+/* Plain memory of the owner, not to be moved; outlives all its downstreams. One thread. */
 struct vx_echo {
     struct vx_handler handler; /* what the HTTP server gets */
     struct vx_timer_wheel *wheel;
     char port_text[8];
     struct vx_slice port;
+    char pattern[VX_ECHO_PATTERN_BYTES]; /* what /bytes sends, again and again */
 };
 
 /* `wheel` is that of the loop the handler runs on and outlives it. Never fails; nothing to free. */

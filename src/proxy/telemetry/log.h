@@ -33,7 +33,7 @@ enum vx_log_format {
 void vx_log_setup(enum vx_log_level least, enum vx_log_format format);
 
 /* One line to stderr, by one write(), so lines of several threads never mix. A line feed at the end is not
- * needed; control characters are escaped, a message over 2 KiB is cut. Keeps errno. Any thread; may block on
+ * needed; control characters are escaped (text: `?`), a message over 2 KiB is cut. Keeps errno. Any thread; may block on
  * stderr. */
 void vx_log(enum vx_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void vx_log_v(enum vx_log_level level, const char *format, va_list args)

@@ -91,7 +91,7 @@ void vx_metrics_backend_drop(struct vx_metrics *m, struct vx_backend_metrics *ba
 /* A load of the configuration that was asked for while running has ended well or not. `wall_ns`: the time. */
 void vx_metrics_reloaded(struct vx_metrics *m, bool success, uint64_t wall_ns);
 
-/* Counts the end of an exchange; `worker` is the caller's number. The worker's thread; bounded, no
+/* Counts the end of an exchange, or the beginning of a tunnel (record->part); `worker` is the caller's number. The worker's thread; bounded, no
  * allocation. */
 void vx_metrics_record(struct vx_metrics *m, uint32_t worker, const struct vx_exchange_record *record);
 

@@ -13,7 +13,7 @@ enum {
 
 /* All zero to begin with. One thread at a time. */
 struct vx_timestamp {
-    uint64_t second; /* that the texts are for; 0: none yet */
+    uint64_t second; /* that the texts are for, once there are any */
     char rfc3339[VX_TIMESTAMP_RFC3339_BYTES];
     char clf[VX_TIMESTAMP_CLF_BYTES];
 };
