@@ -9,8 +9,7 @@ enum {
     IP6_GROUPS = 8,
     NAME_MAX_BYTES = 253, /* RFC 1035 §2.3.4, without the root's dot */
     LABEL_MAX_BYTES = 63,
-    UNIX_PATH_MAX_BYTES = 107, /* sun_path without its NUL */
-    PREFIX_MAPPED_BITS = 96,   /* the ::ffff:0:0 in front of an IPv4-mapped address */
+    PREFIX_MAPPED_BITS = 96, /* the ::ffff:0:0 in front of an IPv4-mapped address */
 };
 
 static const char why_form[] =
@@ -180,7 +179,7 @@ bool vx_address_name_valid(struct vx_slice s) {
 }
 
 static bool parse_unix(struct vx_slice path, struct vx_address *out, const char **why) {
-    if (path.len == 0 || path.len > UNIX_PATH_MAX_BYTES || find_byte(path, '\0') < path.len) {
+    if (path.len == 0 || path.len > VX_ADDRESS_UNIX_MAX_BYTES || find_byte(path, '\0') < path.len) {
         *why = why_unix;
         return false;
     }

@@ -28,7 +28,10 @@ struct vx_prefix {
     uint8_t bits;
 };
 
-enum { VX_ADDRESS_TEXT_MAX = 128 };
+enum {
+    VX_ADDRESS_TEXT_MAX = 128,
+    VX_ADDRESS_UNIX_MAX_BYTES = 107, /* of a UNIX path: sun_path without its NUL */
+};
 
 /* Parses `1.2.3.4:80`, `[::1]:80`, `name:80`, `unix:/path`. The slice in a UNIX or NAME result borrows from
  * `text`. False: not an address; *why is static text that says what it must be: "an address such as ...". */

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The schema. Each table names the struct its rows fill (IN); a row of a number reads: key, field, default, lowest,
+ * highest. docs/configuration.md tells the same to people, in the same order, and a test compares the two. */
+#include "admin/yaml/schema.h"
+
+#include <stddef.h>
+
+#include "admin/yaml/finish.h"
+#include "core/config/check.h"
+
+/* clang-format off */
+#define FIELD(f)    .offset = offsetof(IN, f), .bytes = sizeof(((IN *)0)->f)
+#define AT(f)       (offsetof(IN, f) + 1)
+#define COUNT_OF(a) (sizeof(a) / sizeof(*(a)))
+
+#define NUMBER(t, key, f, def, lo, hi, ...) \
+    {.name = key, .type = t, FIELD(f), .standard = def, .low = lo, .high = hi, __VA_ARGS__}
+#define COUNT(...)    NUMBER(VX_YAML_COUNT, __VA_ARGS__, )
+#define DURATION(...) NUMBER(VX_YAML_DURATION, __VA_ARGS__, )
+#define SIZE(...)     NUMBER(VX_YAML_SIZE, __VA_ARGS__, )
+#define PERCENT(...)  NUMBER(VX_YAML_PERCENT, __VA_ARGS__, )
+#define FRACTION(...) NUMBER(VX_YAML_FRACTION, __VA_ARGS__, )
+
+#define FLAG(key, f, def)      {.name = key, .type = VX_YAML_FLAG, FIELD(f), .standard = def}
+#define CHOICE(key, f, def, w) {.name = key, .type = VX_YAML_CHOICE, FIELD(f), .standard = def, .words = w}
+#define CHECKED(key, w)        {.name = key, .type = VX_YAML_CHOICE, .words = w} /* stored nowhere */
+#define TEXT(key, f, how, ...) {.name = key, .type = VX_YAML_TEXT, FIELD(f), .check = how, __VA_ARGS__}
+#define PATH(key, f, ...)      {.name = key, .type = VX_YAML_PATH, FIELD(f), __VA_ARGS__}
+#define ADDRESS(key, f, ...)   {.name = key, .type = VX_YAML_ADDRESS, FIELD(f), __VA_ARGS__}
+/* A mapping that fills the struct `f`; one whose rows are about this table's own struct. */
+#define GROUP(key, f, of, ...) {.name = key, .type = VX_YAML_GROUP, FIELD(f), .shape = &(of), __VA_ARGS__}
+#define INLINE(key, of, ...)   {.name = key, .type = VX_YAML_GROUP, .shape = &(of), __VA_ARGS__}
+#define LIST(key, f, n, of, hi, ...) \
+    {.name = key, .type = VX_YAML_LIST_OF, .offset = offsetof(IN, f), .bytes = sizeof(*((IN *)0)->f), \
+     .count = AT(n), .element = &(of), .high = hi, __VA_ARGS__}
+#define SHAPE(text, rows, ...) {.noun = text, .keys = rows, .key_count = COUNT_OF(rows), __VA_ARGS__}
+/* clang-format on */
+
+/* --- listeners ------------------------------------------------------------------------------------------------- */
+
+#define IN struct vx_config_certificate
+static const struct vx_yaml_key certificate_keys[] = {
+    PATH("cert", cert_path, .required = true, .place = AT(place)),
+    PATH("key", key_path, .required = true),
+};
+static const struct vx_yaml_shape certificate_shape = SHAPE("a certificate", certificate_keys, );
+static const struct vx_yaml_key certificate = {
+    .name = "certificates", .item = true, .type = VX_YAML_GROUP, .shape = &certificate_shape};
+#undef IN
+
+#define IN struct vx_yaml_listener_tls
+static const struct vx_yaml_key listener_tls_keys[] = {
+    PATH("cert", single.cert_path, .place = AT(single.place)),
+    PATH("key", single.key_path),
+    LIST("certificates", certificates, certificate_count, certificate, "1000"),
+    PATH("client_ca", client_ca_path),
+};
+static const struct vx_yaml_shape listener_tls_shape =
+    SHAPE("a listener's tls", listener_tls_keys, .apart = true, .bytes = sizeof(IN),
+          .finish = vx_yaml_finish_listener_tls);
+#undef IN
+
+#define IN struct vx_config_listener
+static const struct vx_yaml_key listener_keys[] = {
+    ADDRESS("address", address, .required = true, .no_names = true, .place = AT(place)),
+    INLINE("tls", listener_tls_shape, .present = AT(tls), .can_be_off = true),
+    FLAG("proxy_protocol", proxy_protocol, "false"),
+};
+static const struct vx_yaml_shape listener_shape = SHAPE("a listener", listener_keys, );
+static const struct vx_yaml_key listener = {
+    .name = "listeners", .item = true, .type = VX_YAML_GROUP, .shape = &listener_shape};
+#undef IN
+
+/* --- routes ---------------------------------------------------------------------------------------------------- */
+
+#define IN struct vx_config_match
+static const struct vx_yaml_key match_keys[] = {
+    TEXT("host", host, vx_config_check_host_pattern, .standard = "*"),
+    TEXT("path", path, vx_config_check_path),
+    TEXT("path_prefix", path_prefix, vx_config_check_path),
+    TEXT("method", method, vx_config_check_method),
+    {.name = "headers", .type = VX_YAML_CONDITIONS, FIELD(headers), .count = AT(header_count), .high = "32"},
+};
+static const struct vx_yaml_shape match_shape = SHAPE("match", match_keys, .finish = vx_yaml_finish_match);
+#undef IN
+
+static const struct vx_yaml_key model = {.name = "ai_models",
+                                         .item = true,
+                                         .type = VX_YAML_TEXT,
+                                         .bytes = sizeof(struct vx_slice),
+                                         .check = vx_config_check_model};
+
+#define IN struct vx_config_backend
+static const struct vx_yaml_key backend_keys[] = {
+    COUNT("id", id, NULL, "0", "4294967295"),
+    ADDRESS("address", address, .required = true),
+    LIST("ai_models", ai_models, ai_model_count, model, "1000"),
+    COUNT("weight", weight, "1", "1", "65535"),
+    COUNT("max_connections", max_connections, "0", "0", "1000000"),
+};
+static const struct vx_yaml_shape backend_shape =
+    SHAPE("a backend", backend_keys, .place = AT(place), .finish = vx_yaml_finish_backend);
+static const struct vx_yaml_key backend = {
+    .name = "backends", .item = true, .type = VX_YAML_GROUP, .shape = &backend_shape};
+#undef IN
+
+#define IN struct vx_config_backend_tls
+static const struct vx_yaml_key backend_tls_keys[] = {
+    PATH("ca", ca_path),
+    TEXT("server_name", server_name, vx_config_check_server_name),
+    PATH("cert", cert_path),
+    PATH("key", key_path),
+};
+static const struct vx_yaml_shape backend_tls_shape =
+    SHAPE("a route's tls", backend_tls_keys, .place = AT(place));
+#undef IN
+
+static const struct vx_yaml_word protocols[] = {{"http1", 1}, {"http2", 2}, {NULL, 0}};
+
+static const struct vx_yaml_word balances[] = {
+    {"peak_ewma", VX_BALANCE_PEAK_EWMA},
+    {"round_robin", VX_BALANCE_ROUND_ROBIN},
+    {"least_request", VX_BALANCE_LEAST_REQUEST},
+    {"random", VX_BALANCE_RANDOM},
+    {NULL, 0},
+};
+
+static const struct vx_yaml_word redirect_codes[] = {{"301", 301}, {"302", 302}, {"303", 303},
+                                                     {"307", 307}, {"308", 308}, {NULL, 0}};
+
+#define IN struct vx_config_route
+static const struct vx_yaml_key rewrite_keys[] = {
+    TEXT("path_prefix", rewrite_path_prefix, vx_config_check_path),
+    TEXT("host", rewrite_host, vx_config_check_authority),
+};
+static const struct vx_yaml_shape rewrite_shape = SHAPE("rewrite", rewrite_keys, );
+
+static const struct vx_yaml_key redirect_keys[] = {
+    TEXT("to", redirect_to, vx_config_check_location, .required = true),
+    CHOICE("code", redirect_code, "302", redirect_codes),
+};
+static const struct vx_yaml_shape redirect_shape = SHAPE("redirect", redirect_keys, );
+
+static const struct vx_yaml_key route_timeout_keys[] = {
+    DURATION("connect", connect_timeout_ns, "5s", "1ms", "1h"),
+    DURATION("response", response_timeout_ns, "60s", "1ms", "1d"),
+    DURATION("idle", idle_timeout_ns, "60s", "1ms", "1d"),
+};
+static const struct vx_yaml_shape route_timeout_shape = SHAPE("a route's timeouts", route_timeout_keys, );
+
+static const struct vx_yaml_key pool_keys[] = {
+    DURATION("idle", pool_idle_ns, "60s", "1ms", "1d"),
+    COUNT("max_idle", pool_max_idle, "64", "0", "65535"),
+    DURATION("max_age", pool_max_age_ns, "1h", "0", "30d"),
+    COUNT("max_requests", pool_max_requests, "0", "0", "4294967295"),
+};
+static const struct vx_yaml_shape pool_shape = SHAPE("pool", pool_keys, );
+
+static const struct vx_yaml_key queue_keys[] = {
+    COUNT("length", queue_length, "1024", "0", "1000000"),
+    DURATION("timeout", queue_timeout_ns, "5s", "1ms", "1h"),
+};
+static const struct vx_yaml_shape queue_shape = SHAPE("queue", queue_keys, );
+
+static const struct vx_yaml_key retry_keys[] = {
+    COUNT("attempts", retry_attempts, "2", "0", "10"),
+    PERCENT("budget", retry_budget_percent, "20%", "0%", "100%"),
+};
+static const struct vx_yaml_shape retry_shape = SHAPE("retries", retry_keys, );
+#undef IN
+
+#define IN struct vx_config_breaker
+static const struct vx_yaml_key breaker_keys[] = {
+    COUNT("failures", failures, "5", "0", "1000"),
+    PERCENT("failure_rate", failure_rate_percent, "50%", "0%", "100%"),
+    DURATION("open_for", open_for_ns, "10s", "1ms", "1h"),
+    COUNT("half_open_requests", half_open_requests, "3", "1", "1000"),
+};
+static const struct vx_yaml_shape breaker_shape = SHAPE("circuit_breaker", breaker_keys, );
+#undef IN
+
+#define IN struct vx_config_health_check
+static const struct vx_yaml_key health_check_keys[] = {
+    TEXT("path", path, vx_config_check_request_target, .standard = "/"),
+    DURATION("interval", interval_ns, "5s", "10ms", "1h"),
+    DURATION("timeout", timeout_ns, "2s", "1ms", "1h"),
+    COUNT("healthy", healthy, "2", "1", "1000"),
+    COUNT("unhealthy", unhealthy, "3", "1", "1000"),
+};
+static const struct vx_yaml_shape health_check_shape =
+    SHAPE("health_check", health_check_keys, .finish = vx_yaml_finish_health_check);
+#undef IN
+
+#define IN struct vx_config_route
+static const struct vx_yaml_key route_keys[] = {
+    TEXT("name", name, vx_config_check_name),
+    GROUP("match", match, match_shape, .present = AT(has_match)),
+    LIST("backends", backends, backend_count, backend, "4096"),
+    CHECKED("protocol", protocols),
+    GROUP("tls", tls, backend_tls_shape, .present = AT(tls.enabled), .can_be_off = true),
+    CHOICE("balance", balance, "peak_ewma", balances),
+    FRACTION("ewma_decay", ewma_decay, "0.5", "0", "1"),
+    INLINE("rewrite", rewrite_shape),
+    INLINE("redirect", redirect_shape),
+    INLINE("timeouts", route_timeout_shape),
+    INLINE("pool", pool_shape),
+    INLINE("queue", queue_shape),
+    INLINE("retries", retry_shape, .can_be_off = true),
+    GROUP("circuit_breaker", breaker, breaker_shape, .can_be_off = true),
+    GROUP("health_check", health_check, health_check_shape, .present = AT(health_check.enabled),
+          .can_be_off = true),
+};
+static const struct vx_yaml_shape route_shape =
+    SHAPE("a route", route_keys, .place = AT(place), .finish = vx_yaml_finish_route);
+static const struct vx_yaml_key route = {
+    .name = "routes", .item = true, .type = VX_YAML_GROUP, .shape = &route_shape};
+#undef IN
+
+/* --- the rest of the file -------------------------------------------------------------------------------------- */
+
+#define IN struct vx_config_access_log
+static const struct vx_yaml_word log_paths[] = {{"stdout", 0}, {"stderr", 0}, {NULL, 0}};
+static const struct vx_yaml_word log_formats[] = {{"json", true}, {"combined", false}, {NULL, 0}};
+static const struct vx_yaml_key access_log_keys[] = {
+    PATH("path", path, .standard = "stdout", .words = log_paths, .use = VX_YAML_WRITE_FILE),
+    CHOICE("format", json, "json", log_formats),
+};
+static const struct vx_yaml_shape access_log_shape = SHAPE("access_log", access_log_keys, );
+#undef IN
+
+#define IN struct vx_config_timeouts
+static const struct vx_yaml_key timeout_keys[] = {
+    DURATION("header", header_ns, "10s", "1ms", "1d"),       DURATION("idle", idle_ns, "75s", "1ms", "1d"),
+    DURATION("body", body_ns, "60s", "1ms", "1d"),           DURATION("write", write_ns, "60s", "1ms", "1d"),
+    DURATION("handshake", handshake_ns, "10s", "1ms", "1h"),
+};
+static const struct vx_yaml_shape timeout_shape = SHAPE("timeouts", timeout_keys, );
+#undef IN
+
+#define IN struct vx_config_limits
+static const struct vx_yaml_key limit_keys[] = {
+    SIZE("header_bytes", header_bytes, "64KiB", "1KiB", "1MiB"),
+    COUNT("headers", headers, "128", "1", "4096"),
+    SIZE("uri_bytes", uri_bytes, "8KiB", "64", "1MiB"),
+    SIZE("body_bytes", body_bytes, "0", "0", "1048576GiB"),
+    SIZE("buffered_body", buffered_body_bytes, "1MiB", "0", "1GiB"),
+    COUNT("connections", connections, "0", "0", "100000000"),
+    COUNT("concurrent_streams", concurrent_streams, "128", "1", "65535"),
+};
+static const struct vx_yaml_shape limit_shape = SHAPE("limits", limit_keys, .finish = vx_yaml_finish_limits);
+#undef IN
+
+static const struct vx_yaml_key prefix = {
+    .name = "trusted_proxies", .item = true, .type = VX_YAML_PREFIX, .bytes = sizeof(struct vx_prefix)};
+
+#define IN struct vx_config
+static const struct vx_yaml_key metrics_keys[] = {
+    ADDRESS("address", metrics_address, .standard = "127.0.0.1:9091", .no_names = true,
+            .place = AT(metrics_place)),
+};
+static const struct vx_yaml_shape metrics_shape = SHAPE("metrics", metrics_keys, );
+
+static const struct vx_yaml_key shutdown_keys[] = {DURATION("drain", drain_ns, "30s", "0", "1d")};
+static const struct vx_yaml_shape shutdown_shape = SHAPE("shutdown", shutdown_keys, );
+
+static const struct vx_yaml_key normalize_keys[] = {FLAG("merge_slashes", merge_slashes, "false")};
+static const struct vx_yaml_shape normalize_shape = SHAPE("normalize", normalize_keys, );
+
+static const struct vx_yaml_word automatic[] = {{"auto", 0}, {NULL, 0}};
+static const struct vx_yaml_key root_keys[] = {
+    COUNT("workers", workers, "auto", "1", "1024", .words = automatic),
+    LIST("listeners", listeners, listener_count, listener, "256", .required = true),
+    LIST("routes", routes, route_count, route, "100000", .required = true),
+    LIST("trusted_proxies", trusted_proxies, trusted_proxy_count, prefix, "1000"),
+    INLINE("metrics", metrics_shape, .can_be_off = true),
+    GROUP("access_log", access_log, access_log_shape, .present = AT(access_log.enabled), .can_be_off = true),
+    INLINE("shutdown", shutdown_shape),
+    GROUP("timeouts", timeouts, timeout_shape),
+    GROUP("limits", limits, limit_shape),
+    INLINE("normalize", normalize_shape),
+};
+const struct vx_yaml_shape vx_yaml_root = SHAPE("the file", root_keys, );
+#undef IN
+
+/* --- what this version does not have ---------------------------------------------------------------------------- */
+
+static const struct vx_yaml_unbuilt unbuilt[] = {
+    {&listener_shape, "http3", NULL, NULL},   {&route_shape, "protocol", "http2", NULL},
+    {&route_shape, "rate_limit", NULL, NULL}, {&route_shape, "filters", NULL, NULL},
+    {&vx_yaml_root, "filters", NULL, NULL},   {&vx_yaml_root, "rate_limit", NULL, NULL},
+    {&vx_yaml_root, "bans", NULL, NULL},      {&vx_yaml_root, "admin", NULL, NULL},
+    {&vx_yaml_root, "tracing", NULL, NULL},   {&vx_yaml_root, "kubernetes", NULL, "watch"},
+};
+
+const struct vx_yaml_unbuilt *vx_yaml_find_unbuilt(const struct vx_yaml_shape *shape, struct vx_slice key) {
+    for (size_t i = 0; i < COUNT_OF(unbuilt); i++)
+        if (unbuilt[i].shape == shape && vx_slice_eq(key, vx_slice_of(unbuilt[i].key)))
+            return &unbuilt[i];
+    return NULL;
+}
