@@ -76,6 +76,9 @@ uint32_t vx_listener_pending(const struct vx_listener *l);
  * allowed. */
 void vx_listener_free(struct vx_listener *l);
 
+/* The task by which a worker's listeners that ran out of descriptors try again; for vx_tcp_init. */
+void vx_listener_revive(struct vx_task *task, uint64_t now_ns);
+
 /* The listening socket, to hand it over to a new process (dup it); -1 once stopped. */
 int vx_listener_fd(const struct vx_listener *l);
 

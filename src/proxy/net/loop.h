@@ -43,7 +43,7 @@ struct vx_loop *vx_loop_new(struct vx_runtime *rt);
 void vx_loop_free(struct vx_loop *l);
 
 struct vx_runtime *vx_loop_runtime(struct vx_loop *l);
-const struct vx_loop_stats *vx_loop_stats(const struct vx_loop *l);
+const struct vx_loop_stats *vx_loop_stats(struct vx_loop *l);
 
 /* Runs rounds until vx_loop_stop. */
 void vx_loop_run(struct vx_loop *l);

@@ -11,8 +11,10 @@
  * BACKEND_RESET after the connection was made. `detail` names what the kernel said.
  *   - move() keeps what could not be written yet in a pipe (pending_bytes). close() then drops it and resets,
  * since the message would be cut; shut() waits until it is out.
- *   - `remote` and `local` of a UNIX transport have kind UNIX and no text. `local` of a dialed one is not
- * filled.
+ *   - After write() failed, what had arrived before can still be read.
+ *   - move() answers VX_IO_FAILED for a failure of either side: the one whose error.code is set.
+ *   - `remote` and `local` of a UNIX transport have kind UNIX and no text. `local` of a dialed one is filled when it is
+ *     connected.
  */
 #ifndef VX_PROXY_NET_TCP_H
 #define VX_PROXY_NET_TCP_H
@@ -41,15 +43,17 @@ struct vx_tcp {
     struct vx_tcp_stats stats;
 };
 
+/* Also has the process ignore SIGPIPE. */
 void vx_tcp_init(struct vx_tcp *tcp, struct vx_loop *loop);
 
 /* Closes the pooled pipes. All transports are closed before, and one more round was run or the loop is about
  * to be freed. */
 void vx_tcp_free(struct vx_tcp *tcp);
 
-/* A transport over a connected stream socket, non-blocking or not (it is made so). Owns `fd` from here on,
- * also when it fails. `remote` and `local` are copied; their text is not kept. NULL with errno set: no
- * memory, or the kernel refused. The caller sets on_ready and owner before it returns to the loop. */
+/* A transport over a connected, non-blocking stream socket; TCP_NODELAY is for the caller to have set (accepted sockets
+ * inherit it from their listener's). Owns `fd` from here on, also when it fails. `remote` and `local` are copied, but not
+ * their text. NULL with errno set: no memory, or the kernel refused. The caller sets on_ready and owner before it
+ * returns to the loop. */
 struct vx_transport *vx_tcp_adopt(struct vx_tcp *tcp, int fd, const struct vx_address *remote,
                                   const struct vx_address *local);
 
