@@ -14,7 +14,7 @@ from harness.wait import wait_until
 
 UNAVAILABLE = {"error": "Service Unavailable", "message": "Circuit breaker open or all backend nodes are offline."}
 NO_RETRY = {"retries": {"attempts": 0}}
-NO_BREAKER = {"circuit_breaker": {"failures": 1000000, "failure_rate": "100%"}}
+NO_BREAKER = {"circuit_breaker": {"failures": 0, "failure_rate": "0%"}}
 BALANCERS = ["peak_ewma", "round_robin", "least_request", "random"]
 
 

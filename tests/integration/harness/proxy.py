@@ -58,7 +58,7 @@ def parse_metrics(text):
 class Vortex:
     """One running proxy. `config` is a mapping or YAML text."""
 
-    def __init__(self, folder, config, *, nofile=None, env=None):
+    def __init__(self, folder, config, *, nofile=None, env=None, arguments=None):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.file = self.folder / "vortex.yaml"
@@ -77,8 +77,9 @@ class Vortex:
                 resource.setrlimit(resource.RLIMIT_NOFILE, nofile)
 
         with open(self.out, "wb") as out, open(self.err, "wb") as err:
-            self.process = subprocess.Popen([binary(), "run", "-c", str(self.file)], cwd=self.folder, stdout=out, stderr=err,
-                                            stdin=subprocess.DEVNULL, preexec_fn=limit, env={**os.environ, **(env or {})})
+            call = ["run", "-c", str(self.file)] if arguments is None else arguments
+            self.process = subprocess.Popen([binary(), *call], cwd=self.folder, stdout=out, stderr=err, preexec_fn=limit,
+                                            stdin=subprocess.DEVNULL, env={**os.environ, **(env or {})})
         try:
             wait_until(lambda: self.ready() or self.process.poll() is not None, 30, "the line with `ready`")
             assert self.process.poll() is None, f"ended with {self.process.returncode} at start"
@@ -253,8 +254,8 @@ class Builder:
         self.started.append(proxy)
         return proxy
 
-    def __call__(self, *backends, nofile=None, env=None, **options):
-        return self.start(self.config(*backends, **options), nofile=nofile, env=env)
+    def __call__(self, *backends, nofile=None, **options):
+        return self.start(self.config(*backends, **options), nofile=nofile)
 
     def finish(self):
         problems = []
