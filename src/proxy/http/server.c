@@ -23,11 +23,15 @@ void vx_server_connection_add(struct vx_http_server *s, struct vx_server_connect
     vx_list_init(&c->link);
     vx_list_push_back(&s->connections, &c->link);
     s->connection_count++;
+    if (s->counted)
+        s->counted(s->user, 1);
 }
 
 void vx_server_connection_remove(struct vx_server_connection *c) {
     vx_list_remove(&c->link);
     c->server->connection_count--;
+    if (c->server->counted)
+        c->server->counted(c->server->user, -1);
 }
 
 static void reap_fresh(struct vx_task *task, uint64_t now_ns) {
@@ -76,7 +80,7 @@ static void fresh_ready(struct vx_transport *transport, uint32_t ready, uint64_t
 }
 
 void vx_http_server_accept(struct vx_http_server *s, struct vx_transport *transport) {
-    if (!s->tls) {
+    if (!s->covers) {
         start(s, transport);
         return;
     }

@@ -9,17 +9,18 @@
 #include "core/ports/handler.h"
 #include "proxy/runtime/runtime.h"
 
-struct vx_tls_server;
-
 struct vx_http_server {
     struct vx_runtime *rt;
     struct vx_handler *handler;
     struct vx_h1_limits limits;
     struct vx_config_timeouts timeouts;
     uint64_t body_bytes; /* of one request; 0: no limit */
-    /* Whether the listener's certificate number `certificate` speaks for `host`; NULL: plain listener. */
-    bool (*covers)(const struct vx_tls_server *tls, uint32_t certificate, struct vx_slice host);
-    const struct vx_tls_server *tls;
+    /* Whether the certificate that the connection was made with speaks for `host`; NULL: a plain listener, otherwise
+     * connections begin with a TLS handshake. */
+    bool (*covers)(const struct vx_transport *transport, struct vx_slice host);
+    /* A connection has come (+1) or gone (-1); NULL: nobody counts. */
+    void (*counted)(void *user, int change);
+    void *user;
     struct vx_list connections; /* every open one */
     uint32_t connection_count;
     bool draining;

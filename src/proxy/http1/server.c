@@ -248,7 +248,7 @@ static enum vx_error_code objection(const struct h1_server *c, const struct vx_r
         return VX_ERR_BODY_TOO_LARGE;
     /* RFC 9110 §7.4: a name that another certificate speaks for came through a session that proved the first. */
     if (tls && server->covers && tls->server_name.len && request->host.len &&
-        !vx_slice_eq(tls->server_name, request->host) && !server->covers(server->tls, tls->certificate, request->host))
+        !vx_slice_eq(tls->server_name, request->host) && !server->covers(c->reader.transport, request->host))
         return VX_ERR_MISDIRECTED;
     return VX_ERR_NONE;
 }
@@ -468,6 +468,10 @@ static void describe_client(struct h1_server *c, const struct vx_transport *t) {
     c->client.tls_version = t->tls->version;
     c->client.tls_cipher = t->tls->cipher;
     c->client.peer_subject = t->tls->peer_subject;
+}
+
+size_t vx_h1_server_bytes(void) {
+    return sizeof(struct h1_server);
 }
 
 bool vx_h1_server_start(struct vx_http_server *server, struct vx_transport *transport) {

@@ -9,4 +9,7 @@
  * The connection ends itself. Worker's thread. */
 bool vx_h1_server_start(struct vx_http_server *server, struct vx_transport *transport);
 
+/* The memory of one idle connection on this level; its transport's comes on top. For the metrics. */
+size_t vx_h1_server_bytes(void);
+
 #endif

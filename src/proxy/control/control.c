@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See control.h. One loop on the main thread: signals by signalfd, the metrics page, names, health checks, the clock of
+ * the drain. */
+#define _GNU_SOURCE
+#include "proxy/control/control.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "admin/yaml/load.h"
+#include "proxy/control/internal.h"
+#include "proxy/telemetry/log.h"
+
+enum {
+    TICK_MS = 60 * 1000,
+    NAMES_WAIT_MS = 5000,     /* for the first answers about backend names, before listening */
+    LOG_FLUSH_MS = 2000,
+    REGISTRY_KEEP_BYTES = 1024 * 1024,
+};
+
+static uint64_t wall_ns(void) {
+    struct timespec ts;
+    clock_gettime(CLOCK_REALTIME, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+static void complain(const struct vx_control *c, const struct vx_config_error *error) {
+    char text[1024];
+    vx_config_error_format(c->path, error, text, sizeof text);
+    vx_log(VX_LOG_ERROR, "%s", text);
+}
+
+static void reload(struct vx_control *c) {
+    struct vx_config_error error;
+    bool ok = vx_control_load(c, &error);
+    vx_metrics_reloaded(c->metrics, ok, wall_ns());
+    if (ok) {
+        vx_log(VX_LOG_INFO, "configuration reloaded: version %llu", (unsigned long long)c->version);
+        return;
+    }
+    complain(c, &error);
+    vx_log(VX_LOG_ERROR, "the configuration was not reloaded; version %llu stays in use",
+           (unsigned long long)c->version);
+}
+
+/* The end */
+
+static void worker_is_drained(void *arg, uint64_t now_ns) {
+    (void)now_ns;
+    struct vx_control *c = arg;
+    if (--c->workers_draining == 0)
+        vx_loop_stop(c->engine.loop);
+}
+
+/* On the worker's thread. */
+static void drained(void *user) {
+    struct vx_control *c = user;
+    vx_loop_post(c->engine.loop, worker_is_drained, c);
+}
+
+static void drain_is_over(struct vx_timer *timer, uint64_t now_ns) {
+    (void)now_ns;
+    struct vx_control *c = VX_CONTAINER_OF(timer, struct vx_control, drain_timer);
+    vx_log(VX_LOG_WARN, "the drain took longer than shutdown.drain: what is left is cut");
+    vx_loop_stop(c->engine.loop);
+}
+
+static void begin_drain(struct vx_control *c, uint64_t now_ns) {
+    c->readiness = VX_DRAINING;
+    c->workers_draining = c->worker_count;
+    vx_log(VX_LOG_INFO, "draining: no new connections, running requests end");
+    vx_timer_set(&c->engine.rt.wheel, &c->drain_timer, now_ns + c->setup->config->drain_ns);
+    for (uint32_t w = 0; w < c->worker_count; w++)
+        vx_worker_drain(&c->workers[w]);
+}
+
+static void reopen_logs(struct vx_control *c) {
+    char why[256];
+    if (!vx_access_log_reopen(c->access_log, why, sizeof why))
+        vx_log(VX_LOG_ERROR, "the access log cannot be reopened: %s", why);
+}
+
+static void on_signal(struct vx_watch *watch, uint32_t events, uint64_t now_ns) {
+    (void)events;
+    struct vx_control *c = VX_CONTAINER_OF(watch, struct vx_control, signals);
+    struct signalfd_siginfo info;
+    while (read(watch->fd, &info, sizeof info) == (ssize_t)sizeof info) {
+        bool draining = c->readiness == VX_DRAINING;
+        if (info.ssi_signo == SIGHUP && !draining)
+            reload(c);
+        else if (info.ssi_signo == SIGUSR1)
+            reopen_logs(c);
+        else if ((info.ssi_signo == SIGINT || info.ssi_signo == SIGTERM) && !draining)
+            begin_drain(c, now_ns);
+        else if (info.ssi_signo == SIGINT || info.ssi_signo == SIGTERM)
+            vx_loop_stop(c->engine.loop);
+    }
+}
+
+static bool watch_signals(struct vx_control *c) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGUSR1);
+    /* Blocked here, before any worker starts, so that all threads leave them to the descriptor. */
+    if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0)
+        return false;
+    signal(SIGPIPE, SIG_IGN);
+    c->signals.fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    c->signals.on_events = on_signal;
+    return c->signals.fd >= 0 && vx_loop_watch(c->engine.loop, &c->signals, EPOLLIN);
+}
+
+static void on_tick(struct vx_timer *timer, uint64_t now_ns) {
+    struct vx_control *c = VX_CONTAINER_OF(timer, struct vx_control, tick);
+    vx_tls_tickets_rotate(c->tickets, now_ns);
+    vx_backend_registry_collect(&c->registry);
+    vx_pool_table_collect(&c->pools);
+    vx_timer_set(&c->engine.rt.wheel, &c->tick, now_ns + (uint64_t)TICK_MS * 1000000);
+}
+
+static void names_changed(void *user) {
+    struct vx_control *c = user;
+    if (c->readiness == VX_READY)
+        vx_control_rebuild(c);
+}
+
+/* The start */
+
+/* The CPUs this process may use; the return value is how many. */
+static uint32_t allowed_cpus(cpu_set_t *set) {
+    CPU_ZERO(set);
+    if (sched_getaffinity(0, sizeof *set, set) != 0)
+        return 1;
+    int n = CPU_COUNT(set);
+    return n > 0 ? (uint32_t)n : 1;
+}
+
+static int nth_cpu(const cpu_set_t *set, uint32_t n) {
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+        if (CPU_ISSET((size_t)cpu, set) && n-- == 0)
+            return cpu;
+    return -1;
+}
+
+static bool start_workers(struct vx_control *c, uint32_t wanted) {
+    cpu_set_t cpus;
+    uint32_t cpu_count = allowed_cpus(&cpus);
+    c->worker_count = wanted ? wanted : cpu_count;
+    c->metrics = vx_metrics_new(c->worker_count);
+    c->access_log = c->metrics ? vx_access_log_new(c->worker_count, c->metrics) : NULL;
+    c->workers = calloc(c->worker_count, sizeof *c->workers);
+    if (!c->access_log || !c->workers)
+        return false;
+    vx_backend_registry_init(&c->registry, &c->registry_memory.source, c->worker_count);
+    for (uint32_t w = 0; w < c->worker_count; w++) {
+        struct vx_worker_options options = {
+            .index = w,
+            .cpu = nth_cpu(&cpus, w % cpu_count),
+            .metrics = c->metrics,
+            .access_log = c->access_log,
+            .budget = &c->budget,
+            .drained = drained,
+            .user = c,
+        };
+        if (!vx_worker_init(&c->workers[w], &options)) {
+            c->worker_count = w;
+            return false;
+        }
+    }
+    return true;
+}
+
+/* How many workers the file asks for; it has to be known before anything else is built. */
+static bool peek_workers(const struct vx_control *c, uint32_t *workers, struct vx_config_error *error) {
+    struct vx_config *config = vx_yaml_load(c->path, error);
+    if (!config)
+        return false;
+    *workers = config->workers;
+    vx_config_free(config);
+    return true;
+}
+
+static bool make_shared(struct vx_control *c) {
+    if (!vx_slab_init(&c->registry_memory, VX_SLAB_ARENA_BYTES, REGISTRY_KEEP_BYTES))
+        return false;
+    c->tickets = vx_tls_tickets_new(c->engine.rt.now_ns);
+    vx_names_init(&c->names, c->engine.loop, names_changed, c);
+    vx_timer_init(&c->drain_timer, drain_is_over);
+    vx_timer_init(&c->tick, on_tick);
+    return c->tickets != NULL;
+}
+
+/* Gives DNS a moment, so that the first requests find backends; who has no answer then gets 503 until there is one. */
+static void await_names(struct vx_control *c) {
+    uint64_t end_ns = c->engine.rt.now_ns + (uint64_t)NAMES_WAIT_MS * 1000000;
+    while (!vx_names_settled(&c->names) && c->engine.rt.now_ns < end_ns)
+        vx_loop_run_once(c->engine.loop, end_ns - c->engine.rt.now_ns);
+    if (c->names.first)
+        vx_control_rebuild(c);
+}
+
+static bool run_workers(struct vx_control *c) {
+    for (uint32_t w = 0; w < c->worker_count; w++)
+        if (!vx_worker_start(&c->workers[w]))
+            return false;
+    return true;
+}
+
+static void say_ready(struct vx_control *c) {
+    const struct vx_config *config = c->setup->config;
+    char list[512] = "";
+    size_t used = 0;
+    for (uint32_t l = 0; l < config->listener_count && used < sizeof list - VX_ADDRESS_TEXT_MAX - 4; l++) {
+        char text[VX_ADDRESS_TEXT_MAX];
+        size_t n = vx_address_format(&config->listeners[l].address, text);
+        used += (size_t)snprintf(list + used, sizeof list - used, "%s%.*s%s", l ? ", " : "", (int)n, text,
+                                 config->listeners[l].tls ? " (TLS)" : "");
+    }
+    c->readiness = VX_READY;
+    vx_log(VX_LOG_INFO, "ready: %u worker(s), listening on %s", c->worker_count, list);
+}
+
+/* True once it runs; else c->exit_code says how it ends. */
+static bool start(struct vx_control *c) {
+    struct vx_config_error error;
+    uint32_t workers = 0;
+    if (!peek_workers(c, &workers, &error)) {
+        complain(c, &error);
+        c->exit_code = 2;
+        return false;
+    }
+    c->exit_code = 1;
+    if (!make_shared(c) || !watch_signals(c) || !start_workers(c, workers)) {
+        vx_log(VX_LOG_ERROR, "cannot start: %s", strerror(errno ? errno : ENOMEM));
+        return false;
+    }
+    if (!vx_control_load(c, &error)) {
+        complain(c, &error);
+        c->exit_code = 2;
+        return false;
+    }
+    await_names(c);
+    if (!run_workers(c)) {
+        vx_log(VX_LOG_ERROR, "cannot start a worker: %s", strerror(errno));
+        return false;
+    }
+    vx_timer_set(&c->engine.rt.wheel, &c->tick, c->engine.rt.now_ns + (uint64_t)TICK_MS * 1000000);
+    say_ready(c);
+    c->exit_code = 0;
+    return true;
+}
+
+static void finish(struct vx_control *c) {
+    for (uint32_t w = 0; w < c->worker_count; w++)
+        vx_worker_stop(&c->workers[w]);
+    vx_health_checks_stop(c->checks);
+    vx_names_free(&c->names);
+    if (c->generation)
+        vx_snapshot_drop(&c->generation->snapshot, c->worker_count);
+    vx_control_free_page(c);
+    for (unsigned rounds = 0; c->generations_left && rounds < 100; rounds++)
+        vx_loop_run_once(c->engine.loop, 1000000);
+    vx_control_free_listeners(c);
+    vx_setup_drop(c->setup);
+    if (c->access_log)
+        vx_access_log_stop(c->access_log, LOG_FLUSH_MS);
+    vx_access_log_free(c->access_log);
+    if (c->metrics)
+        vx_backend_registry_destroy(&c->registry);
+    if (c->tickets)
+        vx_tls_tickets_drop(c->tickets);
+    vx_timer_remove(&c->engine.rt.wheel, &c->drain_timer);
+    vx_timer_remove(&c->engine.rt.wheel, &c->tick);
+    if (c->signals.fd >= 0) {
+        vx_loop_unwatch(c->engine.loop, &c->signals);
+        close(c->signals.fd);
+    }
+    vx_engine_free(&c->engine);
+    vx_pool_table_free(&c->pools);
+    vx_metrics_free(c->metrics);
+    vx_slab_free(&c->registry_memory);
+    free(c->workers);
+}
+
+int vx_control_run(const char *path) {
+    struct vx_control c = {.path = path, .signals = {.fd = -1}, .exit_code = 1};
+    vx_tcp_raise_file_limit();
+    if (!vx_engine_init(&c.engine, 0)) {
+        vx_log(VX_LOG_ERROR, "cannot start: %s", strerror(errno));
+        return 1;
+    }
+    if (start(&c))
+        vx_loop_run(c.engine.loop);
+    finish(&c);
+    if (c.exit_code == 0)
+        vx_log(VX_LOG_INFO, "ended");
+    return c.exit_code;
+}

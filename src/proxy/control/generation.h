@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A generation is a snapshot with all that it is made of: the match table, the backends' sets and targets, its share of
+ * the counters. Built by the control thread from a setup and the addresses that names have now; freed by it when no
+ * worker uses it any more. */
+#ifndef VX_PROXY_CONTROL_GENERATION_H
+#define VX_PROXY_CONTROL_GENERATION_H
+
+#include "core/exchange/snapshot.h"
+#include "core/routing/balance/registry.h"
+#include "proxy/control/names.h"
+#include "proxy/control/pool_table.h"
+#include "proxy/control/setup.h"
+#include "proxy/telemetry/metrics.h"
+
+/* What outlives generations and is shared by them. */
+struct vx_generation_sources {
+    struct vx_backend_registry *registry;
+    struct vx_pool_table *pools;
+    struct vx_metrics *metrics;
+    const struct vx_names *names;
+    uint32_t workers;
+};
+
+struct vx_generation {
+    struct vx_snapshot snapshot;
+    struct vx_setup *setup;
+    struct vx_arena arena;
+    struct vx_generation_sources sources;
+    uint64_t *pools_used; /* a bit per pool number below pool_count: what workers keep */
+    uint32_t pool_count;
+    uint32_t routes_made; /* of snapshot.routes, for the undoing of a half-built one */
+};
+
+/* Builds one; holds `setup`. Every worker counts as a user of the snapshot from the start, in users[]: handing it to a
+ * worker hands over that hold. NULL: no memory. Control thread. */
+struct vx_generation *vx_generation_new(const struct vx_generation_sources *sources, struct vx_setup *setup,
+                                        uint64_t version, uint64_t now_ns);
+
+/* No worker uses it. */
+void vx_generation_free(struct vx_generation *g);
+
+#endif

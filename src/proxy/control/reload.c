@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From a configuration file to a generation in every worker's hands. Whatever can fail is done before anything is
+ * changed: a bad file leaves the running configuration as it is. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "proxy/control/internal.h"
+#include "proxy/telemetry/log.h"
+
+static void free_generation(void *arg, uint64_t now_ns) {
+    (void)now_ns;
+    struct vx_generation *g = arg;
+    struct vx_control *c = g->snapshot.owner;
+    vx_generation_free(g);
+    c->generations_left--;
+}
+
+/* The last user has gone, on whichever worker's thread that was. */
+static void unused(struct vx_snapshot *snapshot) {
+    struct vx_control *c = snapshot->owner;
+    if (!vx_loop_post(c->engine.loop, free_generation, snapshot))
+        vx_log(VX_LOG_ERROR, "a configuration that is no longer used could not be freed");
+}
+
+static struct vx_generation *build(struct vx_control *c, struct vx_setup *setup) {
+    struct vx_generation_sources sources = {
+        .registry = &c->registry,
+        .pools = &c->pools,
+        .metrics = c->metrics,
+        .names = &c->names,
+        .workers = c->worker_count + 1, /* the control thread itself uses it: health checks, the metrics page */
+    };
+    struct vx_generation *g = vx_generation_new(&sources, setup, c->version + 1, c->engine.rt.now_ns);
+    if (!g)
+        return NULL;
+    g->snapshot.owner = c;
+    g->snapshot.unused = unused;
+    return g;
+}
+
+static void hand_to_workers(struct vx_control *c, struct vx_generation *g, int **fds) {
+    for (uint32_t w = 0; w < c->worker_count; w++) {
+        struct vx_adoption *a = calloc(1, sizeof *a);
+        if (a)
+            *a = (struct vx_adoption){.worker = &c->workers[w], .generation = g, .fds = fds[w]};
+        if (!a || !vx_worker_adopt(a)) {
+            /* It goes on with what it has; its hold on this one must not keep it alive. */
+            vx_log(VX_LOG_ERROR, "worker %u could not be told of the new configuration", w);
+            vx_snapshot_drop(&g->snapshot, w);
+            free(fds[w]);
+            free(a);
+        }
+    }
+}
+
+/* The control thread's own use of a generation moves on to `g`. */
+static void use(struct vx_control *c, struct vx_generation *g) {
+    struct vx_generation *before = c->generation;
+    bool failed;
+    vx_health_checks_stop(c->checks);
+    c->checks = vx_health_checks_start(&c->engine, g, &failed);
+    if (failed)
+        vx_log(VX_LOG_ERROR, "no memory for health checks: none are made");
+    c->generation = g;
+    c->generations_left++;
+    c->version++;
+    if (before)
+        vx_snapshot_drop(&before->snapshot, c->worker_count);
+}
+
+static void free_fds(const struct vx_control *c, int **fds) {
+    for (uint32_t w = 0; fds && w < c->worker_count; w++)
+        free(fds[w]);
+    free(fds);
+}
+
+/* A table of -1 for each worker and listener; NULL: no memory. */
+static int **new_fds(const struct vx_control *c, const struct vx_config *config) {
+    int **fds = calloc(c->worker_count, sizeof *fds);
+    for (uint32_t w = 0; fds && w < c->worker_count; w++) {
+        fds[w] = malloc((config->listener_count + 1) * sizeof **fds);
+        if (!fds[w]) {
+            free_fds(c, fds);
+            return NULL;
+        }
+        for (uint32_t l = 0; l < config->listener_count; l++)
+            fds[w][l] = -1;
+    }
+    return fds;
+}
+
+static bool out_of_memory(struct vx_config_error *error) {
+    *error = (struct vx_config_error){{0, 0}, "out of memory"};
+    return false;
+}
+
+/* Everything that may be refused. */
+static bool prepare(struct vx_control *c, struct vx_setup *setup, int **fds, struct vx_config_error *error) {
+    const struct vx_config *config = setup->config;
+    const char *why = NULL;
+    char text[256];
+    if (!vx_control_serve_page(c, config, error))
+        return false;
+    if (!vx_names_watch(&c->names, config, &why)) {
+        *error = (struct vx_config_error){{0, 0}, ""};
+        snprintf(error->text, sizeof error->text, "backend names cannot be resolved: %s", why);
+        return false;
+    }
+    if (!vx_access_log_apply(c->access_log, &config->access_log, text, sizeof text)) {
+        *error = (struct vx_config_error){{0, 0}, ""};
+        snprintf(error->text, sizeof error->text, "access_log: %s", text);
+        return false;
+    }
+    return vx_control_open_listeners(c, config, fds, error);
+}
+
+bool vx_control_load(struct vx_control *c, struct vx_config_error *error) {
+    struct vx_setup *setup = vx_setup_load(c->path, c->tickets, error);
+    if (!setup)
+        return false;
+    int **fds = new_fds(c, setup->config);
+    bool ok = fds ? prepare(c, setup, fds, error) : out_of_memory(error);
+    struct vx_generation *g = ok ? build(c, setup) : NULL;
+    if (!g) {
+        if (ok)
+            out_of_memory(error);
+        free_fds(c, fds);
+        vx_setup_drop(setup);
+        return false;
+    }
+    if (c->setup && c->setup->config->workers != setup->config->workers)
+        vx_log(VX_LOG_WARN, "the number of workers changes with a restart only");
+    vx_setup_drop(c->setup);
+    c->setup = setup;
+    atomic_store_explicit(&c->budget.limit, setup->config->limits.connections, memory_order_relaxed);
+    hand_to_workers(c, g, fds);
+    free(fds);
+    vx_control_forget_listeners(c, setup->config);
+    use(c, g);
+    return true;
+}
+
+void vx_control_rebuild(struct vx_control *c) {
+    int **fds = c->setup ? new_fds(c, c->setup->config) : NULL;
+    struct vx_generation *g = fds ? build(c, c->setup) : NULL;
+    if (!g) {
+        vx_log(VX_LOG_ERROR, "no memory to take up the new addresses of backends");
+        free_fds(c, fds);
+        return;
+    }
+    hand_to_workers(c, g, fds);
+    free(fds);
+    use(c, g);
+}

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See setup.h. */
+#include "proxy/control/setup.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "admin/yaml/load.h"
+#include "core/base/hash.h"
+
+enum { FILE_PIECE_BYTES = 16384 };
+
+static const struct vx_slice alpn[] = {{"http/1.1", 8}};
+static const struct vx_hash_key identity_key = {1, 2}; /* no secret: only equality counts */
+
+static void out_of_memory(struct vx_config_error *error) {
+    *error = (struct vx_config_error){{0, 0}, "out of memory"};
+}
+
+static bool load_servers(struct vx_setup *s, struct vx_tls_tickets *tickets, struct vx_config_error *error) {
+    for (uint32_t i = 0; i < s->config->listener_count; i++) {
+        const struct vx_config_listener *listener = &s->config->listeners[i];
+        struct vx_tls_problem problem;
+        if (!listener->tls)
+            continue;
+        s->servers[i] = vx_tls_server_new(listener, alpn, 1, tickets, &problem);
+        if (s->servers[i])
+            continue;
+        bool known = problem.certificate < listener->certificate_count;
+        error->place = known ? listener->certificates[problem.certificate].place : listener->place;
+        snprintf(error->text, sizeof error->text, "%s", problem.text);
+        return false;
+    }
+    return true;
+}
+
+static uint64_t mix(uint64_t hash, const void *bytes, size_t len) {
+    return vx_hash_sip(&identity_key, vx_slice(bytes, len)) ^ (hash * 0x9e3779b97f4a7c15u + 1);
+}
+
+/* A file's name and contents; a file that cannot be read was reported before. */
+static uint64_t mix_file(uint64_t hash, struct vx_slice path) {
+    char name[4096], piece[FILE_PIECE_BYTES];
+    hash = mix(hash, path.ptr, path.len);
+    if (!path.len || path.len >= sizeof name)
+        return hash;
+    memcpy(name, path.ptr, path.len);
+    name[path.len] = '\0';
+    FILE *file = fopen(name, "rbe");
+    if (!file)
+        return hash;
+    for (size_t n; (n = fread(piece, 1, sizeof piece, file)) > 0;)
+        hash = mix(hash, piece, n);
+    fclose(file);
+    return hash;
+}
+
+static uint64_t identify(const struct vx_config_backend_tls *tls) {
+    uint64_t hash = mix(1, tls->server_name.ptr, tls->server_name.len);
+    hash = mix_file(hash, tls->ca_path);
+    hash = mix_file(hash, tls->cert_path);
+    hash = mix_file(hash, tls->key_path);
+    return hash ? hash : 1;
+}
+
+static bool load_clients(struct vx_setup *s, struct vx_config_error *error) {
+    for (uint32_t i = 0; i < s->config->route_count; i++) {
+        const struct vx_config_backend_tls *tls = &s->config->routes[i].tls;
+        struct vx_tls_problem problem;
+        if (!tls->enabled)
+            continue;
+        s->client_identities[i] = identify(tls);
+        for (uint32_t j = 0; j < i && !s->clients[i]; j++)
+            if (s->clients[j] && s->client_identities[j] == s->client_identities[i])
+                s->clients[i] = vx_tls_client_hold(s->clients[j]);
+        if (!s->clients[i])
+            s->clients[i] = vx_tls_client_new(tls, alpn, 1, &problem);
+        if (!s->clients[i]) {
+            error->place = tls->place;
+            snprintf(error->text, sizeof error->text, "%s", problem.text);
+            return false;
+        }
+    }
+    return true;
+}
+
+struct vx_setup *vx_setup_load(const char *path, struct vx_tls_tickets *tickets, struct vx_config_error *error) {
+    struct vx_config *config = vx_yaml_load(path, error);
+    if (!config)
+        return NULL;
+    struct vx_setup *s = calloc(1, sizeof *s);
+    if (!s) {
+        vx_config_free(config);
+        out_of_memory(error);
+        return NULL;
+    }
+    s->config = config;
+    s->holders = 1;
+    s->servers = calloc(config->listener_count + 1, sizeof *s->servers);
+    s->clients = calloc(config->route_count + 1, sizeof *s->clients);
+    s->client_identities = calloc(config->route_count + 1, sizeof *s->client_identities);
+    bool memory = s->servers && s->clients && s->client_identities;
+    if (!memory)
+        out_of_memory(error);
+    if (memory && load_servers(s, tickets, error) && load_clients(s, error))
+        return s;
+    vx_setup_drop(s);
+    return NULL;
+}
+
+struct vx_setup *vx_setup_hold(struct vx_setup *s) {
+    s->holders++;
+    return s;
+}
+
+void vx_setup_drop(struct vx_setup *s) {
+    if (!s || --s->holders)
+        return;
+    for (uint32_t i = 0; s->servers && i < s->config->listener_count; i++)
+        if (s->servers[i])
+            vx_tls_server_drop(s->servers[i]);
+    for (uint32_t i = 0; s->clients && i < s->config->route_count; i++)
+        if (s->clients[i])
+            vx_tls_client_drop(s->clients[i]);
+    free(s->servers);
+    free(s->clients);
+    free(s->client_identities);
+    vx_config_free(s->config);
+    free(s);
+}

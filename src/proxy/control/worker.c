@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See worker.h. */
+#define _GNU_SOURCE
+#include "proxy/control/worker.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "proxy/telemetry/log.h"
+
+enum { TICK_MS = 50 };
+
+static void tick_soon(struct vx_worker *w) {
+    vx_timer_set(&w->engine.rt.wheel, &w->tick, w->engine.rt.now_ns + (uint64_t)TICK_MS * 1000000);
+}
+
+static bool over_budget(const struct vx_connection_budget *budget) {
+    uint32_t limit = atomic_load_explicit(&budget->limit, memory_order_relaxed);
+    return limit && atomic_load_explicit(&budget->open, memory_order_relaxed) >= limit;
+}
+
+static void pause_listeners(struct vx_worker *w, bool pause) {
+    w->paused = pause;
+    for (struct vx_worker_site *s = w->sites; s; s = s->next)
+        if (s->site.listener)
+            (pause ? vx_listener_pause : vx_listener_resume)(s->site.listener);
+}
+
+/* A connection of some listener has come or gone. */
+static void counted(void *user, int change) {
+    struct vx_worker *w = user;
+    atomic_fetch_add_explicit(&w->budget->open, (uint32_t)change, memory_order_relaxed);
+    vx_metrics_add(w->counters, VX_WORKER_CONNECTIONS_ACTIVE, change);
+    if (change > 0)
+        vx_metrics_add(w->counters, VX_WORKER_CONNECTIONS, 1);
+    if (change > 0 && !w->paused && over_budget(w->budget)) {
+        vx_metrics_add(w->counters, VX_WORKER_ACCEPT_PAUSES, 1);
+        pause_listeners(w, true);
+    }
+}
+
+static uint32_t open_connections(const struct vx_worker *w) {
+    uint32_t n = 0;
+    for (const struct vx_worker_site *s = w->sites; s; s = s->next)
+        n += s->site.server.connection_count + (s->site.listener ? vx_listener_pending(s->site.listener) : 0);
+    return n;
+}
+
+static void on_tick(struct vx_timer *timer, uint64_t now_ns) {
+    (void)now_ns;
+    struct vx_worker *w = VX_CONTAINER_OF(timer, struct vx_worker, tick);
+    vx_metrics_set(w->counters, VX_WORKER_MEMORY_ARENAS, w->engine.arenas.used_bytes);
+    vx_metrics_set(w->counters, VX_WORKER_MEMORY_BLOCKS, w->engine.blocks.used_bytes);
+    vx_metrics_set(w->counters, VX_WORKER_MEMORY_CONNECTIONS, vx_h1_server_bytes() * open_connections(w));
+    if (w->paused && !over_budget(w->budget))
+        pause_listeners(w, false);
+    if (w->draining && w->drained && !w->proxy.active && !open_connections(w)) {
+        w->drained(w->user);
+        w->drained = NULL;
+    }
+    tick_soon(w);
+}
+
+static struct vx_worker_site *find_site(struct vx_worker *w, const struct vx_address *address) {
+    for (struct vx_worker_site *s = w->sites; s; s = s->next)
+        if (s->site.listener && vx_listener_fd(s->site.listener) >= 0 && vx_address_eq(&s->address, address))
+            return s;
+    return NULL;
+}
+
+static void configure(struct vx_worker_site *s, const struct vx_generation *g, uint32_t listener) {
+    const struct vx_config *config = g->snapshot.config;
+    struct vx_http_server *server = &s->site.server;
+    server->limits = (struct vx_h1_limits){
+        .header_bytes = config->limits.header_bytes,
+        .headers = (uint16_t)config->limits.headers,
+        .uri_bytes = config->limits.uri_bytes,
+        .merge_slashes = config->merge_slashes,
+    };
+    server->timeouts = config->timeouts;
+    server->body_bytes = config->limits.body_bytes;
+    server->counted = counted;
+    server->user = s->worker;
+    s->site.tls = g->setup->servers[listener];
+    s->wanted = true;
+}
+
+static void open_site(struct vx_worker *w, const struct vx_generation *g, uint32_t listener, int fd) {
+    const struct vx_config_listener *config = &g->snapshot.config->listeners[listener];
+    struct vx_worker_site *s = calloc(1, sizeof *s);
+    if (!s) {
+        close(fd);
+        vx_log(VX_LOG_ERROR, "worker %u: no memory for a listener", w->index);
+        return;
+    }
+    s->worker = w;
+    s->address = config->address;
+    s->proxy_protocol = config->proxy_protocol;
+    vx_http_server_init(&s->site.server, &w->engine.rt, &w->proxy.handler);
+    configure(s, g, listener);
+    s->next = w->sites;
+    w->sites = s;
+    if (!vx_site_start(&s->site, &w->engine, fd, &config->address, config->proxy_protocol))
+        vx_log(VX_LOG_ERROR, "worker %u: cannot accept: %s", w->index, strerror(errno));
+}
+
+/* Whether a listener begins with TLS or a PROXY header is settled when it starts: it starts anew on the same socket. */
+static bool begins_alike(const struct vx_worker_site *s, const struct vx_generation *g, uint32_t listener) {
+    return s->proxy_protocol == g->snapshot.config->listeners[listener].proxy_protocol &&
+           (s->site.tls != NULL) == (g->setup->servers[listener] != NULL);
+}
+
+static void close_site(struct vx_worker_site *s) {
+    vx_site_stop(&s->site);
+    vx_http_server_drain(&s->site.server);
+}
+
+static void take_up_listeners(struct vx_worker *w, const struct vx_adoption *a) {
+    const struct vx_config *config = a->generation->snapshot.config;
+    for (struct vx_worker_site *s = w->sites; s; s = s->next)
+        s->wanted = false;
+    for (uint32_t i = 0; i < config->listener_count; i++) {
+        struct vx_worker_site *s = find_site(w, &config->listeners[i].address);
+        if (a->fds[i] >= 0) {
+            open_site(w, a->generation, i, a->fds[i]);
+        } else if (s && begins_alike(s, a->generation, i)) {
+            configure(s, a->generation, i);
+        } else if (s) {
+            int fd = dup(vx_listener_fd(s->site.listener));
+            close_site(s);
+            if (fd >= 0)
+                open_site(w, a->generation, i, fd);
+        }
+    }
+    for (struct vx_worker_site *s = w->sites; s; s = s->next)
+        if (!s->wanted && s->site.listener && vx_listener_fd(s->site.listener) >= 0)
+            close_site(s);
+}
+
+static void adopt(void *arg, uint64_t now_ns) {
+    (void)now_ns;
+    struct vx_adoption *a = arg;
+    struct vx_worker *w = a->worker;
+    struct vx_snapshot *snapshot = &a->generation->snapshot;
+    take_up_listeners(w, a);
+    vx_proxy_adopt(&w->proxy, snapshot);
+    vx_h1_client_retire(&w->engine.client, a->generation->pools_used, a->generation->pool_count);
+    vx_snapshot_drop(snapshot, w->index); /* the hold that was handed over; the proxy has its own now */
+    free(a->fds);
+    free(a);
+}
+
+bool vx_worker_adopt(struct vx_adoption *adoption) {
+    return vx_loop_post(adoption->worker->engine.loop, adopt, adoption);
+}
+
+static void drain(void *arg, uint64_t now_ns) {
+    (void)now_ns;
+    struct vx_worker *w = arg;
+    w->draining = true;
+    w->engine.client.draining = true;
+    for (struct vx_worker_site *s = w->sites; s; s = s->next)
+        close_site(s);
+}
+
+bool vx_worker_drain(struct vx_worker *w) {
+    return vx_loop_post(w->engine.loop, drain, w);
+}
+
+static void pin(const struct vx_worker *w) {
+    if (w->cpu < 0)
+        return;
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET((size_t)w->cpu, &set);
+    if (pthread_setaffinity_np(pthread_self(), sizeof set, &set) != 0)
+        vx_log(VX_LOG_WARN, "worker %u: cannot be pinned to CPU %d", w->index, w->cpu);
+}
+
+static void *run(void *arg) {
+    struct vx_worker *w = arg;
+    pin(w);
+    tick_soon(w);
+    vx_loop_run(w->engine.loop);
+    for (struct vx_worker_site *s = w->sites; s; s = s->next) {
+        vx_listener_free(s->site.listener);
+        s->site.listener = NULL;
+        vx_http_server_close_all(&s->site.server);
+    }
+    return NULL;
+}
+
+bool vx_worker_init(struct vx_worker *w, const struct vx_worker_options *options) {
+    memset(w, 0, sizeof *w);
+    if (!vx_engine_init(&w->engine, options->index))
+        return false;
+    w->index = options->index;
+    w->cpu = options->cpu;
+    w->budget = options->budget;
+    w->drained = options->drained;
+    w->user = options->user;
+    w->counters = vx_metrics_worker(options->metrics, options->index);
+    vx_worker_recorder_init(&w->recorder, options->metrics, options->access_log, options->index);
+    vx_proxy_init(&w->proxy, &w->engine.client.port, &w->recorder.recorder, &w->engine.rt.random, options->index);
+    vx_timer_init(&w->tick, on_tick);
+    return true;
+}
+
+bool vx_worker_start(struct vx_worker *w) {
+    errno = pthread_create(&w->thread, NULL, run, w);
+    w->started = errno == 0;
+    return w->started;
+}
+
+void vx_worker_stop(struct vx_worker *w) {
+    if (w->started) {
+        vx_loop_stop(w->engine.loop);
+        pthread_join(w->thread, NULL);
+    }
+    vx_runtime_run_tasks(&w->engine.rt);
+    if (w->proxy.snapshot)
+        vx_snapshot_drop(w->proxy.snapshot, w->index);
+    vx_timer_remove(&w->engine.rt.wheel, &w->tick);
+    while (w->sites) {
+        struct vx_worker_site *next = w->sites->next;
+        free(w->sites);
+        w->sites = next;
+    }
+    vx_engine_free(&w->engine);
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A worker: one thread, pinned to one core, with its own engine, listening sockets and proxy. The control thread talks
+ * to it by messages only. */
+#ifndef VX_PROXY_CONTROL_WORKER_H
+#define VX_PROXY_CONTROL_WORKER_H
+
+#include <pthread.h>
+
+#include "core/exchange/exchange.h"
+#include "proxy/control/generation.h"
+#include "proxy/engine.h"
+#include "proxy/http1/server.h"
+#include "proxy/telemetry/recorder.h"
+
+/* Open client connections over all workers, against limits.connections. */
+struct vx_connection_budget {
+    _Atomic uint32_t open;
+    _Atomic uint32_t limit; /* 0: none */
+};
+
+/* A listener as a worker has it. Lives as long as the worker: connections outlast the listener. */
+struct vx_worker_site {
+    struct vx_site site;
+    struct vx_worker *worker;
+    struct vx_worker_site *next;
+    struct vx_address address;
+    bool proxy_protocol;
+    bool wanted; /* by the generation being taken up */
+};
+
+struct vx_worker {
+    struct vx_engine engine;
+    struct vx_proxy proxy;
+    struct vx_worker_recorder recorder;
+    struct vx_metrics_worker *counters;
+    struct vx_connection_budget *budget;
+    struct vx_worker_site *sites;
+    struct vx_timer tick; /* gauges, paused listeners, the end of a drain */
+    uint32_t index;
+    int cpu; /* pinned to; -1: not */
+    bool draining, paused;
+    pthread_t thread;
+    bool started;
+    /* Called on the worker's thread, once, when a drain has nothing left to wait for. */
+    void (*drained)(void *user);
+    void *user;
+};
+
+/* Everything a worker needs to begin, in one place. Pointers outlive the worker. */
+struct vx_worker_options {
+    uint32_t index;
+    int cpu;
+    struct vx_metrics *metrics;
+    struct vx_access_log *access_log;
+    struct vx_connection_budget *budget;
+    void (*drained)(void *user);
+    void *user;
+};
+
+/* False: no memory or descriptors (errno). The thread is not running yet. Control thread, as all below. */
+bool vx_worker_init(struct vx_worker *w, const struct vx_worker_options *options);
+
+/* Starts the thread. False with errno. */
+bool vx_worker_start(struct vx_worker *w);
+
+/* New listening sockets that come with a generation; -1 at an index: this listener exists already (or is nobody's). */
+struct vx_adoption {
+    struct vx_worker *worker;
+    struct vx_generation *generation;
+    int *fds; /* by listener of the config; owned */
+};
+
+/* Takes the generation up: new requests use it, listeners are opened, changed and closed as it says. Hands over the
+ * worker's hold on the snapshot. `adoption` and its fds are the worker's from here on. False: the inbox is full. */
+bool vx_worker_adopt(struct vx_adoption *adoption);
+
+/* No new connections, the running exchanges end, then `drained`. */
+bool vx_worker_drain(struct vx_worker *w);
+
+/* Cuts what is left, ends the thread and frees everything. */
+void vx_worker_stop(struct vx_worker *w);
+
+#endif

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The program: finds the subcommand and runs it. Exit codes: 0 fine, 1 failed while running, 2 wrong usage or
+ * configuration. */
+#include <stdio.h>
+#include <string.h>
+
+#include "proxy/commands.h"
+
+#ifndef VX_VERSION
+#error "the build gives VX_VERSION"
+#endif
+
+static const char usage[] = "usage: vortex [run] [-c FILE]          run the proxy (FILE: vortex.yaml)\n"
+                            "       vortex check [-c FILE]          check a configuration\n"
+                            "       vortex echo --port N            a tiny HTTP backend, for trying things\n"
+                            "       vortex --version | --help\n";
+
+static int wrong_usage(const char *what, const char *argument) {
+    fprintf(stderr, "vortex: %s%s%s\n%s", what, argument ? " " : "", argument ? argument : "", usage);
+    return 2;
+}
+
+/* `-c FILE` or nothing; *path stays as it is without it. */
+static int parse_file(int argc, char **argv, const char **path) {
+    for (int i = 0; i < argc; i++) {
+        bool short_form = strcmp(argv[i], "-c") == 0 || strcmp(argv[i], "--config") == 0;
+        if (!short_form)
+            return wrong_usage("unknown argument", argv[i]);
+        if (++i == argc)
+            return wrong_usage("a file name is missing after", argv[i - 1]);
+        *path = argv[i];
+    }
+    return 0;
+}
+
+static int with_file(int (*command)(const char *path), int argc, char **argv) {
+    const char *path = "vortex.yaml";
+    int wrong = parse_file(argc, argv, &path);
+    return wrong ? wrong : command(path);
+}
+
+static int echo(int argc, char **argv) {
+    uint16_t port;
+    if (argc != 2 || strcmp(argv[0], "--port") != 0)
+        return wrong_usage("`vortex echo` takes --port N", NULL);
+    if (!vx_command_parse_port(argv[1], &port))
+        return wrong_usage("not a port number:", argv[1]);
+    return vx_command_echo(port);
+}
+
+int main(int argc, char **argv) {
+    if (argc < 2 || strcmp(argv[1], "-c") == 0 || strcmp(argv[1], "--config") == 0)
+        return with_file(vx_command_run, argc - 1, argv + 1);
+    if (strcmp(argv[1], "run") == 0)
+        return with_file(vx_command_run, argc - 2, argv + 2);
+    if (strcmp(argv[1], "check") == 0)
+        return with_file(vx_command_check, argc - 2, argv + 2);
+    if (strcmp(argv[1], "echo") == 0)
+        return echo(argc - 2, argv + 2);
+    if (strcmp(argv[1], "--version") == 0) {
+        puts("vortex " VX_VERSION);
+        return 0;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        fputs(usage, stdout);
+        return 0;
+    }
+    return wrong_usage("unknown command", argv[1]);
+}
