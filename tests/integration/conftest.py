@@ -4,6 +4,7 @@
 Every test starts its own proxy on ports of its own and stops it by SIGTERM; the exit code must be 0 and no sanitizer may
 have reported anything, or the test fails. A backend that was sent something RFC 9112 forbids fails its test too.
 """
+
 import pytest
 
 from harness.backend import Backend
@@ -28,6 +29,7 @@ def backend():
         one = Backend(script, **options)
         made.append(one)
         return one
+
     yield make
     for one in made:
         one.close()
@@ -68,6 +70,7 @@ def nginx(tmp_path):
         one = Nginx(tmp_path / f"nginx{len(made)}", files, extra)
         made.append(one)
         return one
+
     yield make
     for one in made:
         one.stop()

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Balancing, failures, breakers, retries, health checks, limits and pools."""
+
 import collections
 import threading
 import time
@@ -12,7 +13,10 @@ from harness.net import Refused
 from harness.proxy import settle, targets
 from harness.wait import wait_until
 
-UNAVAILABLE = {"error": "Service Unavailable", "message": "Circuit breaker open or all backend nodes are offline."}
+UNAVAILABLE = {
+    "error": "Service Unavailable",
+    "message": "Circuit breaker open or all backend nodes are offline.",
+}
 NO_RETRY = {"retries": {"attempts": 0}}
 NO_BREAKER = {"circuit_breaker": {"failures": 0, "failure_rate": "0%"}}
 BALANCERS = ["peak_ewma", "round_robin", "least_request", "random"]
@@ -30,6 +34,7 @@ def hits(proxy, count, threads=1):
                 assert answer.status == 200
                 with lock:
                     seen[answer.get("x-backend")] += 1
+
     workers = [threading.Thread(target=run) for _ in range(threads)]
     for worker in workers:
         worker.start()
@@ -44,6 +49,7 @@ def unavailable(answer):
 
 
 # Balancing
+
 
 @pytest.mark.parametrize("balance", BALANCERS)
 @pytest.mark.parametrize("threads", [1, 8])
@@ -61,7 +67,11 @@ def test_round_robin_is_even(vortex, backend):
 @pytest.mark.parametrize("balance", ["round_robin", "random"])
 def test_weights_share_the_requests(vortex, backend, balance):
     light, heavy = backend(name="light"), backend(name="heavy")
-    proxy = vortex({"address": light.address, "weight": 1}, {"address": heavy.address, "weight": 4}, route={"balance": balance})
+    proxy = vortex(
+        {"address": light.address, "weight": 1},
+        {"address": heavy.address, "weight": 4},
+        route={"balance": balance},
+    )
     seen = hits(proxy, 500)
     assert 2 < seen["heavy"] / seen["light"] < 8
 
@@ -75,6 +85,7 @@ def test_least_request_avoids_the_busy_backend(vortex, backend):
             if seen.target == "/hold":
                 hold.wait(40)
             conn.send(echo(seen, conn.backend.name))
+
     one, two = backend(script, name="one"), backend(script, name="two")
     proxy = vortex(one, two, route={"balance": "least_request"})
     with proxy.client() as held:
@@ -111,6 +122,7 @@ def test_a_backend_that_was_slow_finds_its_way_back(vortex, backend):
             seen = conn.request()
             settle(pause[0])
             conn.send(echo(seen, "was_slow"))
+
     slow = backend(script, name="was_slow")
     proxy = vortex(slow, backend(), route={"balance": "peak_ewma"})
     hits(proxy, 100, 4)
@@ -135,6 +147,7 @@ def test_dead_backend_is_avoided_without_an_error_for_clients(vortex, backend, d
 
 # Dead and failing backends
 
+
 def test_dead_backend_alone_is_502_or_503_as_json(vortex, dead):
     proxy = vortex(dead, route=NO_RETRY)
     answer = proxy.get()
@@ -154,7 +167,11 @@ def test_answers_with_status_500_are_passed_on_and_not_retried(vortex, backend):
 
 def test_idempotent_request_is_retried_on_the_other_backend(vortex, backend):
     bad, good = backend(refuse), backend()
-    proxy = vortex(bad, good, route={"balance": "round_robin", "retries": {"attempts": 2, "budget": "100%"}, **NO_BREAKER})
+    proxy = vortex(
+        bad,
+        good,
+        route={"balance": "round_robin", "retries": {"attempts": 2, "budget": "100%"}, **NO_BREAKER},
+    )
     for method in ("GET", "HEAD", "OPTIONS", "PUT", "DELETE"):
         for _ in range(4):
             assert proxy.request(method, "/").status == 200
@@ -164,7 +181,11 @@ def test_idempotent_request_is_retried_on_the_other_backend(vortex, backend):
 
 def test_post_is_not_retried_after_its_bytes_were_sent(vortex, backend):
     bad, good = backend(refuse), backend()
-    proxy = vortex(bad, good, route={"balance": "round_robin", "retries": {"attempts": 2, "budget": "100%"}, **NO_BREAKER})
+    proxy = vortex(
+        bad,
+        good,
+        route={"balance": "round_robin", "retries": {"attempts": 2, "budget": "100%"}, **NO_BREAKER},
+    )
     statuses = [proxy.request("POST", f"/{number}", body=b"pay").status for number in range(10)]
     assert statuses.count(502) == len(bad.requests) >= 1
     assert statuses.count(200) == len(good.requests)
@@ -173,6 +194,7 @@ def test_post_is_not_retried_after_its_bytes_were_sent(vortex, backend):
 
 def test_put_with_a_body_too_big_to_keep_is_not_sent_in_part(vortex, backend):
     """A retry must replay the whole body or not happen at all."""
+
     def script(conn):
         incoming = conn.head()
         conn.stream.exactly(100000)
@@ -181,6 +203,7 @@ def test_put_with_a_body_too_big_to_keep_is_not_sent_in_part(vortex, backend):
             return
         conn.stream.exactly(int(incoming.get("content-length")) - 100000)
         conn.send(response(b"whole"))
+
     proxy = vortex(backend(script), route={"retries": {"attempts": 2, "budget": "100%"}, **NO_BREAKER})
     answer = proxy.request("PUT", "/", body=b"u" * (6 << 20))
     assert answer.status == 502 or answer.body == b"whole"
@@ -203,6 +226,7 @@ def test_retries_off_means_one_attempt(vortex, backend):
 
 def test_retry_budget_bounds_the_extra_load(vortex, backend):
     """Every second request fails wherever it goes. Without a budget 300 extra attempts; with 20 % about 40 and a small floor."""
+
     def script(conn):
         while True:
             seen = conn.request()
@@ -210,6 +234,7 @@ def test_retry_budget_bounds_the_extra_load(vortex, backend):
                 conn.reset()
                 return
             conn.send(echo(seen))
+
     one, two = backend(script), backend(script)
     proxy = vortex(one, two, route={"retries": {"attempts": 3, "budget": "20%"}, **NO_BREAKER})
     for _ in range(100):
@@ -219,6 +244,7 @@ def test_retry_budget_bounds_the_extra_load(vortex, backend):
 
 
 # Circuit breaker
+
 
 def breaker(failures=3, open_for="60s", **more):
     return {"circuit_breaker": {"failures": failures, "open_for": open_for, **more}, **NO_RETRY}
@@ -253,6 +279,7 @@ def test_a_success_between_failures_keeps_the_breaker_closed(vortex, backend):
                 conn.reset()
                 return
             conn.send(echo(seen))
+
     proxy = vortex(backend(script), route=breaker(failure_rate="100%"))
     for _ in range(6):
         assert proxy.get("/fail").status == 502
@@ -262,6 +289,7 @@ def test_a_success_between_failures_keeps_the_breaker_closed(vortex, backend):
 
 def test_breaker_opens_by_failure_rate(vortex, backend):
     """Never `failures` in a row, but two of three fail."""
+
     def script(conn):
         while True:
             seen = conn.request()
@@ -269,10 +297,12 @@ def test_breaker_opens_by_failure_rate(vortex, backend):
                 conn.reset()
                 return
             conn.send(echo(seen))
+
     proxy = vortex(backend(script), route=breaker(failures=1000, failure_rate="50%"))
 
     def turn():
         return 503 in [proxy.get(target).status for target in ("/fail", "/ok", "/fail")]
+
     assert any(turn() for _ in range(200)), "still closed after 600 requests of which two thirds failed"
 
 
@@ -286,6 +316,7 @@ def test_breaker_half_opens_after_its_time_and_closes_on_success(vortex, backend
                 conn.reset()
                 return
             conn.send(echo(seen))
+
     proxy = vortex(backend(script), route=breaker(open_for="500ms", half_open_requests=2))
     for _ in range(3):
         assert proxy.get().status == 502
@@ -308,8 +339,15 @@ def test_half_open_breaker_lets_only_a_few_through_and_opens_again(vortex, backe
 
 def test_open_breaker_of_one_backend_leaves_the_others(vortex, backend):
     bad, good = backend(refuse), backend()
-    proxy = vortex(bad, good, route={"balance": "round_robin", "circuit_breaker": {"failures": 3, "open_for": "60s"},
-                                     "retries": {"attempts": 2, "budget": "100%"}})
+    proxy = vortex(
+        bad,
+        good,
+        route={
+            "balance": "round_robin",
+            "circuit_breaker": {"failures": 3, "open_for": "60s"},
+            "retries": {"attempts": 2, "budget": "100%"},
+        },
+    )
     assert all(proxy.get().status == 200 for _ in range(30))
     assert len(bad.requests) <= 4
 
@@ -346,8 +384,10 @@ def test_breaker_is_shared_by_the_workers(vortex, backend):
 
 # Health checks
 
+
 def checked(flag, paths=None):
     """A backend whose /healthz answers 200 while flag is set, else 503."""
+
     def script(conn):
         while True:
             seen = conn.request()
@@ -357,6 +397,7 @@ def checked(flag, paths=None):
                 conn.send(response(b"", status="200 OK" if flag.is_set() else "503 Service Unavailable"))
             else:
                 conn.send(echo(seen, conn.backend.name))
+
     return script
 
 
@@ -409,6 +450,7 @@ def test_health_check_notices_a_dead_backend_and_its_return(vortex, backend):
 
 # Limits, addresses, pools
 
+
 def test_max_connections_queues_what_is_too_much(vortex, backend):
     target = backend(serve(delay=0.1))
     proxy = vortex({"address": target.address, "max_connections": 2})
@@ -450,10 +492,18 @@ def test_dns_name_as_backend(vortex, backend):
 def test_name_that_does_not_resolve_is_an_error_for_its_route_only(vortex, backend):
     """The proxy starts and serves the other routes (as Envoy; nginx would refuse to start)."""
     good = backend()
-    proxy = vortex(routes=[
-        {"name": "bad", "match": {"path_prefix": "/bad"}, "backends": targets("nowhere.invalid:80"),
-         "timeouts": {"connect": "1s"}, **NO_RETRY},
-        {"name": "good", "match": {"path_prefix": "/"}, "backends": targets(good)}])
+    proxy = vortex(
+        routes=[
+            {
+                "name": "bad",
+                "match": {"path_prefix": "/bad"},
+                "backends": targets("nowhere.invalid:80"),
+                "timeouts": {"connect": "1s"},
+                **NO_RETRY,
+            },
+            {"name": "good", "match": {"path_prefix": "/"}, "backends": targets(good)},
+        ]
+    )
     assert proxy.get("/good").status == 200
     answer = proxy.get("/bad")
     assert answer.status in (502, 503, 504)
@@ -534,8 +584,14 @@ def test_restarted_backend_is_reached_again(vortex, backend):
 def test_many_backends_of_which_most_are_dead(vortex, backend):
     graves = [Refused() for _ in range(5)]
     try:
-        proxy = vortex(*graves, backend(), route={"retries": {"attempts": 5, "budget": "100%"},
-                                                 "circuit_breaker": {"failures": 1, "open_for": "60s"}})
+        proxy = vortex(
+            *graves,
+            backend(),
+            route={
+                "retries": {"attempts": 5, "budget": "100%"},
+                "circuit_breaker": {"failures": 1, "open_for": "60s"},
+            },
+        )
         statuses = [proxy.get().status for _ in range(30)]
         assert statuses[-20:] == [200] * 20
     finally:

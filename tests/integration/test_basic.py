@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ordinary HTTP/1.1 traffic: methods, framing both ways, connection reuse, interim answers, real peers."""
+
 import gzip
 import hashlib
 import json
@@ -27,7 +28,9 @@ def payload(size, seed=1):
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "QUERY", "PROPFIND"])
 def test_method_reaches_the_backend_and_its_answer_comes_back(vortex, backend, method):
     proxy = vortex(backend())
-    answer = proxy.request(method, "/some/path?a=1&b=%20", [("X-Test", "yes")], b"hello" if method in ("POST", "PUT") else b"")
+    answer = proxy.request(
+        method, "/some/path?a=1&b=%20", [("X-Test", "yes")], b"hello" if method in ("POST", "PUT") else b""
+    )
     seen = answer.json()
     assert answer.status == 200
     assert (seen["method"], seen["target"]) == (method, "/some/path?a=1&b=%20")
@@ -35,7 +38,15 @@ def test_method_reaches_the_backend_and_its_answer_comes_back(vortex, backend, m
 
 
 def test_head_gets_the_head_alone_and_the_connection_stays_usable(vortex, backend):
-    proxy = vortex(backend(serve(lambda r: b"HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n" if r.method == "HEAD" else echo(r))))
+    proxy = vortex(
+        backend(
+            serve(
+                lambda r: (
+                    b"HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n" if r.method == "HEAD" else echo(r)
+                )
+            )
+        )
+    )
     with proxy.client() as client:
         answer = client.request("HEAD", "/")
         assert (answer.status, answer.get("content-length"), answer.body) == (200, "1234", b"")
@@ -43,8 +54,17 @@ def test_head_gets_the_head_alone_and_the_connection_stays_usable(vortex, backen
 
 
 def test_head_answer_with_transfer_encoding_has_no_body(vortex, backend):
-    proxy = vortex(backend(serve(lambda r: b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-                                 if r.method == "HEAD" else echo(r))))
+    proxy = vortex(
+        backend(
+            serve(
+                lambda r: (
+                    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+                    if r.method == "HEAD"
+                    else echo(r)
+                )
+            )
+        )
+    )
     with proxy.client() as client:
         assert client.request("HEAD", "/").status == 200
         assert client.request("GET", "/next").json()["target"] == "/next"
@@ -93,8 +113,12 @@ def test_pipelining_keeps_the_order_when_later_requests_are_faster(vortex, backe
     slow = threading.Event()
     first = backend(serve(lambda r: (slow.wait(10), response(b"slow"))[1]))
     second = backend(serve(lambda r: (slow.set(), response(b"fast"))[1]))
-    proxy = vortex(routes=[{"name": "slow", "match": {"path": "/slow"}, "backends": [{"id": 1, "address": first.address}]},
-                           {"name": "fast", "match": {"path": "/fast"}, "backends": [{"id": 1, "address": second.address}]}])
+    proxy = vortex(
+        routes=[
+            {"name": "slow", "match": {"path": "/slow"}, "backends": [{"id": 1, "address": first.address}]},
+            {"name": "fast", "match": {"path": "/fast"}, "backends": [{"id": 1, "address": second.address}]},
+        ]
+    )
     with proxy.client() as client:
         client.send(request("GET", "/slow") + request("GET", "/fast"))
         threading.Timer(1.0, slow.set).start()
@@ -103,9 +127,17 @@ def test_pipelining_keeps_the_order_when_later_requests_are_faster(vortex, backe
 
 def test_pipelined_requests_split_at_every_byte(vortex, backend):
     proxy = vortex(backend())
-    data = (request("GET", "/1", {"X-A": "b"}) + request("POST", "/2", body=b"hello")
-            + request("POST", "/3", {"Transfer-Encoding": "chunked"}, http1.chunked(b"abc", b"defg", trailers=[(b"X-T", b"v")]))
-            + request("GET", "/4"))
+    data = (
+        request("GET", "/1", {"X-A": "b"})
+        + request("POST", "/2", body=b"hello")
+        + request(
+            "POST",
+            "/3",
+            {"Transfer-Encoding": "chunked"},
+            http1.chunked(b"abc", b"defg", trailers=[(b"X-T", b"v")]),
+        )
+        + request("GET", "/4")
+    )
     with proxy.client() as client:
         client.dribble(data)
         assert [client.read().json()["target"] for _ in range(4)] == ["/1", "/2", "/3", "/4"]
@@ -116,16 +148,21 @@ def test_pipelined_requests_split_at_random_places(vortex, backend, seed):
     dice = random.Random(seed)
     proxy = vortex(backend())
     bodies = [dice.randbytes(dice.choice([0, 1, 100, 5000, 70000])) for _ in range(12)]
-    data = b"".join(request("POST", f"/{n}", body=body) if dice.random() < 0.5 else
-                    request("POST", f"/{n}", {"Transfer-Encoding": "chunked"}, http1.chunked(body[:77], body[77:]))
-                    for n, body in enumerate(bodies))
+    data = b"".join(
+        request("POST", f"/{n}", body=body)
+        if dice.random() < 0.5
+        else request("POST", f"/{n}", {"Transfer-Encoding": "chunked"}, http1.chunked(body[:77], body[77:]))
+        for n, body in enumerate(bodies)
+    )
     with proxy.client() as client:
+
         def send():
             rest = data
             while rest:
                 cut = dice.choice([1, 2, 3, 50, 1000, 20000])
                 client.send(rest[:cut])
                 rest = rest[cut:]
+
         sender = threading.Thread(target=send)
         sender.start()
         for number, body in enumerate(bodies):
@@ -153,7 +190,7 @@ def test_request_body_arrives_whole(vortex, backend, size, framing):
         if framing == "length":
             client.send(request("POST", "/", body=body))
         else:
-            pieces = [body[at:at + 40000] for at in range(0, size, 40000)]
+            pieces = [body[at : at + 40000] for at in range(0, size, 40000)]
             client.send(request("POST", "/", {"Transfer-Encoding": "chunked"}, http1.chunked(*pieces)))
         seen = client.read().json()
         assert (seen["length"], seen["sha256"]) == (size, hashlib.sha256(body).hexdigest())
@@ -166,8 +203,10 @@ def test_response_body_arrives_whole(vortex, backend, size, framing):
     body = payload(size)
     answers = {
         "length": serve(response(body)),
-        "chunked": serve(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-                         + http1.chunked(*[body[at:at + 50000] for at in range(0, size, 50000)])),
+        "chunked": serve(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+            + http1.chunked(*[body[at : at + 50000] for at in range(0, size, 50000)])
+        ),
         "close": once(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + body),
     }
     proxy = vortex(backend(answers[framing]))
@@ -179,7 +218,7 @@ def test_response_body_arrives_whole(vortex, backend, size, framing):
 
 def test_many_one_byte_chunks_both_ways(vortex, backend):
     body = payload(3000)
-    singles = [body[at:at + 1] for at in range(len(body))]
+    singles = [body[at : at + 1] for at in range(len(body))]
     reply = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + http1.chunked(*singles)
     target = backend(serve(lambda r: reply))
     proxy = vortex(target)
@@ -191,14 +230,24 @@ def test_many_one_byte_chunks_both_ways(vortex, backend):
 def test_request_trailers_are_forwarded(vortex, backend):
     """As Envoy with trailers enabled: gRPC and checksums need them. `Trailer` announces them."""
     proxy = vortex(backend())
-    answer = proxy.request("POST", "/", {"Transfer-Encoding": "chunked", "Trailer": "X-Sum"},
-                           http1.chunked(b"data", trailers=[(b"X-Sum", b"abc")]))
+    answer = proxy.request(
+        "POST",
+        "/",
+        {"Transfer-Encoding": "chunked", "Trailer": "X-Sum"},
+        http1.chunked(b"data", trailers=[(b"X-Sum", b"abc")]),
+    )
     assert [[name.lower(), value] for name, value in answer.json()["trailers"]] == [["x-sum", "abc"]]
 
 
 def test_response_trailers_are_forwarded(vortex, backend):
-    proxy = vortex(backend(serve(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n"
-                                 + http1.chunked(b"data", trailers=[(b"X-Sum", b"abc")]))))
+    proxy = vortex(
+        backend(
+            serve(
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n"
+                + http1.chunked(b"data", trailers=[(b"X-Sum", b"abc")])
+            )
+        )
+    )
     answer = proxy.get(headers={"TE": "trailers"})
     assert answer.body == b"data"
     assert [(name.lower(), value) for name, value in answer.trailers] == [("x-sum", "abc")]
@@ -209,7 +258,9 @@ def test_trailers_that_would_change_framing_or_routing_are_not_forwarded_as_such
     """RFC 9110 6.5.1: such trailers are dropped or the message is refused (400); they are never taken for headers."""
     target = backend()
     proxy = vortex(target)
-    answer = proxy.request("POST", "/", {"Transfer-Encoding": "chunked"}, http1.chunked(b"data", trailers=[(name, b"7")]))
+    answer = proxy.request(
+        "POST", "/", {"Transfer-Encoding": "chunked"}, http1.chunked(b"data", trailers=[(name, b"7")])
+    )
     assert answer.status in (200, 400)
     if answer.status == 200:
         seen = answer.json()
@@ -227,6 +278,7 @@ def test_expect_continue_is_answered_by_the_backend(vortex, backend):
         conn.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         conn.send(echo(conn.body(incoming)))
         conn.request()
+
     proxy = vortex(backend(script))
     with proxy.client() as client:
         client.send(request("POST", "/", {"Expect": "100-continue", "Content-Length": "5"}))
@@ -236,7 +288,9 @@ def test_expect_continue_is_answered_by_the_backend(vortex, backend):
         assert client.read().json()["length"] == 5
 
 
-def test_expect_continue_with_a_body_sent_at_once_goes_through_when_the_backend_never_says_100(vortex, backend):
+def test_expect_continue_with_a_body_sent_at_once_goes_through_when_the_backend_never_says_100(
+    vortex, backend
+):
     """A client need not wait (RFC 9110 10.1.1): the body follows, the backend answers 200 without ever sending 100."""
     proxy = vortex(backend())
     with proxy.client() as client:
@@ -259,9 +313,11 @@ def test_expect_continue_client_that_waits_and_then_sends_anyway(vortex, backend
 def test_expect_continue_final_status_instead_of_100(vortex, backend):
     """A final status instead of 100: the client gets it and must not send the body; the connection must not mistake the
     next request for that body, so it is either closed or the body is still awaited."""
+
     def script(conn):
         conn.head()
         conn.send(response(b"no", status="403 Forbidden", headers={"Connection": "close"}))
+
     proxy = vortex(backend(script))
     with proxy.client() as client:
         client.send(request("POST", "/", {"Expect": "100-continue", "Content-Length": "5"}))
@@ -307,7 +363,11 @@ def test_interim_answers_are_not_sent_to_an_http10_client(vortex, backend):
 
 @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
 def test_status_without_body_leaves_the_connection_usable(vortex, backend, status):
-    proxy = vortex(backend(serve(lambda r: response(status=status, headers={"ETag": '"x"'}) if r.target == "/" else echo(r))))
+    proxy = vortex(
+        backend(
+            serve(lambda r: response(status=status, headers={"ETag": '"x"'}) if r.target == "/" else echo(r))
+        )
+    )
     with proxy.client() as client:
         answer = client.request("GET", "/")
         assert (answer.status, answer.get("etag"), answer.body) == (int(status[:3]), '"x"', b"")
@@ -322,8 +382,18 @@ def test_304_with_content_length_has_no_body(vortex, backend):
         assert client.request("GET", "/next").json()["target"] == "/next"
 
 
-@pytest.mark.parametrize("status", ["201 Created", "299 Whatever", "404 Not Found", "418 I'm a teapot", "500 Internal Server Error",
-                                    "503 Service Unavailable", "599 "])
+@pytest.mark.parametrize(
+    "status",
+    [
+        "201 Created",
+        "299 Whatever",
+        "404 Not Found",
+        "418 I'm a teapot",
+        "500 Internal Server Error",
+        "503 Service Unavailable",
+        "599 ",
+    ],
+)
 def test_backend_status_and_reason_pass_unchanged(vortex, backend, status):
     proxy = vortex(backend(serve(response(b"theirs", status=status))))
     answer = proxy.get()
@@ -341,7 +411,9 @@ def test_response_headers_pass_in_order_and_repeated(vortex, backend):
 
 def test_request_headers_pass_in_order_and_repeated(vortex, backend):
     proxy = vortex(backend())
-    seen = proxy.get(headers=[("X-A", "1"), ("Accept", "*/*"), ("X-A", "2"), ("X-Latin", "caf\xe9")]).json()["headers"]
+    seen = proxy.get(headers=[("X-A", "1"), ("Accept", "*/*"), ("X-A", "2"), ("X-Latin", "caf\xe9")]).json()[
+        "headers"
+    ]
     assert [value for name, value in seen if name.lower() == "x-a"] == ["1", "2"]
     assert [value for name, value in seen if name.lower() == "x-latin"] == ["caf\xe9"]
 
@@ -367,9 +439,13 @@ def test_backend_that_closes_after_each_answer_is_fine(vortex, backend):
 @pytest.mark.parametrize("framing", ["length", "chunked", "close"])
 def test_http10_client_gets_the_body_and_the_end(vortex, backend, framing):
     """No chunked to HTTP/1.0: a body without length ends with the connection."""
-    answers = {"length": serve(response(b"old")),
-               "chunked": serve(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + http1.chunked(b"o", b"ld")),
-               "close": once(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nold")}
+    answers = {
+        "length": serve(response(b"old")),
+        "chunked": serve(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + http1.chunked(b"o", b"ld")
+        ),
+        "close": once(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nold"),
+    }
     proxy = vortex(backend(answers[framing]))
     with proxy.client() as client:
         client.send(request("GET", "/", version="1.0"))
@@ -439,9 +515,19 @@ def test_curl_get_post_and_upload(vortex, backend, tmp_path):
     body = payload(3 * MIB)
     (tmp_path / "upload").write_bytes(body)
     url = f"http://127.0.0.1:{proxy.port}/curl"
-    for arguments, method, size in (([], "GET", 0), (["-d", "a=b"], "POST", 3), (["-T", str(tmp_path / "upload")], "PUT", len(body)),
-                                    (["-T", "-", "-H", "Transfer-Encoding: chunked"], "PUT", len(body))):
-        done = subprocess.run(["curl", "-sS", "--fail", *arguments, url], input=body, capture_output=True, timeout=30, check=True)
+    for arguments, method, size in (
+        ([], "GET", 0),
+        (["-d", "a=b"], "POST", 3),
+        (["-T", str(tmp_path / "upload")], "PUT", len(body)),
+        (["-T", "-", "-H", "Transfer-Encoding: chunked"], "PUT", len(body)),
+    ):
+        done = subprocess.run(
+            ["curl", "-sS", "--fail", *arguments, url],
+            input=body,
+            capture_output=True,
+            timeout=30,
+            check=True,
+        )
         seen = json.loads(done.stdout)
         assert (seen["method"], seen["length"]) == (method, size)
 
@@ -483,6 +569,7 @@ def test_many_clients_at_once_each_get_their_own_answer(vortex, backend):
                     assert (seen["target"], seen["length"]) == (f"/{number}/{turn}", number * 37)
         except Exception as error:
             failures.append(error)
+
     threads = [threading.Thread(target=run, args=(number,)) for number in range(40)]
     for thread in threads:
         thread.start()
@@ -494,20 +581,31 @@ def test_many_clients_at_once_each_get_their_own_answer(vortex, backend):
 def test_echo_command_answers(vortex, tmp_path):
     """`vortex echo --port N`: a tiny HTTP backend; it answers 200 to GET and POST, through the proxy too."""
     port = take()
-    process = subprocess.Popen([binary(), "echo", "--port", str(port)], cwd=tmp_path, stdout=subprocess.DEVNULL,
-                               stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [binary(), "echo", "--port", str(port)],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
+
         def answers():
             try:
                 return httpx.get(f"http://127.0.0.1:{port}/x", trust_env=False).status_code == 200
             except httpx.TransportError:
                 return False
+
         wait_until(answers, 15, "vortex echo")
         proxy = vortex(f"127.0.0.1:{port}")
         with proxy.client() as client:
             assert client.request("GET", "/hello").status == 200
             assert client.request("POST", "/hello", body=b"body").status == 200
-            assert client.request("POST", "/hello", {"Transfer-Encoding": "chunked"}, http1.chunked(b"a", b"b")).status == 200
+            assert (
+                client.request(
+                    "POST", "/hello", {"Transfer-Encoding": "chunked"}, http1.chunked(b"a", b"b")
+                ).status
+                == 200
+            )
     finally:
         process.terminate()
         assert process.wait(15) == 0

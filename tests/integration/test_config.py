@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line, `vortex check` with its messages, and reloads by SIGHUP."""
+
 import json
 import re
 import signal
@@ -35,7 +36,7 @@ WRONG = {
     "unknown_key_in_match": GOOD.replace("{ path_prefix: / }", "{ path_prefix: /, hots: x } #!"),
     "text_for_a_number": GOOD + "workers: many #!\n",
     "negative_number": GOOD + "workers: -1 #!\n",
-    "mapping_for_a_list": "listeners: { address: 127.0.0.1:18080 } #!\n" + GOOD[GOOD.index("routes"):],
+    "mapping_for_a_list": "listeners: { address: 127.0.0.1:18080 } #!\n" + GOOD[GOOD.index("routes") :],
     "list_for_a_mapping": GOOD + "timeouts: [5s] #!\n",
     "text_for_a_mapping": GOOD + "limits: none of them #!\n",
     "text_for_a_flag": GOOD.replace("18080\n", "18080\n    proxy_protocol: perhaps #!\n"),
@@ -50,7 +51,9 @@ WRONG = {
     "bad_balance": GOOD.replace("name: main\n", "name: main\n    balance: fastest #!\n"),
     "bad_protocol": GOOD.replace("name: main\n", "name: main\n    protocol: gopher #!\n"),
     "bad_decay": GOOD.replace("name: main\n", "name: main\n    ewma_decay: 1.5 #!\n"),
-    "bad_redirect_code": GOOD.replace("name: main\n", "name: main\n    redirect: { to: 'https://x.test/', code: 200 } #!\n"),
+    "bad_redirect_code": GOOD.replace(
+        "name: main\n", "name: main\n    redirect: { to: 'https://x.test/', code: 200 } #!\n"
+    ),
     "address_without_port": GOOD.replace("127.0.0.1:18080", "127.0.0.1 #!"),
     "port_out_of_range": GOOD.replace("127.0.0.1:18080", "127.0.0.1:70000 #!"),
     "bad_backend_address": GOOD.replace("127.0.0.1:9001 }", "'127.0.0.1:' } #!"),
@@ -60,18 +63,21 @@ WRONG = {
     "path_without_slash": GOOD.replace("path_prefix: /", "path_prefix: api").replace("api }", "api } #!"),
     "duplicate_key": GOOD + "workers: 1\nworkers: 2 #!\n",
     "duplicate_listeners": GOOD.replace("18080\n", "18080\n  - address: 127.0.0.1:18080 #!\n"),
-    "duplicate_route_names": GOOD + "  - name: main #!\n    match: { path_prefix: /b }\n    backends: [ { id: 1, address: 127.0.0.1:9001 } ]\n",
+    "duplicate_route_names": GOOD
+    + "  - name: main #!\n    match: { path_prefix: /b }\n    backends: [ { id: 1, address: 127.0.0.1:9001 } ]\n",
     "duplicate_backend_ids": GOOD + "      - { id: 1, address: 127.0.0.1:9002 } #!\n",
-    "missing_certificate_file": GOOD.replace("18080\n", "18080\n    tls:\n      cert: nowhere.pem #!\n      key: nowhere.pem\n"),
+    "missing_certificate_file": GOOD.replace(
+        "18080\n", "18080\n    tls:\n      cert: nowhere.pem #!\n      key: nowhere.pem\n"
+    ),
     "missing_ca_file": GOOD.replace("name: main\n", "name: main\n    tls: { ca: nowhere.pem } #!\n"),
     "certificate_without_key": GOOD.replace("18080\n", "18080\n    tls: { cert: vortex.yaml } #!\n"),
     "yaml_not_closed": GOOD + "timeouts: { header: 5s\n",
     "yaml_tab": GOOD + "timeouts:\n\theader: 5s #!\n",
-    "no_listeners": GOOD[GOOD.index("routes"):],
-    "empty_listeners": "listeners: [] #!\n" + GOOD[GOOD.index("routes"):],
-    "no_routes": GOOD[:GOOD.index("routes")],
-    "empty_routes": GOOD[:GOOD.index("routes")] + "routes: [] #!\n",
-    "route_without_backends": GOOD[:GOOD.index("    backends")],
+    "no_listeners": GOOD[GOOD.index("routes") :],
+    "empty_listeners": "listeners: [] #!\n" + GOOD[GOOD.index("routes") :],
+    "no_routes": GOOD[: GOOD.index("routes")],
+    "empty_routes": GOOD[: GOOD.index("routes")] + "routes: [] #!\n",
+    "route_without_backends": GOOD[: GOOD.index("    backends")],
     "empty_file": "",
     "not_a_mapping": "- just\n- a list\n",
     "binary": "\x00\x01\x02",
@@ -84,7 +90,9 @@ UNBUILT = {
     "filters": GOOD + "filters: #!\n  - name: auth\n    wasm: filters/auth.wasm\n",
     "filters_of_a_route": GOOD.replace("name: main\n", "name: main\n    filters: [auth] #!\n"),
     "rate_limit": GOOD + "rate_limit: { store: memory, requests: 1000, per: 1s } #!\n",
-    "rate_limit_of_a_route": GOOD.replace("name: main\n", "name: main\n    rate_limit: { requests: 1, per: 1s } #!\n"),
+    "rate_limit_of_a_route": GOOD.replace(
+        "name: main\n", "name: main\n    rate_limit: { requests: 1, per: 1s } #!\n"
+    ),
     "bans": GOOD + "bans: { after: 5, within: 10s, duration: 60s } #!\n",
     "tracing": GOOD + "tracing: { endpoint: 'http://127.0.0.1:4318' } #!\n",
     "kubernetes": GOOD + "kubernetes: { watch: true } #!\n",
@@ -108,6 +116,7 @@ def check_bytes(folder, text):
 
 
 # vortex check
+
 
 def test_good_file_passes(tmp_path):
     code, places, output = check(tmp_path, GOOD)
@@ -159,7 +168,12 @@ def test_file_is_named_as_it_was_given(tmp_path):
 
 
 def test_missing_file_is_exit_2(tmp_path):
-    for arguments in (("check", "-c", "nowhere.yaml"), ("run", "-c", "nowhere.yaml"), ("-c", "nowhere.yaml"), ()):
+    for arguments in (
+        ("check", "-c", "nowhere.yaml"),
+        ("run", "-c", "nowhere.yaml"),
+        ("-c", "nowhere.yaml"),
+        (),
+    ):
         done = command(*arguments, cwd=tmp_path)
         assert done.returncode == 2, arguments
         assert ("nowhere.yaml" if arguments else "vortex.yaml") in done.stdout + done.stderr
@@ -177,7 +191,9 @@ def test_relative_paths_start_at_the_files_folder(tmp_path, ca):
     pair = ca.issue("localhost")
     (folder / "certs" / "cert.pem").write_bytes(pair.cert.read_bytes())
     (folder / "certs" / "key.pem").write_bytes(pair.key.read_bytes())
-    (folder / "my.yaml").write_text(GOOD.replace("18080\n", "18080\n    tls: { cert: certs/cert.pem, key: certs/key.pem }\n"))
+    (folder / "my.yaml").write_text(
+        GOOD.replace("18080\n", "18080\n    tls: { cert: certs/cert.pem, key: certs/key.pem }\n")
+    )
     done = command("check", "-c", str(folder / "my.yaml"), cwd=elsewhere)
     assert done.returncode == 0, done.stderr
     done = command("check", "-c", "../conf/my.yaml", cwd=elsewhere)
@@ -189,26 +205,60 @@ def test_every_key_of_the_manual_that_is_built_is_accepted(tmp_path, ca):
     pair = ca.issue("localhost")
     config = {
         "workers": "auto",
-        "listeners": [{"address": "127.0.0.1:18443", "tls": pair.config()},
-                      {"address": "[::1]:18443", "tls": {"certificates": [pair.config()], "client_ca": str(ca.path)}},
-                      {"address": "127.0.0.1:18080", "proxy_protocol": False}, {"address": "unix:vortex.sock"}],
-        "routes": [{
-            "name": "main-routing-topology", "match": {"host": "*", "path_prefix": "/", "method": "GET", "headers": {"x-a": "b"}},
-            "backends": [{"id": 1, "address": "127.0.0.1:9001", "ai_models": ["gpt-4"], "weight": 1, "max_connections": 0},
-                         {"id": 2, "address": "backend.test:80"}, {"id": 3, "address": "[::1]:80"}, {"id": 4, "address": "unix:b.sock"}],
-            "protocol": "http1", "tls": {"ca": str(ca.path), "server_name": "api.internal", **pair.config()},
-            "balance": "peak_ewma", "ewma_decay": 0.5, "rewrite": {"path_prefix": "/v2", "host": ""},
-            "timeouts": {"connect": "1s", "response": "30s", "idle": "1m"}, "pool": {"idle": "60s", "max_idle": 64},
-            "retries": {"attempts": 2, "budget": "20%"},
-            "circuit_breaker": {"failures": 5, "failure_rate": "50%", "open_for": "10s", "half_open_requests": 3},
-            "health_check": {"path": "/healthz", "interval": "5s", "healthy": 2, "unhealthy": 3}},
+        "listeners": [
+            {"address": "127.0.0.1:18443", "tls": pair.config()},
+            {"address": "[::1]:18443", "tls": {"certificates": [pair.config()], "client_ca": str(ca.path)}},
+            {"address": "127.0.0.1:18080", "proxy_protocol": False},
+            {"address": "unix:vortex.sock"},
+        ],
+        "routes": [
+            {
+                "name": "main-routing-topology",
+                "match": {"host": "*", "path_prefix": "/", "method": "GET", "headers": {"x-a": "b"}},
+                "backends": [
+                    {
+                        "id": 1,
+                        "address": "127.0.0.1:9001",
+                        "ai_models": ["gpt-4"],
+                        "weight": 1,
+                        "max_connections": 0,
+                    },
+                    {"id": 2, "address": "backend.test:80"},
+                    {"id": 3, "address": "[::1]:80"},
+                    {"id": 4, "address": "unix:b.sock"},
+                ],
+                "protocol": "http1",
+                "tls": {"ca": str(ca.path), "server_name": "api.internal", **pair.config()},
+                "balance": "peak_ewma",
+                "ewma_decay": 0.5,
+                "rewrite": {"path_prefix": "/v2", "host": ""},
+                "timeouts": {"connect": "1s", "response": "30s", "idle": "1m"},
+                "pool": {"idle": "60s", "max_idle": 64},
+                "retries": {"attempts": 2, "budget": "20%"},
+                "circuit_breaker": {
+                    "failures": 5,
+                    "failure_rate": "50%",
+                    "open_for": "10s",
+                    "half_open_requests": 3,
+                },
+                "health_check": {"path": "/healthz", "interval": "5s", "healthy": 2, "unhealthy": 3},
+            },
             {"name": "moved", "match": {"path": "/old"}, "redirect": {"to": "https://x.test/", "code": 308}},
-            {"name": "httpbin", "backends": [{"id": 1, "address": "127.0.0.1:9100"}]}],
-        "trusted_proxies": ["10.0.0.0/8", "::1/128"], "metrics": {"address": "127.0.0.1:19091"},
-        "access_log": {"path": "stdout", "format": "json"}, "shutdown": {"drain": "30s"},
+            {"name": "httpbin", "backends": [{"id": 1, "address": "127.0.0.1:9100"}]},
+        ],
+        "trusted_proxies": ["10.0.0.0/8", "::1/128"],
+        "metrics": {"address": "127.0.0.1:19091"},
+        "access_log": {"path": "stdout", "format": "json"},
+        "shutdown": {"drain": "30s"},
         "timeouts": {"header": "10s", "idle": "75s", "body": "60s", "write": "60s", "handshake": "10s"},
-        "limits": {"header_bytes": "64KiB", "headers": 128, "body_bytes": 0, "buffered_body": "1MiB", "connections": 0,
-                   "concurrent_streams": 128},
+        "limits": {
+            "header_bytes": "64KiB",
+            "headers": 128,
+            "body_bytes": 0,
+            "buffered_body": "1MiB",
+            "connections": 0,
+            "concurrent_streams": 128,
+        },
     }
     code, _, output = check(tmp_path, config)
     assert code == 0, output
@@ -221,14 +271,25 @@ def test_json_is_yaml_too(tmp_path):
 
 # The command line
 
+
 def test_version(tmp_path):
     done = command("--version", cwd=tmp_path)
     assert done.returncode == 0
     assert re.search(r"\b\d+\.\d+\.\d+", done.stdout)
 
 
-@pytest.mark.parametrize("arguments", [("fly",), ("--fly",), ("check", "--fly"), ("run", "-c"), ("echo", "--port", "x"),
-                                       ("check", "-c", "a.yaml", "b.yaml")], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("fly",),
+        ("--fly",),
+        ("check", "--fly"),
+        ("run", "-c"),
+        ("echo", "--port", "x"),
+        ("check", "-c", "a.yaml", "b.yaml"),
+    ],
+    ids=" ".join,
+)
 def test_wrong_usage_is_exit_2_with_a_word_on_stderr(tmp_path, arguments):
     done = command(*arguments, cwd=tmp_path)
     assert done.returncode == 2
@@ -252,9 +313,18 @@ def run_to_the_end(folder, config):
     folder.mkdir()
     path = folder / "vortex.yaml"
     path.write_text(yaml.safe_dump(config, sort_keys=False))
-    done = subprocess.run([binary(), "run", "-c", str(path)], cwd=folder, timeout=30, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [binary(), "run", "-c", str(path)],
+        cwd=folder,
+        timeout=30,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert not SANITIZER.search(done.stderr), done.stderr
-    places = [int(line) for line in re.findall(rf"{re.escape(str(path))}:(\d+):\d+: ", done.stdout + done.stderr)]
+    places = [
+        int(line) for line in re.findall(rf"{re.escape(str(path))}:(\d+):\d+: ", done.stdout + done.stderr)
+    ]
     return done.returncode, places, path.read_text().splitlines(), done.stdout + done.stderr
 
 
@@ -262,7 +332,9 @@ def test_second_vortex_on_the_same_address_is_an_error_with_its_place(vortex, ba
     """Although both use SO_REUSEPORT, which would let them share it. The first goes on."""
     target = backend()
     first = vortex(target)
-    config = vortex.config(target, listeners=[{"address": f"127.0.0.1:{take()}"}, {"address": f"127.0.0.1:{first.port}"}])
+    config = vortex.config(
+        target, listeners=[{"address": f"127.0.0.1:{take()}"}, {"address": f"127.0.0.1:{first.port}"}]
+    )
     code, places, lines, output = run_to_the_end(tmp_path / "second", config)
     assert code in (1, 2), output
     assert places and f":{first.port}" in lines[places[0] - 1], output
@@ -292,14 +364,23 @@ def test_address_held_by_another_program_is_an_error_with_its_place(vortex, back
 
 # Reload
 
+
 def test_reload_applies_new_routes(vortex, backend):
     one, two = backend(name="one"), backend(name="two")
     config = vortex.config(one)
     proxy = vortex.start(config)
     with proxy.client() as client:
         assert client.request("GET", "/").get("x-backend") == "one"
-        proxy.reload({**config, "routes": [{"name": "new", "match": {"path_prefix": "/new"}, "backends": targets(two)}]})
-        wait_until(lambda: client.request("GET", "/new/x").get("x-backend") == "two", what="the new route on an old connection")
+        proxy.reload(
+            {
+                **config,
+                "routes": [{"name": "new", "match": {"path_prefix": "/new"}, "backends": targets(two)}],
+            }
+        )
+        wait_until(
+            lambda: client.request("GET", "/new/x").get("x-backend") == "two",
+            what="the new route on an old connection",
+        )
         assert client.request("GET", "/").status == 404
 
 
@@ -319,7 +400,9 @@ def test_running_request_keeps_the_configuration_it_began_with(vortex, backend):
         assert client.request("GET", "/").get("x-backend") == "new"
 
 
-@pytest.mark.parametrize("bad", ["unknown_key_at_the_top", "yaml_not_closed", "missing_certificate_file", "empty_file"])
+@pytest.mark.parametrize(
+    "bad", ["unknown_key_at_the_top", "yaml_not_closed", "missing_certificate_file", "empty_file"]
+)
 def test_invalid_reload_keeps_the_old_configuration_and_logs_the_place(vortex, backend, bad):
     config = vortex.config(backend())
     proxy = vortex.start(config)
@@ -354,6 +437,7 @@ def test_reload_adds_and_removes_listeners(vortex, backend):
     def closed():
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", old)) != 0
+
     wait_until(closed, what="the end of the removed listener")
     assert proxy.get(port=new).status == 200
 
@@ -365,7 +449,9 @@ def test_reload_with_a_listener_that_cannot_be_opened_keeps_everything(vortex, b
         other.bind(("127.0.0.1", 0))
         other.listen()
         taken = other.getsockname()[1]
-        proxy.reload({**config, "listeners": [*config["listeners"], {"address": f"127.0.0.1:{taken}"}]}, good=False)
+        proxy.reload(
+            {**config, "listeners": [*config["listeners"], {"address": f"127.0.0.1:{taken}"}]}, good=False
+        )
         assert proxy.get().status == 200
 
 
@@ -393,6 +479,7 @@ def test_no_request_is_lost_across_twenty_reloads_under_load(vortex, backend):
                     counts[0] += 1
             except Exception as error:
                 failures.append(error)
+
         return threading.Thread(target=run)
 
     def fresh():
@@ -400,11 +487,17 @@ def test_no_request_is_lost_across_twenty_reloads_under_load(vortex, backend):
 
     def kept(client):
         assert client.request("POST", "/", body=b"k" * 3000).status == 200
-    threads = [guard(fresh), guard(fresh)] + [guard(lambda client=proxy.client(): kept(client)) for _ in range(3)]
+
+    threads = [guard(fresh), guard(fresh)] + [
+        guard(lambda client=proxy.client(): kept(client)) for _ in range(3)
+    ]
     for thread in threads:
         thread.start()
     for turn in range(20):
-        extra = [{"name": f"extra{n}", "match": {"path": f"/extra/{n}"}, "backends": targets(one)} for n in range(turn)]
+        extra = [
+            {"name": f"extra{n}", "match": {"path": f"/extra/{n}"}, "backends": targets(one)}
+            for n in range(turn)
+        ]
         main = {**config["routes"][0], "backends": targets(*([one, two], [two], [one])[turn % 3])}
         listeners = config["listeners"] + ([{"address": f"127.0.0.1:{take()}"}] if turn % 2 else [])
         proxy.reload({**config, "routes": [main, *extra], "listeners": listeners})
@@ -420,7 +513,9 @@ def test_memory_does_not_grow_with_reloads(vortex, backend):
     """Old snapshots go when nobody uses them."""
     target = backend()
     config = vortex.config(target)
-    config["routes"] += [{"name": f"r{n}", "match": {"path_prefix": f"/r{n}"}, "backends": targets(target)} for n in range(300)]
+    config["routes"] += [
+        {"name": f"r{n}", "match": {"path_prefix": f"/r{n}"}, "backends": targets(target)} for n in range(300)
+    ]
     proxy = vortex.start(config)
     for _ in range(6):
         proxy.reload(config)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """How exchanges end when one side does not wait for the other: early answers, half-closes, disconnects, stale connections."""
+
 import threading
 
 import pytest
@@ -16,11 +17,13 @@ SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: t
 
 def test_early_answer_reaches_the_client_while_it_still_uploads(vortex, backend):
     """The backend answers from the head alone and closes; the client gets that answer, not 502 and not a reset."""
+
     def script(conn):
         conn.head()
         conn.send(response(b"too much", status="413 Content Too Large", headers={"Connection": "close"}))
         conn.half_close()
         conn.gone(5)
+
     proxy = vortex(backend(script))
     for _ in range(5):
         with proxy.client() as client:
@@ -35,11 +38,13 @@ def test_early_answer_reaches_the_client_while_it_still_uploads(vortex, backend)
 
 def test_early_answer_of_a_backend_that_then_resets_reaches_the_client(vortex, backend):
     """What had arrived of the answer before the reset counts: nginx and HAProxy read it first too."""
+
     def script(conn):
         conn.head()
         conn.send(response(b"go away", status="403 Forbidden", headers={"Connection": "close"}))
         settle(0.3)
         conn.reset()
+
     proxy = vortex(backend(script))
     with proxy.client() as client:
         client.try_send(request("POST", "/", {"Content-Length": "5000000"}))
@@ -57,6 +62,7 @@ def test_early_answer_with_the_upload_completed_later_keeps_both_connections(vor
             incoming = conn.head()
             conn.send(response(b"early"))
             conn.body(incoming)
+
     target.script = script
     proxy = vortex(target)
     with proxy.client() as client:
@@ -115,6 +121,7 @@ def test_reset_client_cancels_the_backend_request(vortex, backend):
         conn.request()
         if conn.gone(20):
             gone.set()
+
     target = backend(script)
     proxy = vortex(target)
     client = proxy.client()
@@ -135,6 +142,7 @@ def test_client_that_goes_away_during_the_download_cancels_it(vortex, backend):
                 conn.send(b"10000\r\n" + b"a" * 65536 + b"\r\n")
         finally:
             gone.set()
+
     proxy = vortex(backend(script))
     client = proxy.client()
     client.send(request("GET", "/"))
@@ -153,6 +161,7 @@ def test_client_that_goes_away_during_its_upload_cancels_it(vortex, backend):
             conn.body(incoming)
         except http1.Incomplete:
             gone.set()
+
     target = backend(script)
     proxy = vortex(target)
     client = proxy.client()
@@ -165,6 +174,7 @@ def test_client_that_goes_away_during_its_upload_cancels_it(vortex, backend):
 
 def test_what_clients_do_wrong_does_not_count_against_the_backend(vortex, backend):
     """Disconnects, aborted uploads and bad chunks, far more than `failures`: the breaker must stay closed."""
+
     def script(conn):
         while True:
             seen = conn.request()
@@ -172,9 +182,12 @@ def test_what_clients_do_wrong_does_not_count_against_the_backend(vortex, backen
                 conn.gone(20)
                 return
             conn.send(echo(seen))
+
     target = backend(script)
-    proxy = vortex(target, route={"circuit_breaker": {"failures": 2, "open_for": "60s"}, "retries": {"attempts": 0}})
-    for turn in range(5):
+    proxy = vortex(
+        target, route={"circuit_breaker": {"failures": 2, "open_for": "60s"}, "retries": {"attempts": 0}}
+    )
+    for _ in range(5):
         count = len(target.requests)
         with proxy.client() as client:
             client.send(request("GET", "/hang"))
@@ -192,8 +205,11 @@ def test_what_clients_do_wrong_does_not_count_against_the_backend(vortex, backen
 
 def test_client_body_timeout_does_not_count_against_the_backend(vortex, backend):
     target = backend()
-    proxy = vortex(target, timeouts={"body": "300ms"},
-                   route={"circuit_breaker": {"failures": 1, "open_for": "60s"}, "retries": {"attempts": 0}})
+    proxy = vortex(
+        target,
+        timeouts={"body": "300ms"},
+        route={"circuit_breaker": {"failures": 1, "open_for": "60s"}, "retries": {"attempts": 0}},
+    )
     with proxy.client() as client:
         client.send(request("POST", "/", {"Content-Length": "100"}) + b"abc")
         assert client.read().status == 408
@@ -201,6 +217,7 @@ def test_client_body_timeout_does_not_count_against_the_backend(vortex, backend)
 
 
 # Upgrade
+
 
 def test_bytes_after_an_upgrade_request_wait_for_the_101(vortex, backend):
     """They may belong to either protocol until the backend decides (RFC 9110 7.8), so the backend gets them after its 101."""
@@ -216,6 +233,7 @@ def test_bytes_after_an_upgrade_request_wait_for_the_101(vortex, backend):
         conn.send(SWITCH)
         conn.send(b"got " + conn.stream.exactly(5))
         conn.gone()
+
     proxy = vortex(backend(script))
     with proxy.client() as client:
         client.send(request("GET", "/", UPGRADE) + b"first")
@@ -242,6 +260,7 @@ def test_tunnel_carries_bytes_both_ways_and_half_closes(vortex, backend):
         received = conn.stream.rest()
         conn.send(b"%d bytes" % len(received))
         conn.half_close()
+
     proxy = vortex(backend(script))
     with proxy.client() as client:
         client.send(request("GET", "/", UPGRADE))
@@ -258,6 +277,7 @@ def test_tunnel_ends_when_the_backend_resets(vortex, backend):
         conn.send(SWITCH)
         conn.stream.exactly(1)
         conn.reset()
+
     proxy = vortex(backend(script))
     with proxy.client() as client:
         client.send(request("GET", "/", UPGRADE))
@@ -277,6 +297,7 @@ def test_upgrade_headers_are_forwarded_only_when_connection_names_them(vortex, b
 
 
 # Pooled connections that went stale
+
 
 def stale(conn):
     """First connection: answers one request, then resets as soon as anything more comes. Others: an ordinary server."""
@@ -320,8 +341,10 @@ def test_post_whose_bytes_went_out_on_a_stale_connection_is_not_sent_again(vorte
 
 def test_post_after_the_pooled_connection_was_closed_uses_a_fresh_one(vortex, backend):
     """The close was seen before the request came: nothing was sent, so nothing is lost."""
+
     def script(conn):
         conn.send(echo(conn.request()))
+
     target = backend(script)
     proxy = vortex(target)
     assert proxy.get("/1").status == 200
@@ -341,12 +364,14 @@ def test_backend_that_closes_without_an_answer_is_502_for_post(vortex, backend):
 
 def test_client_connection_survives_a_backend_failure(vortex, backend):
     """A 502 with the request read to its end leaves the client's connection usable."""
+
     def script(conn):
         while True:
             seen = conn.request()
             if seen.target == "/fail":
                 return
             conn.send(echo(seen))
+
     proxy = vortex(backend(script), route={"retries": {"attempts": 0}, "circuit_breaker": {"failures": 100}})
     with proxy.client() as client:
         assert client.request("GET", "/fail").status == 502
@@ -364,6 +389,7 @@ def test_active_counts_return_to_zero_after_all_kinds_of_endings(vortex, backend
                 conn.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
                 return
             conn.send(echo(seen))
+
     proxy = vortex(backend(script), route={"circuit_breaker": {"failures": 1000}, "retries": {"attempts": 0}})
     for target in ("/", "/reset", "/", "/cut", "/"):
         with proxy.client() as client:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hostile peers. What is refused gets the proxy's JSON error, the connection ends where framing is in doubt, and the
 backend never hears of it. Reasons follow RFC 9112 unless a docstring says otherwise."""
+
 import json
 import random
 
@@ -80,8 +81,10 @@ FRAMING = {
     "te_not_ending_in_chunked": POST + b"Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n",
     "te_unknown_alone": POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
     "te_chunked_twice": POST + b"Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
-    "te_chunked_in_two_fields": POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    "te_chunked_then_identity_field": POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+    "te_chunked_in_two_fields": POST
+    + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "te_chunked_then_identity_field": POST
+    + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
     "te_identity": POST + b"Transfer-Encoding: identity\r\n\r\nabc",
     "te_empty": POST + b"Transfer-Encoding: \r\n\r\n0\r\n\r\n",
     "te_vertical_tab": POST + b"Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n",
@@ -155,12 +158,14 @@ def test_ambiguous_framing_or_bad_field_is_refused(pair, name):
     pair.refused(data + SMUGGLED, *statuses)
 
 
-@pytest.mark.parametrize("name", ["te_and_cl", "cl_twice_differing", "obs_fold", "bare_lf_ends_field", "te_space_before_colon"])
+@pytest.mark.parametrize(
+    "name", ["te_and_cl", "cl_twice_differing", "obs_fold", "bare_lf_ends_field", "te_space_before_colon"]
+)
 def test_the_same_is_refused_byte_by_byte(pair, name):
     with pair.proxy.client() as client:
         data = FRAMING[name]
         for at in range(len(data)):
-            if not client.try_send(data[at:at + 1]):
+            if not client.try_send(data[at : at + 1]):
                 break
         check_error(client.read(), 400)
         assert client.ended()
@@ -171,8 +176,12 @@ def test_bad_request_line_or_host_is_refused(pair, name):
     """An absolute-form target that contradicts Host is 400 here (RFC 9112 3.2.2 would let a proxy ignore Host; two hops that
     read it differently are a smuggling vector). HTTP/0.9, and versions that are not DIGIT.DIGIT, may be 400 or 505. A
     fragment in the target is 400 as in Envoy. Leading space is 400."""
-    statuses = (400, 505) if name in ("http09", "protocol_without_minor", "two_digit_minor", "lower_case_protocol",
-                                      "target_missing") else (400,)
+    statuses = (
+        (400, 505)
+        if name
+        in ("http09", "protocol_without_minor", "two_digit_minor", "lower_case_protocol", "target_missing")
+        else (400,)
+    )
     pair.refused(LINES[name], *statuses)
 
 
@@ -184,7 +193,9 @@ def test_gzip_chunked_is_not_understood(pair):
 @pytest.mark.parametrize("version", [b"HTTP/2.0", b"HTTP/3.0", b"HTTP/9.9", b"HTTP/0.9"])
 def test_unknown_version_is_505(pair, version):
     """HTTP/0.9 spelled out may be 400 too, as in nginx."""
-    pair.refused(b"GET / " + version + b"\r\nHost: test\r\n\r\n", *((400, 505) if version == b"HTTP/0.9" else (505,)))
+    pair.refused(
+        b"GET / " + version + b"\r\nHost: test\r\n\r\n", *((400, 505) if version == b"HTTP/0.9" else (505,))
+    )
 
 
 def test_http_1_minor_above_1_is_served_as_1_1(pair):
@@ -203,12 +214,32 @@ def test_connect_is_not_implemented(pair):
     pair.refused(b"CONNECT test:443 HTTP/1.1\r\nHost: test:443\r\n\r\n", 501)
 
 
-@pytest.mark.parametrize("chunk", [b"g\r\nabc\r\n", b"\r\nabc\r\n", b"-1\r\nabc\r\n", b"+3\r\nabc\r\n", b"0x3\r\nabc\r\n", b" 3\r\nabc\r\n", b"3 \r\nabc\r\n",
-                                   b"3\nabc\r\n", b"3\r\nabcd\r\n", b"3\r\nabcX\r\n", b"3\r\nabc\n", b"3\rabc\r\n",
-                                   b"FFFFFFFFFFFFFFFFF\r\nabc\r\n", b"10000000000000003\r\nabc\r\n", b"3;\0\r\nabc\r\n",
-                                   b"3;a\nb\r\nabc\r\n", b"3;a=\"b\r\nabc\r\n", b"3;=\r\nabc\r\n", b"3 a\r\nabc\r\n",
-                                   b"3;" + b"a" * 100000 + b"\r\nabc\r\n"],
-                         ids=lambda chunk: repr(chunk[:14]))
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        b"g\r\nabc\r\n",
+        b"\r\nabc\r\n",
+        b"-1\r\nabc\r\n",
+        b"+3\r\nabc\r\n",
+        b"0x3\r\nabc\r\n",
+        b" 3\r\nabc\r\n",
+        b"3 \r\nabc\r\n",
+        b"3\nabc\r\n",
+        b"3\r\nabcd\r\n",
+        b"3\r\nabcX\r\n",
+        b"3\r\nabc\n",
+        b"3\rabc\r\n",
+        b"FFFFFFFFFFFFFFFFF\r\nabc\r\n",
+        b"10000000000000003\r\nabc\r\n",
+        b"3;\0\r\nabc\r\n",
+        b"3;a\nb\r\nabc\r\n",
+        b'3;a="b\r\nabc\r\n',
+        b"3;=\r\nabc\r\n",
+        b"3 a\r\nabc\r\n",
+        b"3;" + b"a" * 100000 + b"\r\nabc\r\n",
+    ],
+    ids=lambda chunk: repr(chunk[:14]),
+)
 def test_bad_chunk_or_extension_ends_the_request(pair, chunk):
     """The head may have gone to the backend already (bodies stream), but no body byte behind the fault and no end of the body
     may follow: the backend must see an aborted request. The client gets 400 and the end."""
@@ -237,7 +268,9 @@ def test_leading_zeros_in_chunk_size_are_accepted(pair):
         assert client.read().json()["length"] == 3
 
 
-@pytest.mark.parametrize("trailer", [b"X-A : b", b"X-A: b\0", b" X-A: b", b"no colon", b"X-A: b\n", b"X\xe9: b"], ids=repr)
+@pytest.mark.parametrize(
+    "trailer", [b"X-A : b", b"X-A: b\0", b" X-A: b", b"no colon", b"X-A: b\n", b"X\xe9: b"], ids=repr
+)
 def test_bad_trailer_ends_the_request(pair, trailer):
     with pair.proxy.client() as client:
         client.try_send(POST + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n" + trailer + b"\r\n\r\n")
@@ -270,6 +303,7 @@ def test_truncated_head_gets_nothing_forwarded(vortex, backend):
 
 # Limits
 
+
 def test_request_line_too_long_is_414(vortex, backend):
     target = backend()
     proxy = vortex(target, limits={"header_bytes": "4KiB"})
@@ -288,7 +322,9 @@ def test_head_too_large_is_431_and_really_arrives(vortex, backend):
     target = backend()
     proxy = vortex(target, limits={"header_bytes": "4KiB"})
     check_error(proxy.raw(GET + b"X-A: " + b"a" * 5000 + b"\r\n\r\n"), 431)
-    check_error(proxy.raw(GET + b"".join(b"X-%d: %s\r\n" % (n, b"b" * 100) for n in range(20000)) + b"\r\n"), 431)
+    check_error(
+        proxy.raw(GET + b"".join(b"X-%d: %s\r\n" % (n, b"b" * 100) for n in range(20000)) + b"\r\n"), 431
+    )
     assert not target.connections
 
 
@@ -395,7 +431,9 @@ BAD_RESPONSES = {
     "obs_fold": b"HTTP/1.1 200 OK\r\nX-A: a\r\n b\r\nContent-Length: 0\r\n\r\n",
     "no_colon": b"HTTP/1.1 200 OK\r\nX-A\r\nContent-Length: 0\r\n\r\n",
     "huge_head": b"HTTP/1.1 200 OK\r\n" + b"X-A: " + b"a" * 3000000 + b"\r\nContent-Length: 0\r\n\r\n",
-    "endless_headers": b"HTTP/1.1 200 OK\r\n" + b"".join(b"X-%d: b\r\n" % n for n in range(50000)) + b"Content-Length: 0\r\n\r\n",
+    "endless_headers": b"HTTP/1.1 200 OK\r\n"
+    + b"".join(b"X-%d: b\r\n" % n for n in range(50000))
+    + b"Content-Length: 0\r\n\r\n",
     "nothing": b"",
     "half_a_head": b"HTTP/1.1 200 OK\r\nContent-Le",
     "unasked_101": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
@@ -419,12 +457,17 @@ def test_response_that_is_not_http_becomes_502(vortex, backend, name):
     assert proxy.get("/after").json()["target"] == "/after"
 
 
-@pytest.mark.parametrize("answer", [b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this",
-                                    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n",
-                                    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n50\r\nabc",
-                                    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\nzz\r\n",
-                                    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n"],
-                         ids=["length", "between_chunks", "inside_chunk", "bad_chunk", "before_last_crlf"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n50\r\nabc",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\nzz\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n",
+    ],
+    ids=["length", "between_chunks", "inside_chunk", "bad_chunk", "before_last_crlf"],
+)
 def test_truncated_response_is_seen_as_truncated(vortex, backend, answer):
     """The client must not take a part for the whole: the message stays incomplete and the connection ends."""
     proxy = vortex(backend(once(answer)), route={"retries": {"attempts": 0}})
@@ -436,8 +479,10 @@ def test_truncated_response_is_seen_as_truncated(vortex, backend, answer):
 
 def test_truncated_response_to_an_http10_client_is_reset(vortex, backend):
     """Without chunked and length only a reset tells an HTTP/1.0 client that a body was cut off."""
-    proxy = vortex(backend(once(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n")),
-                   route={"retries": {"attempts": 0}})
+    proxy = vortex(
+        backend(once(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n")),
+        route={"retries": {"attempts": 0}},
+    )
     with proxy.client() as client:
         client.send(request("GET", "/", version="1.0"))
         with pytest.raises(http1.Incomplete):
@@ -450,6 +495,7 @@ def test_close_delimited_response_that_is_reset_is_seen_as_truncated(vortex, bac
         conn.send(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nsome of it")
         settle(0.2)
         conn.reset()
+
     proxy = vortex(backend(script), route={"retries": {"attempts": 0}})
     with proxy.client() as client:
         client.send(request("GET", "/"))
@@ -457,13 +503,17 @@ def test_close_delimited_response_that_is_reset_is_seen_as_truncated(vortex, bac
             client.read()
 
 
-@pytest.mark.parametrize("extra", [b"x", b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison", b"\r\n\r\n" + b"y" * 100000])
+@pytest.mark.parametrize(
+    "extra", [b"x", b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison", b"\r\n\r\n" + b"y" * 100000]
+)
 def test_bytes_after_the_response_are_never_an_answer(vortex, backend, extra):
     """The connection is dropped, not pooled: no other request may be answered by what came unasked."""
+
     def script(conn):
         while True:
             seen = conn.request()
             conn.send(response(json.dumps({"target": seen.target}).encode()) + extra)
+
     target = backend(script)
     proxy = vortex(target)
     for number in range(5):
@@ -480,6 +530,7 @@ def test_bytes_sent_on_an_idle_backend_connection_are_never_an_answer(vortex, ba
         if conn.number == 1:
             conn.send(response(b"poison"))
             conn.gone()
+
     proxy = vortex(backend(script))
     assert proxy.get("/1").json()["target"] == "/1"
     settle(0.6)
@@ -488,11 +539,17 @@ def test_bytes_sent_on_an_idle_backend_connection_are_never_an_answer(vortex, ba
 
 def test_body_after_head_and_204_is_never_an_answer(vortex, backend):
     """A backend that sends a body where none may be: it must not be read as the next response."""
+
     def script(conn):
         seen = conn.request()
-        conn.send(b"HTTP/1.1 %s\r\nContent-Length: 41\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nbad"
-                  % (b"200 OK" if seen.method == "HEAD" else b"304 Not Modified") if seen.target == "/bad" else echo(seen))
+        conn.send(
+            b"HTTP/1.1 %s\r\nContent-Length: 41\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nbad"
+            % (b"200 OK" if seen.method == "HEAD" else b"304 Not Modified")
+            if seen.target == "/bad"
+            else echo(seen)
+        )
         conn.gone(0.5)
+
     proxy = vortex(backend(script))
     for method, status in (("HEAD", 200), ("GET", 304)):
         with proxy.client() as client:
@@ -502,11 +559,13 @@ def test_body_after_head_and_204_is_never_an_answer(vortex, backend):
 
 def test_endless_interim_answers_do_not_go_on_for_ever(vortex, backend):
     """A backend that sends nothing but 1xx: each is passed on, but timeouts.response still bounds the wait for the answer."""
+
     def script(conn):
         conn.request()
         for _ in range(600):
             conn.send(b"HTTP/1.1 103 Early Hints\r\nX: y\r\n\r\n")
             settle(0.05)
+
     proxy = vortex(backend(script), route={"timeouts": {"response": "1s"}, "retries": {"attempts": 0}})
     with proxy.client() as client:
         client.send(request("GET", "/"))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who the client is and what it asked for, as backends see it: PROXY protocol, X-Forwarded-*, Via, hop-by-hop headers,
 normalised paths and hosts."""
+
 import ipaddress
 import socket
 import struct
@@ -24,7 +25,12 @@ def v2(source, destination="127.0.0.1", *, command=1, family=None, tlv=b""):
         addresses = source.packed + destination.packed + struct.pack("!HH", 4321, 8080)
         kind = 0x11 if source.version == 4 else 0x21
     rest = addresses + tlv
-    return SIGNATURE + bytes([0x20 | command, kind if family is None else family]) + struct.pack("!H", len(rest)) + rest
+    return (
+        SIGNATURE
+        + bytes([0x20 | command, kind if family is None else family])
+        + struct.pack("!H", len(rest))
+        + rest
+    )
 
 
 def fields(answer):
@@ -45,22 +51,40 @@ def forwarded_for(proxy, prefix, **options):
 
 # PROXY protocol
 
-@pytest.mark.parametrize("prefix, seen", [
-    (V1, "203.0.113.7"),
-    (b"PROXY TCP6 2001:db8::7 ::1 4321 8080\r\n", "2001:db8::7"),
-    (b"PROXY TCP6 ::ffff:203.0.113.9 ::1 4321 8080\r\n", "203.0.113.9"),
-    (b"PROXY UNKNOWN\r\n", "127.0.0.1"),
-    (b"PROXY UNKNOWN ffff::1 ffff::2 65535 65535\r\n", "127.0.0.1"),
-    (v2("203.0.113.8"), "203.0.113.8"),
-    (v2("2001:db8::8", "::1"), "2001:db8::8"),
-    (v2("::ffff:203.0.113.9", "::1"), "203.0.113.9"),
-    (v2("203.0.113.8", command=0), "127.0.0.1"),
-    (v2(None, command=0), "127.0.0.1"),
-    (v2(None), "127.0.0.1"),
-    (v2("203.0.113.8", tlv=b"\x04\x00\x03abc\x01\x00\x08http/1.1"), "203.0.113.8"),
-    (v2("203.0.113.8", tlv=b"\x04\x0f\xff" + b"\0" * 4095), "203.0.113.8"),
-], ids=["v1_tcp4", "v1_tcp6", "v1_mapped", "v1_unknown", "v1_unknown_with_addresses", "v2_inet", "v2_inet6", "v2_mapped", "v2_local",
-        "v2_local_without_addresses", "v2_unspec", "v2_tlvs", "v2_4k_of_tlvs"])
+
+@pytest.mark.parametrize(
+    "prefix, seen",
+    [
+        (V1, "203.0.113.7"),
+        (b"PROXY TCP6 2001:db8::7 ::1 4321 8080\r\n", "2001:db8::7"),
+        (b"PROXY TCP6 ::ffff:203.0.113.9 ::1 4321 8080\r\n", "203.0.113.9"),
+        (b"PROXY UNKNOWN\r\n", "127.0.0.1"),
+        (b"PROXY UNKNOWN ffff::1 ffff::2 65535 65535\r\n", "127.0.0.1"),
+        (v2("203.0.113.8"), "203.0.113.8"),
+        (v2("2001:db8::8", "::1"), "2001:db8::8"),
+        (v2("::ffff:203.0.113.9", "::1"), "203.0.113.9"),
+        (v2("203.0.113.8", command=0), "127.0.0.1"),
+        (v2(None, command=0), "127.0.0.1"),
+        (v2(None), "127.0.0.1"),
+        (v2("203.0.113.8", tlv=b"\x04\x00\x03abc\x01\x00\x08http/1.1"), "203.0.113.8"),
+        (v2("203.0.113.8", tlv=b"\x04\x0f\xff" + b"\0" * 4095), "203.0.113.8"),
+    ],
+    ids=[
+        "v1_tcp4",
+        "v1_tcp6",
+        "v1_mapped",
+        "v1_unknown",
+        "v1_unknown_with_addresses",
+        "v2_inet",
+        "v2_inet6",
+        "v2_mapped",
+        "v2_local",
+        "v2_local_without_addresses",
+        "v2_unspec",
+        "v2_tlvs",
+        "v2_4k_of_tlvs",
+    ],
+)
 def test_proxy_protocol_gives_the_client_address(vortex, backend, prefix, seen):
     """LOCAL and UNKNOWN mean the connection's own peer; TLVs are skipped; `::ffff:a.b.c.d` is a.b.c.d."""
     proxy = vortex(backend(), listener={"proxy_protocol": True})
@@ -76,16 +100,43 @@ def test_proxy_protocol_header_split_at_every_byte(vortex, backend, prefix):
         assert values(client.request("GET", "/again"), "x-forwarded-for") == ["203.0.113.7"]
 
 
-@pytest.mark.parametrize("prefix", [
-    b"", b"PROXY TCP4 203.0.113.7 127.0.0.1 4321\r\n", b"PROXY TCP4 203.0.113.700 127.0.0.1 1 2\r\n",
-    b"PROXY TCP4 203.0.113.7 127.0.0.1 99999 2\r\n", b"PROXY TCP6 203.0.113.7 127.0.0.1 1 2\r\n",
-    b"PROXY TCP4 203.0.113.7 127.0.0.1 4321 8080\n", b"PROXY TCP4  203.0.113.7 127.0.0.1 4321 8080\r\n",
-    b"proxy TCP4 203.0.113.7 127.0.0.1 4321 8080\r\n", b"PROXY TCP4 " + b"1" * 200 + b"\r\n", b"PROXY TCP5 1.2.3.4 1.2.3.4 1 2\r\n",
-    SIGNATURE + b"\x31\x11\x00\x0c" + b"\0" * 12, SIGNATURE + b"\x22\x11\x00\x0c" + b"\0" * 12,
-    SIGNATURE + b"\x21\x11\x00\x04" + b"\0" * 4, SIGNATURE + b"\x21\x21\x00\x0c" + b"\0" * 12,
-    SIGNATURE[:-1] + b"X\x21\x11\x00\x0c" + b"\0" * 12,
-], ids=["missing", "v1_short", "v1_bad_address", "v1_bad_port", "v1_family_differs", "v1_bare_lf", "v1_two_spaces", "v1_lower_case",
-        "v1_too_long", "v1_unknown_family", "v2_bad_version", "v2_bad_command", "v2_too_short", "v2_inet6_too_short", "v2_bad_signature"])
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        b"",
+        b"PROXY TCP4 203.0.113.7 127.0.0.1 4321\r\n",
+        b"PROXY TCP4 203.0.113.700 127.0.0.1 1 2\r\n",
+        b"PROXY TCP4 203.0.113.7 127.0.0.1 99999 2\r\n",
+        b"PROXY TCP6 203.0.113.7 127.0.0.1 1 2\r\n",
+        b"PROXY TCP4 203.0.113.7 127.0.0.1 4321 8080\n",
+        b"PROXY TCP4  203.0.113.7 127.0.0.1 4321 8080\r\n",
+        b"proxy TCP4 203.0.113.7 127.0.0.1 4321 8080\r\n",
+        b"PROXY TCP4 " + b"1" * 200 + b"\r\n",
+        b"PROXY TCP5 1.2.3.4 1.2.3.4 1 2\r\n",
+        SIGNATURE + b"\x31\x11\x00\x0c" + b"\0" * 12,
+        SIGNATURE + b"\x22\x11\x00\x0c" + b"\0" * 12,
+        SIGNATURE + b"\x21\x11\x00\x04" + b"\0" * 4,
+        SIGNATURE + b"\x21\x21\x00\x0c" + b"\0" * 12,
+        SIGNATURE[:-1] + b"X\x21\x11\x00\x0c" + b"\0" * 12,
+    ],
+    ids=[
+        "missing",
+        "v1_short",
+        "v1_bad_address",
+        "v1_bad_port",
+        "v1_family_differs",
+        "v1_bare_lf",
+        "v1_two_spaces",
+        "v1_lower_case",
+        "v1_too_long",
+        "v1_unknown_family",
+        "v2_bad_version",
+        "v2_bad_command",
+        "v2_too_short",
+        "v2_inet6_too_short",
+        "v2_bad_signature",
+    ],
+)
 def test_bad_proxy_protocol_header_ends_the_connection_unanswered_by_a_backend(vortex, backend, prefix):
     """Closed, with or without a 400; the request behind it is never forwarded."""
     target = backend()
@@ -120,7 +171,10 @@ def test_proxy_protocol_address_is_the_one_held_against_trusted_proxies(vortex, 
         client.send(V1 + request("GET", "/", {"X-Forwarded-For": "198.51.100.1"}))
         assert values(client.read(), "x-forwarded-for") == ["198.51.100.1, 203.0.113.7"]
     with proxy.client() as client:
-        client.send(V1.replace(b"203.0.113.7", b"192.0.2.1") + request("GET", "/", {"X-Forwarded-For": "198.51.100.1"}))
+        client.send(
+            V1.replace(b"203.0.113.7", b"192.0.2.1")
+            + request("GET", "/", {"X-Forwarded-For": "198.51.100.1"})
+        )
         assert values(client.read(), "x-forwarded-for") == ["192.0.2.1"]
 
 
@@ -134,6 +188,7 @@ def test_silent_client_on_a_proxy_protocol_listener_is_dropped(vortex, backend):
 
 
 # X-Forwarded-*, Via
+
 
 def test_forwarded_headers_are_set(vortex, backend):
     answer = vortex(backend()).get(host="Example.test:8080")
@@ -153,8 +208,13 @@ def test_https_is_told_to_the_backend(vortex, backend, ca):
     assert values(answer, "x-forwarded-proto") == ["https"]
 
 
-FORGED = [("X-Forwarded-For", "198.51.100.1"), ("X-Forwarded-For", "198.51.100.2, 10.1.1.1"), ("X-Forwarded-Proto", "https"),
-          ("X-Forwarded-Host", "evil.test"), ("x-forwarded-host", "evil2.test")]
+FORGED = [
+    ("X-Forwarded-For", "198.51.100.1"),
+    ("X-Forwarded-For", "198.51.100.2, 10.1.1.1"),
+    ("X-Forwarded-Proto", "https"),
+    ("X-Forwarded-Host", "evil.test"),
+    ("x-forwarded-host", "evil2.test"),
+]
 
 
 def test_forged_values_of_untrusted_peers_are_replaced(vortex, backend):
@@ -171,8 +231,13 @@ def test_untrusted_when_the_peer_is_outside_trusted_proxies(vortex, backend):
 
 def test_values_of_trusted_peers_are_believed_and_extended(vortex, backend):
     proxy = vortex(backend(), trusted_proxies=["127.0.0.0/8"])
-    answer = proxy.get(headers=[("X-Forwarded-For", "198.51.100.1, 10.1.1.1"), ("X-Forwarded-Proto", "https"),
-                                ("X-Forwarded-Host", "public.test")])
+    answer = proxy.get(
+        headers=[
+            ("X-Forwarded-For", "198.51.100.1, 10.1.1.1"),
+            ("X-Forwarded-Proto", "https"),
+            ("X-Forwarded-Host", "public.test"),
+        ]
+    )
     assert ", ".join(values(answer, "x-forwarded-for")) == "198.51.100.1, 10.1.1.1, 127.0.0.1"
     assert values(answer, "x-forwarded-proto") == ["https"]
     assert values(answer, "x-forwarded-host") == ["public.test"]
@@ -201,10 +266,23 @@ def test_via_names_the_proxy_and_keeps_what_was_there(vortex, backend):
 
 # Hop by hop
 
+
 def test_hop_by_hop_request_headers_are_removed(vortex, backend):
-    seen = dict(fields(vortex(backend()).get(headers=[
-        ("Connection", "close, X-Private, x-other"), ("X-Private", "1"), ("X-Other", "2"), ("Keep-Alive", "timeout=5"),
-        ("Proxy-Connection", "keep-alive"), ("TE", "gzip"), ("X-Public", "3")])))
+    seen = dict(
+        fields(
+            vortex(backend()).get(
+                headers=[
+                    ("Connection", "close, X-Private, x-other"),
+                    ("X-Private", "1"),
+                    ("X-Other", "2"),
+                    ("Keep-Alive", "timeout=5"),
+                    ("Proxy-Connection", "keep-alive"),
+                    ("TE", "gzip"),
+                    ("X-Public", "3"),
+                ]
+            )
+        )
+    )
     assert seen["x-public"] == "3"
     assert not set(seen) & {"x-private", "x-other", "keep-alive", "proxy-connection", "te", "upgrade"}
     assert "x-private" not in seen.get("connection", "").lower()
@@ -212,13 +290,16 @@ def test_hop_by_hop_request_headers_are_removed(vortex, backend):
 
 
 def test_hop_by_hop_response_headers_are_removed(vortex, backend):
-    raw = (b"HTTP/1.1 200 OK\r\nConnection: keep-alive, X-Private\r\nX-Private: 1\r\nKeep-Alive: timeout=5\r\n"
-           b"Proxy-Connection: keep-alive\r\nX-Public: 3\r\nContent-Length: 0\r\n\r\n")
+    raw = (
+        b"HTTP/1.1 200 OK\r\nConnection: keep-alive, X-Private\r\nX-Private: 1\r\nKeep-Alive: timeout=5\r\n"
+        b"Proxy-Connection: keep-alive\r\nX-Public: 3\r\nContent-Length: 0\r\n\r\n"
+    )
 
     def script(conn):
         while True:
             conn.request()
             conn.send(raw)
+
     answer = vortex(backend(script)).get()
     assert answer.get("x-public") == "3"
     for name in ("x-private", "keep-alive", "proxy-connection"):
@@ -226,7 +307,9 @@ def test_hop_by_hop_response_headers_are_removed(vortex, backend):
     assert "x-private" not in answer.get("connection", "").lower()
 
 
-@pytest.mark.parametrize("name", ["Host", "Content-Length", "X-Forwarded-For", "X-Forwarded-Proto", "Via", "Transfer-Encoding"])
+@pytest.mark.parametrize(
+    "name", ["Host", "Content-Length", "X-Forwarded-For", "X-Forwarded-Proto", "Via", "Transfer-Encoding"]
+)
 def test_connection_cannot_remove_what_the_proxy_itself_sets_or_needs(vortex, backend, name):
     """`Connection: X-Forwarded-For` must not let a client strip its own address (or the framing)."""
     proxy = vortex(backend())
@@ -241,7 +324,10 @@ def test_connection_cannot_remove_what_the_proxy_itself_sets_or_needs(vortex, ba
 
 def test_te_trailers_is_kept(vortex, backend):
     """gRPC needs it; RFC 9110 10.1.4. It is named in Connection again, or passed bare as many proxies do."""
-    assert values(vortex(backend()).get(headers={"TE": "trailers", "Connection": "TE"}), "te") in ([], ["trailers"])
+    assert values(vortex(backend()).get(headers={"TE": "trailers", "Connection": "TE"}), "te") in (
+        [],
+        ["trailers"],
+    )
 
 
 def test_framing_headers_are_the_proxys_own(vortex, backend):
@@ -252,21 +338,47 @@ def test_framing_headers_are_the_proxys_own(vortex, backend):
 
 # Normalisation. What is forwarded is the normalised path; the query is never touched.
 
-@pytest.mark.parametrize("sent, seen", [
-    ("/a/b", "/a/b"), ("/a/./b", "/a/b"), ("/a/../b", "/b"), ("/a/b/..", "/a/"), ("/a/b/.", "/a/b/"), ("/./a", "/a"),
-    ("/a/%2e/b", "/a/b"), ("/a/%2E%2e/b", "/b"), ("/a/.%2e/b", "/b"), ("/a/%2e./b", "/b"), ("/a/..%2fb", "/a/..%2fb"),
-    ("/a%2fb", "/a%2fb"), ("/a%2Fb", "/a%2Fb"), ("/a/...", "/a/..."), ("/a/.b", "/a/.b"), ("/a..", "/a.."), ("/a/..b/c", "/a/..b/c"),
-    ("/a//b", "/a//b"), ("/a/b/?x=/../y&z=%2e%2e", "/a/b/?x=/../y&z=%2e%2e"), ("/?", "/?"), ("/a?b?c", "/a?b?c"),
-    ("/a/./b/../c/./../d?x=./..", "/a/d?x=./.."), ("/%41", "/%41"), ("/caf%C3%A9", "/caf%C3%A9"), ("/a;b=c,d", "/a;b=c,d"),
-    ("/a//../b", "/a/b"),
-])
+
+@pytest.mark.parametrize(
+    "sent, seen",
+    [
+        ("/a/b", "/a/b"),
+        ("/a/./b", "/a/b"),
+        ("/a/../b", "/b"),
+        ("/a/b/..", "/a/"),
+        ("/a/b/.", "/a/b/"),
+        ("/./a", "/a"),
+        ("/a/%2e/b", "/a/b"),
+        ("/a/%2E%2e/b", "/b"),
+        ("/a/.%2e/b", "/b"),
+        ("/a/%2e./b", "/b"),
+        ("/a/..%2fb", "/a/..%2fb"),
+        ("/a%2fb", "/a%2fb"),
+        ("/a%2Fb", "/a%2Fb"),
+        ("/a/...", "/a/..."),
+        ("/a/.b", "/a/.b"),
+        ("/a..", "/a.."),
+        ("/a/..b/c", "/a/..b/c"),
+        ("/a//b", "/a//b"),
+        ("/a/b/?x=/../y&z=%2e%2e", "/a/b/?x=/../y&z=%2e%2e"),
+        ("/?", "/?"),
+        ("/a?b?c", "/a?b?c"),
+        ("/a/./b/../c/./../d?x=./..", "/a/d?x=./.."),
+        ("/%41", "/%41"),
+        ("/caf%C3%A9", "/caf%C3%A9"),
+        ("/a;b=c,d", "/a;b=c,d"),
+        ("/a//../b", "/a/b"),
+    ],
+)
 def test_path_is_normalised_before_it_is_forwarded(vortex, backend, sent, seen):
     """Doubled slashes stay unless merge_slashes is on. `%2f` stays as it is, so `..%2f` is no dot segment. Escapes other than
     those of dots stay as they are."""
     assert vortex(backend()).get(sent).json()["target"] == seen
 
 
-@pytest.mark.parametrize("sent", ["/..", "/../etc/passwd", "/a/../../b", "/%2e%2e/etc", "/..%2e", "/a/%2e%2e/%2e%2e/b"])
+@pytest.mark.parametrize(
+    "sent", ["/..", "/../etc/passwd", "/a/../../b", "/%2e%2e/etc", "/..%2e", "/a/%2e%2e/%2e%2e/b"]
+)
 def test_path_above_the_root_is_refused_or_held_at_the_root(vortex, backend, sent):
     """nginx answers 400, RFC 3986 5.2.4 stops at the root. Never may a `..` reach the backend as a segment."""
     target = backend()
@@ -278,9 +390,20 @@ def test_path_above_the_root_is_refused_or_held_at_the_root(vortex, backend, sen
 
 def test_normalised_path_is_what_is_matched(vortex, backend):
     public, private = backend(name="public"), backend(name="private")
-    proxy = vortex(routes=[
-        {"name": "private", "match": {"path_prefix": "/private"}, "backends": [{"id": 1, "address": private.address}]},
-        {"name": "public", "match": {"path_prefix": "/"}, "backends": [{"id": 1, "address": public.address}]}])
+    proxy = vortex(
+        routes=[
+            {
+                "name": "private",
+                "match": {"path_prefix": "/private"},
+                "backends": [{"id": 1, "address": private.address}],
+            },
+            {
+                "name": "public",
+                "match": {"path_prefix": "/"},
+                "backends": [{"id": 1, "address": public.address}],
+            },
+        ]
+    )
     for sent in ("/private/x", "/public/../private/x", "/./private/x", "/public/%2e%2e/private/x"):
         assert proxy.get(sent).json()["backend"] == "private"
     for sent in ("/private/../x", "/%2fprivate/x"):
@@ -300,14 +423,25 @@ def test_bad_escapes_are_refused_or_passed_as_they_are(vortex, backend, sent):
     assert answer.status == 400 or answer.json()["target"] == sent
 
 
-@pytest.mark.parametrize("host", ["example.test", "EXAMPLE.TEST", "example.test:80", "example.test:65535", "example.test.",
-                                  "Example.Test.:8080"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "example.test",
+        "EXAMPLE.TEST",
+        "example.test:80",
+        "example.test:65535",
+        "example.test.",
+        "Example.Test.:8080",
+    ],
+)
 def test_hosts_are_compared_without_case_port_and_trailing_dot(vortex, backend, host):
     proxy = vortex(backend(), route={"match": {"host": "Example.Test"}})
     assert proxy.get(host=host).status == 200
 
 
-@pytest.mark.parametrize("host", ["example.test.evil", "xexample.test", "example.test..", "other", "[::1]", "127.0.0.1"])
+@pytest.mark.parametrize(
+    "host", ["example.test.evil", "xexample.test", "example.test..", "other", "[::1]", "127.0.0.1"]
+)
 def test_other_hosts_are_not_taken_for_it(vortex, backend, host):
     proxy = vortex(backend(), route={"match": {"host": "example.test"}})
     assert proxy.get(host=host).status in (404, 400)
@@ -323,7 +457,9 @@ def test_client_address_over_a_unix_listener_is_not_invented(vortex, backend, tm
     path = str(tmp_path / "listen.sock")
     proxy = vortex(backend(), listeners=[{"address": f"unix:{path}"}])
     answer = proxy.request("GET", "/", unix=path)
-    assert all(value in ("unix", "unix:", "127.0.0.1", "unknown") for value in values(answer, "x-forwarded-for"))
+    assert all(
+        value in ("unix", "unix:", "127.0.0.1", "unknown") for value in values(answer, "x-forwarded-for")
+    )
 
 
 def test_ipv4_mapped_peer_is_shown_as_ipv4(vortex, backend):
@@ -334,4 +470,6 @@ def test_ipv4_mapped_peer_is_shown_as_ipv4(vortex, backend):
         if probe.connect_ex(("127.0.0.1", proxy.port)) != 0:
             assert values(proxy.get(connect_to="::1"), "x-forwarded-for") == ["::1"]
             return
-    assert values(proxy.get(headers={"X-Forwarded-For": "192.0.2.1"}), "x-forwarded-for") == ["192.0.2.1, 127.0.0.1"]
+    assert values(proxy.get(headers={"X-Forwarded-For": "192.0.2.1"}), "x-forwarded-for") == [
+        "192.0.2.1, 127.0.0.1"
+    ]

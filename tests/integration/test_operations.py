@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Metrics, health, access log, drain, and what happens when the machine has no more to give."""
+
 import json
 import os
 import pathlib
@@ -18,14 +19,24 @@ from harness.proxy import settle, targets
 from harness.wait import wait_until
 
 NO_RETRY = {"retries": {"attempts": 0}}
-BASE_METRICS = ["vortex_http_requests_total", "vortex_http_request_duration_seconds_bucket",
-                "vortex_http_request_duration_seconds_sum", "vortex_http_request_duration_seconds_count",
-                "vortex_connections_active", "vortex_backend_ewma_seconds", "vortex_backend_active_requests",
-                "vortex_backend_breaker_state", "vortex_backend_connections_opened_total", "vortex_backend_requests_total",
-                "vortex_retries_total", "vortex_config_reloads_total"]
+BASE_METRICS = [
+    "vortex_http_requests_total",
+    "vortex_http_request_duration_seconds_bucket",
+    "vortex_http_request_duration_seconds_sum",
+    "vortex_http_request_duration_seconds_count",
+    "vortex_connections_active",
+    "vortex_backend_ewma_seconds",
+    "vortex_backend_active_requests",
+    "vortex_backend_breaker_state",
+    "vortex_backend_connections_opened_total",
+    "vortex_backend_requests_total",
+    "vortex_retries_total",
+    "vortex_config_reloads_total",
+]
 
 
 # Metrics and health
+
 
 def test_metrics_of_this_issue_are_there_with_type_and_help(vortex, backend):
     proxy = vortex(backend())
@@ -51,7 +62,10 @@ def test_no_series_stands_twice(vortex, backend):
 
 
 def test_requests_are_counted_by_route_and_code(vortex, backend):
-    proxy = vortex(backend(serve(lambda r: response(status="404 Not Found") if r.target == "/missing" else echo(r))), workers=2)
+    proxy = vortex(
+        backend(serve(lambda r: response(status="404 Not Found") if r.target == "/missing" else echo(r))),
+        workers=2,
+    )
     for _ in range(30):
         proxy.get()
     for _ in range(5):
@@ -68,13 +82,16 @@ def test_histogram_is_cumulative(vortex, backend):
     for _ in range(10):
         proxy.get()
     proxy.wait_metric("vortex_http_request_duration_seconds_count", 10, route="main")
-    samples = [(labels["le"], value) for name, labels, value in proxy.metrics()
-               if name == "vortex_http_request_duration_seconds_bucket" and labels.get("route") == "main"]
+    samples = [
+        (labels["le"], value)
+        for name, labels, value in proxy.metrics()
+        if name == "vortex_http_request_duration_seconds_bucket" and labels.get("route") == "main"
+    ]
     bounds = [float(bound) for bound, _ in samples]
     counts = [count for _, count in samples]
     assert bounds == sorted(bounds) and bounds[-1] == float("inf")
     assert counts == sorted(counts) and counts[-1] == 10
-    assert all(count == 0 for bound, count in zip(bounds, counts) if bound < 0.02)
+    assert all(count == 0 for bound, count in zip(bounds, counts, strict=True) if bound < 0.02)
     assert 0.2 <= proxy.metric("vortex_http_request_duration_seconds_sum", route="main") < 20
 
 
@@ -110,7 +127,9 @@ def test_metrics_survive_a_reload(vortex, backend):
 
 def test_label_values_are_escaped(vortex, backend):
     """A route's name may hold what Prometheus' text escapes, or is refused by the configuration; the page stays readable."""
-    proxy = vortex(routes=[{"name": "a-b_c.d:e", "match": {"path_prefix": "/"}, "backends": targets(backend())}])
+    proxy = vortex(
+        routes=[{"name": "a-b_c.d:e", "match": {"path_prefix": "/"}, "backends": targets(backend())}]
+    )
     proxy.get()
     proxy.wait_metric("vortex_http_requests_total", 1, route="a-b_c.d:e", code="200")
 
@@ -126,7 +145,9 @@ def test_health_and_readiness(vortex, backend):
 def test_metrics_listener_is_as_strict_as_the_proxy(vortex, backend):
     proxy = vortex(backend())
     with Client(proxy.metrics_port) as client:
-        client.send(b"GET /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n")
+        client.send(
+            b"GET /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
         assert client.read().status == 400
         assert client.ended()
 
@@ -137,6 +158,7 @@ def test_metrics_are_not_served_on_the_proxy_listener(vortex, backend):
 
 # Access log
 
+
 def test_access_log_entry_has_the_facts(vortex, backend):
     """Names of the fields are stable: time, client_ip, method, host, path, protocol, status, reason (empty where nothing went
     wrong), route, backend, duration_ms, request_bytes, response_bytes, user_agent."""
@@ -144,10 +166,34 @@ def test_access_log_entry_has_the_facts(vortex, backend):
     proxy = vortex(target)
     proxy.request("POST", "/log?x=1", {"User-Agent": "tests/1"}, b"12345", host="log.test")
     entry = proxy.log(1)[0]
-    assert {key: entry[key] for key in ("client_ip", "method", "host", "path", "protocol", "status", "reason", "route", "backend",
-                                        "request_bytes", "user_agent")} == {
-        "client_ip": "127.0.0.1", "method": "POST", "host": "log.test", "path": "/log?x=1", "protocol": "HTTP/1.1", "status": 200,
-        "reason": "", "route": "main", "backend": target.address, "request_bytes": 5, "user_agent": "tests/1"}
+    assert {
+        key: entry[key]
+        for key in (
+            "client_ip",
+            "method",
+            "host",
+            "path",
+            "protocol",
+            "status",
+            "reason",
+            "route",
+            "backend",
+            "request_bytes",
+            "user_agent",
+        )
+    } == {
+        "client_ip": "127.0.0.1",
+        "method": "POST",
+        "host": "log.test",
+        "path": "/log?x=1",
+        "protocol": "HTTP/1.1",
+        "status": 200,
+        "reason": "",
+        "route": "main",
+        "backend": target.address,
+        "request_bytes": 5,
+        "user_agent": "tests/1",
+    }
     assert re.match(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+(Z|\+00:00)$", entry["time"])
     assert 0 <= entry["duration_ms"] < 60000
     assert entry["response_bytes"] > 0
@@ -182,6 +228,7 @@ def test_access_log_to_stdout(vortex, backend):
             if "/to-stdout" in line:
                 return json.loads(line)
         return None
+
     assert wait_until(entry)["status"] == 200
 
 
@@ -230,27 +277,44 @@ def test_reason_connect_failed(vortex, dead):
     assert reason_of(proxy, 502) == "connect_failed"
 
 
-@pytest.mark.parametrize("script, reason", [(refuse, ("backend_reset", "backend_closed")), (once(b""), ("backend_closed",)),
-                                            (once(b"garbage\r\n\r\n"), ("bad_response",))], ids=["reset", "closed", "garbage"])
+@pytest.mark.parametrize(
+    "script, reason",
+    [
+        (refuse, ("backend_reset", "backend_closed")),
+        (once(b""), ("backend_closed",)),
+        (once(b"garbage\r\n\r\n"), ("bad_response",)),
+    ],
+    ids=["reset", "closed", "garbage"],
+)
 def test_reason_of_a_bad_backend(vortex, backend, script, reason):
     proxy = vortex(backend(script), route=NO_RETRY)
     proxy.request("POST", "/", body=b"x")
     assert reason_of(proxy, 502) in reason
 
 
-@pytest.mark.parametrize("data, status, reason", [
-    (b"GET / HTTP/1.1\r\n\r\n", 400, ("bad_host", "bad_request")),
-    (b"GET / HTTP/1.1\r\nHost: a\r\nX : b\r\n\r\n", 400, ("bad_request",)),
-    (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400, ("bad_framing", "bad_request")),
-    (b"GET /" + b"a" * 5000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414, ("uri_too_long",)),
-    (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 5000 + b"\r\n\r\n", 431, ("headers_too_large",)),
-    (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\n", 413, ("body_too_large",)),
-    (b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", 501, ("not_implemented",)),
-    (b"GET / HTTP/4.0\r\nHost: a\r\n\r\n", 505, ("bad_version",)),
-    (b"GET / HT", 408, ("request_timeout",)),
-], ids=["no_host", "bad_field", "framing", "uri", "head", "body", "connect", "version", "timeout"])
+@pytest.mark.parametrize(
+    "data, status, reason",
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", 400, ("bad_host", "bad_request")),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX : b\r\n\r\n", 400, ("bad_request",)),
+        (
+            b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            400,
+            ("bad_framing", "bad_request"),
+        ),
+        (b"GET /" + b"a" * 5000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414, ("uri_too_long",)),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 5000 + b"\r\n\r\n", 431, ("headers_too_large",)),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\n", 413, ("body_too_large",)),
+        (b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", 501, ("not_implemented",)),
+        (b"GET / HTTP/4.0\r\nHost: a\r\n\r\n", 505, ("bad_version",)),
+        (b"GET / HT", 408, ("request_timeout",)),
+    ],
+    ids=["no_host", "bad_field", "framing", "uri", "head", "body", "connect", "version", "timeout"],
+)
 def test_refused_requests_are_logged_with_their_reason(vortex, backend, data, status, reason):
-    proxy = vortex(backend(), limits={"header_bytes": "4KiB", "body_bytes": "1KiB"}, timeouts={"header": "1s"})
+    proxy = vortex(
+        backend(), limits={"header_bytes": "4KiB", "body_bytes": "1KiB"}, timeouts={"header": "1s"}
+    )
     with proxy.client() as client:
         client.send(data)
         client.rest()
@@ -290,6 +354,7 @@ def test_own_log_is_json_lines_when_not_on_a_terminal(vortex, backend):
 
 # Drain
 
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_drain_finishes_the_running_request_and_ends_with_0(vortex, backend, number):
     release = threading.Event()
@@ -305,6 +370,7 @@ def test_drain_finishes_the_running_request_and_ends_with_0(vortex, backend, num
     def refused():
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", proxy.port)) != 0
+
     wait_until(refused, what="the end of accepting")
     release.set()
     answer = client.read()
@@ -325,6 +391,7 @@ def test_drain_lets_a_running_download_and_upload_finish(vortex, backend):
         conn.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2000000\r\n\r\n" + b"a" * 1000000)
         step.wait(30)
         conn.send(b"b" * 1000000)
+
     target = backend(script)
     proxy = vortex(target, shutdown={"drain": "30s"})
     down, up = proxy.client(), proxy.client()
@@ -367,6 +434,7 @@ def test_drain_bounds_tunnels_too(vortex, backend):
         conn.head()
         conn.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
         conn.gone(60)
+
     proxy = vortex(backend(script), shutdown={"drain": "1s"})
     client = proxy.client()
     client.send(request("GET", "/", {"Connection": "Upgrade", "Upgrade": "x"}))
@@ -404,7 +472,9 @@ def test_connections_waiting_in_the_kernel_are_served_before_the_listener_closes
     proxy.finish()
 
 
-def test_unix_listener_socket_is_removed_at_the_end_or_taken_over_at_the_next_start(vortex, backend, tmp_path):
+def test_unix_listener_socket_is_removed_at_the_end_or_taken_over_at_the_next_start(
+    vortex, backend, tmp_path
+):
     path = tmp_path / "listen.sock"
     config = vortex.config(backend(), listeners=[{"address": f"unix:{path}"}])
     for _ in range(2):
@@ -414,6 +484,7 @@ def test_unix_listener_socket_is_removed_at_the_end_or_taken_over_at_the_next_st
 
 
 # The machine's limits
+
 
 def test_soft_limit_of_open_files_is_raised_to_the_hard_one(vortex, backend):
     proxy = vortex(backend(), nofile=(256, 4000))
@@ -439,6 +510,7 @@ def test_full_file_table_pauses_accepting_without_a_spin_and_recovers(vortex, ba
             return proxy.get(timeout=3).status == 200
         except (OSError, http1.Incomplete, http1.Closed):
             return False
+
     wait_until(served, 30, "an answer after the connections were closed")
 
 
@@ -464,6 +536,7 @@ def test_limit_of_connections_holds_and_recovers(vortex, backend):
             return proxy.get(timeout=3).status == 200
         except (OSError, http1.Incomplete, http1.Closed):
             return False
+
     wait_until(served, 30, "an answer after the others left")
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which route takes a request (INTERFACE.md: exact host before the longest wildcard before `*`; then exact path before the
 longest prefix; then more conditions before fewer; then earlier in the file), rewrites, redirects, and AI models."""
+
 import hashlib
 import itertools
 import json
@@ -18,7 +19,11 @@ def route(name, backend, **match):
 
 def taken(proxy, target="/", *, host="test", method="GET", headers=()):
     """The name of the route that took a request, from the access log's newest entry; None for 404."""
-    before = len((proxy.folder / "access.log").read_text().splitlines()) if (proxy.folder / "access.log").exists() else 0
+    before = (
+        len((proxy.folder / "access.log").read_text().splitlines())
+        if (proxy.folder / "access.log").exists()
+        else 0
+    )
     answer = proxy.request(method, target, headers, host=host)
     entry = proxy.log(before + 1)[before]
     if answer.status == 404:
@@ -30,8 +35,12 @@ def taken(proxy, target="/", *, host="test", method="GET", headers=()):
 
 def test_order_in_the_file_does_not_matter(vortex, backend):
     target = backend()
-    routes = [route("any", target, host="*", path_prefix="/"), route("wild", target, host="*.example.test", path_prefix="/"),
-              route("longer", target, host="*.a.example.test", path_prefix="/"), route("exact", target, host="x.a.example.test")]
+    routes = [
+        route("any", target, host="*", path_prefix="/"),
+        route("wild", target, host="*.example.test", path_prefix="/"),
+        route("longer", target, host="*.a.example.test", path_prefix="/"),
+        route("exact", target, host="x.a.example.test"),
+    ]
     for order in (routes, routes[::-1], [routes[2], routes[0], routes[3], routes[1]]):
         proxy = vortex(routes=order)
         assert taken(proxy, host="x.a.example.test") == "exact"
@@ -53,8 +62,13 @@ def test_wildcard_takes_every_depth_below_but_not_the_name_itself(vortex, backen
 
 def test_exact_path_before_the_longest_prefix(vortex, backend):
     target = backend()
-    for order in itertools.permutations([route("root", target, path_prefix="/"), route("prefix", target, path_prefix="/a/b"),
-                                         route("exact", target, path="/a/b/c")]):
+    for order in itertools.permutations(
+        [
+            route("root", target, path_prefix="/"),
+            route("prefix", target, path_prefix="/a/b"),
+            route("exact", target, path="/a/b/c"),
+        ]
+    ):
         proxy = vortex(routes=list(order))
         assert taken(proxy, "/a/b/c") == "exact"
         assert taken(proxy, "/a/b/c?x=1") == "exact"
@@ -77,7 +91,12 @@ def test_prefix_is_taken_by_whole_segments(vortex, backend):
 
 def test_host_weighs_more_than_path(vortex, backend):
     target = backend()
-    proxy = vortex(routes=[route("path", target, host="*", path="/a/b/c"), route("host", target, host="x.test", path_prefix="/")])
+    proxy = vortex(
+        routes=[
+            route("path", target, host="*", path="/a/b/c"),
+            route("host", target, host="x.test", path_prefix="/"),
+        ]
+    )
     assert taken(proxy, "/a/b/c", host="x.test") == "host"
     assert taken(proxy, "/a/b/c", host="y.test") == "path"
 
@@ -85,16 +104,24 @@ def test_host_weighs_more_than_path(vortex, backend):
 def test_less_specific_host_takes_over_when_no_path_of_the_specific_one_fits(vortex, backend):
     """A route is the whole match: x.test has no route for /other, so the route for any host takes it."""
     target = backend()
-    proxy = vortex(routes=[route("host", target, host="x.test", path_prefix="/only"), route("any", target, host="*", path_prefix="/")])
+    proxy = vortex(
+        routes=[
+            route("host", target, host="x.test", path_prefix="/only"),
+            route("any", target, host="*", path_prefix="/"),
+        ]
+    )
     assert taken(proxy, "/only", host="x.test") == "host"
     assert taken(proxy, "/other", host="x.test") == "any"
 
 
 def test_more_conditions_before_fewer(vortex, backend):
     target = backend()
-    routes = [route("none", target, path_prefix="/"), route("method", target, path_prefix="/", method="POST"),
-              route("both", target, path_prefix="/", method="POST", headers={"x-a": "1"}),
-              route("three", target, path_prefix="/", method="POST", headers={"x-a": "1", "x-b": "2"})]
+    routes = [
+        route("none", target, path_prefix="/"),
+        route("method", target, path_prefix="/", method="POST"),
+        route("both", target, path_prefix="/", method="POST", headers={"x-a": "1"}),
+        route("three", target, path_prefix="/", method="POST", headers={"x-a": "1", "x-b": "2"}),
+    ]
     for order in (routes, routes[::-1]):
         proxy = vortex(routes=order)
         assert taken(proxy) == "none"
@@ -107,8 +134,12 @@ def test_more_conditions_before_fewer(vortex, backend):
 
 def test_path_weighs_more_than_conditions(vortex, backend):
     target = backend()
-    proxy = vortex(routes=[route("conditions", target, path_prefix="/a", method="GET", headers={"x-a": "1"}),
-                           route("longer", target, path_prefix="/a/b")])
+    proxy = vortex(
+        routes=[
+            route("conditions", target, path_prefix="/a", method="GET", headers={"x-a": "1"}),
+            route("longer", target, path_prefix="/a/b"),
+        ]
+    )
     assert taken(proxy, "/a/b", headers={"X-A": "1"}) == "longer"
     assert taken(proxy, "/a/c", headers={"X-A": "1"}) == "conditions"
 
@@ -139,7 +170,9 @@ def test_methods_are_matched_exactly(vortex, backend):
 
 def test_route_without_match_takes_no_client_traffic(vortex, backend):
     target = backend()
-    proxy = vortex(routes=[{"name": "group", "backends": targets(target)}, route("only", target, path="/only")])
+    proxy = vortex(
+        routes=[{"name": "group", "backends": targets(target)}, route("only", target, path="/only")]
+    )
     assert taken(proxy, "/only") == "only"
     assert taken(proxy, "/") is None
 
@@ -158,7 +191,11 @@ def test_unmatched_request_is_404_as_json_and_keeps_the_connection(vortex, backe
 
 def test_thousand_routes_each_take_their_own(vortex, backend):
     target = backend()
-    proxy = vortex(routes=[route(f"r{n}", target, host=f"h{n % 10}.test", path_prefix=f"/p{n // 10}") for n in range(1000)])
+    proxy = vortex(
+        routes=[
+            route(f"r{n}", target, host=f"h{n % 10}.test", path_prefix=f"/p{n // 10}") for n in range(1000)
+        ]
+    )
     for number in (0, 1, 9, 10, 555, 999):
         assert taken(proxy, f"/p{number // 10}/x", host=f"h{number % 10}.test") == f"r{number}"
     assert taken(proxy, "/p100", host="h0.test") is None
@@ -166,12 +203,23 @@ def test_thousand_routes_each_take_their_own(vortex, backend):
 
 # Rewrite and redirect
 
-@pytest.mark.parametrize("prefix, new, sent, seen", [
-    ("/api", "/v2", "/api/users?x=1", "/v2/users?x=1"), ("/api", "/v2", "/api", "/v2"), ("/api", "/v2", "/api/", "/v2/"),
-    ("/", "/v2", "/users", "/v2/users"), ("/api", "/", "/api/users", "/users"), ("/api", "/", "/api", "/"),
-    ("/api/", "/v2/", "/api/users", "/v2/users"), ("/api", "/v2", "/api/a%2fb", "/v2/a%2fb"), ("/api", "/v2", "/api?x", "/v2?x"),
-    ("/api", "/", "/api?x", "/?x"), ("/api", "/v2", "/api//x", "/v2//x"),
-])
+
+@pytest.mark.parametrize(
+    "prefix, new, sent, seen",
+    [
+        ("/api", "/v2", "/api/users?x=1", "/v2/users?x=1"),
+        ("/api", "/v2", "/api", "/v2"),
+        ("/api", "/v2", "/api/", "/v2/"),
+        ("/", "/v2", "/users", "/v2/users"),
+        ("/api", "/", "/api/users", "/users"),
+        ("/api", "/", "/api", "/"),
+        ("/api/", "/v2/", "/api/users", "/v2/users"),
+        ("/api", "/v2", "/api/a%2fb", "/v2/a%2fb"),
+        ("/api", "/v2", "/api?x", "/v2?x"),
+        ("/api", "/", "/api?x", "/?x"),
+        ("/api", "/v2", "/api//x", "/v2//x"),
+    ],
+)
 def test_path_prefix_is_rewritten(vortex, backend, prefix, new, sent, seen):
     proxy = vortex(backend(), route={"match": {"path_prefix": prefix}, "rewrite": {"path_prefix": new}})
     assert proxy.get(sent).json()["target"] == seen
@@ -199,8 +247,14 @@ def test_empty_rewrite_host_keeps_the_clients(vortex, backend):
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
 def test_redirect_with_its_code(vortex, backend, code):
     """`to` is sent as it is written."""
-    routes = [{"name": "moved", "match": {"path_prefix": "/old"}, "redirect": {"to": "https://new.test/there", "code": code}},
-              route("rest", backend(), path_prefix="/")]
+    routes = [
+        {
+            "name": "moved",
+            "match": {"path_prefix": "/old"},
+            "redirect": {"to": "https://new.test/there", "code": code},
+        },
+        route("rest", backend(), path_prefix="/"),
+    ]
     proxy = vortex(routes=routes)
     with proxy.client() as client:
         answer = client.request("GET", "/old/page")
@@ -209,8 +263,16 @@ def test_redirect_with_its_code(vortex, backend, code):
 
 
 def test_redirect_of_a_post_with_a_body_keeps_framing(vortex, backend):
-    proxy = vortex(routes=[{"name": "moved", "match": {"path_prefix": "/old"}, "redirect": {"to": "https://new.test/", "code": 308}},
-                           route("rest", backend(), path_prefix="/")])
+    proxy = vortex(
+        routes=[
+            {
+                "name": "moved",
+                "match": {"path_prefix": "/old"},
+                "redirect": {"to": "https://new.test/", "code": 308},
+            },
+            route("rest", backend(), path_prefix="/"),
+        ]
+    )
     with proxy.client() as client:
         client.send(request("POST", "/old", body=b"GET /smuggled HTTP/1.1\r\nHost: test\r\n\r\n"))
         answer = client.read()
@@ -221,12 +283,16 @@ def test_redirect_of_a_post_with_a_body_keeps_framing(vortex, backend):
 
 # AI models
 
+
 @pytest.fixture
 def models(vortex, backend):
     """Two backends with models, one without, on one route."""
     one, two, none = backend(name="gpt"), backend(name="claude"), backend(name="none")
-    return vortex({"address": one.address, "ai_models": ["gpt-4", "gpt-3.5-turbo"]},
-                  {"address": two.address, "ai_models": ["claude-3-opus"]}, none)
+    return vortex(
+        {"address": one.address, "ai_models": ["gpt-4", "gpt-3.5-turbo"]},
+        {"address": two.address, "ai_models": ["claude-3-opus"]},
+        none,
+    )
 
 
 def ask(proxy, model=None, *, body=None, headers=(), chunks=None):
@@ -234,8 +300,12 @@ def ask(proxy, model=None, *, body=None, headers=(), chunks=None):
     body = json.dumps({"messages": [], "model": model}).encode() if body is None else body
     if chunks:
         headers["Transfer-Encoding"] = "chunked"
-        return proxy.request("POST", "/v1/chat/completions", headers, http1.chunked(*[body[at:at + chunks] for at in
-                                                                                     range(0, len(body), chunks)]))
+        return proxy.request(
+            "POST",
+            "/v1/chat/completions",
+            headers,
+            http1.chunked(*[body[at : at + chunks] for at in range(0, len(body), chunks)]),
+        )
     return proxy.request("POST", "/v1/chat/completions", headers, body)
 
 
@@ -246,15 +316,21 @@ def no_model(proxy, answer):
     return True
 
 
-@pytest.mark.parametrize("model, name", [("gpt-4", "gpt"), ("gpt-3.5-turbo", "gpt"), ("claude-3-opus", "claude")])
+@pytest.mark.parametrize(
+    "model, name", [("gpt-4", "gpt"), ("gpt-3.5-turbo", "gpt"), ("claude-3-opus", "claude")]
+)
 def test_x_ai_model_picks_among_the_backends_that_list_it(models, model, name):
     assert {models.get("/", {"x-ai-model": model}).get("x-backend") for _ in range(10)} == {name}
 
 
-@pytest.mark.parametrize("model, name", [("gpt-4", "gpt"), ("gpt-3.5-turbo", "gpt"), ("claude-3-opus", "claude")])
+@pytest.mark.parametrize(
+    "model, name", [("gpt-4", "gpt"), ("gpt-3.5-turbo", "gpt"), ("claude-3-opus", "claude")]
+)
 def test_model_of_the_json_body_picks_the_backend_and_the_body_arrives_whole(models, model, name):
     for chunks in (None, 7):
-        body = json.dumps({"messages": [{"content": "x" * 5000, "model": "not this"}], "model": model}).encode()
+        body = json.dumps(
+            {"messages": [{"content": "x" * 5000, "model": "not this"}], "model": model}
+        ).encode()
         for _ in range(4):
             answer = ask(models, body=body, chunks=chunks)
             assert answer.get("x-backend") == name
@@ -280,8 +356,23 @@ def test_header_wins_over_the_body(models):
     assert ask(models, "gpt-4", headers={"x-ai-model": "claude-3-opus"}).get("x-backend") == "claude"
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"model"', b'{"model": 4}', b'{"model": null}', b'{"messages": [{"model": "llama"}]}',
-                                  b'{"model": {"model": "llama"}}', b"\xff\xfe", b"{" * 20000, b'{"Model": "llama"}'], ids=lambda b: repr(b[:20]))
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'"model"',
+        b'{"model": 4}',
+        b'{"model": null}',
+        b'{"messages": [{"model": "llama"}]}',
+        b'{"model": {"model": "llama"}}',
+        b"\xff\xfe",
+        b"{" * 20000,
+        b'{"Model": "llama"}',
+    ],
+    ids=lambda b: repr(b[:20]),
+)
 def test_body_without_a_model_is_a_request_that_names_none(models, body):
     """It passes unchanged, broken JSON too: validating it is the backend's business."""
     answer = ask(models, body=body)
@@ -292,7 +383,10 @@ def test_body_without_a_model_is_a_request_that_names_none(models, body):
 def test_escaped_and_duplicate_model_keys(models):
     """Escapes are resolved. Of two keys either one may count, but not a third reading."""
     assert ask(models, body=b'{"mod\\u0065l": "gpt\\u002d4"}').get("x-backend") == "gpt"
-    assert ask(models, body=b'{"model": "gpt-4", "model": "claude-3-opus"}').get("x-backend") in ("gpt", "claude")
+    assert ask(models, body=b'{"model": "gpt-4", "model": "claude-3-opus"}').get("x-backend") in (
+        "gpt",
+        "claude",
+    )
 
 
 def test_body_that_is_not_json_is_not_searched(models):
@@ -311,8 +405,11 @@ def test_body_over_the_buffer_limit_is_413_or_passes_whole(vortex, backend):
     """The model stands behind more bytes than limits.buffered_body: 413, or the request counts as naming no model; it is never
     cut and never goes to a backend that does not list the model it names by chance of the limit when it stands at the front."""
     one, two = backend(name="gpt"), backend(name="claude")
-    proxy = vortex({"address": one.address, "ai_models": ["gpt-4"]}, {"address": two.address, "ai_models": ["claude-3-opus"]},
-                   limits={"buffered_body": "4KiB"})
+    proxy = vortex(
+        {"address": one.address, "ai_models": ["gpt-4"]},
+        {"address": two.address, "ai_models": ["claude-3-opus"]},
+        limits={"buffered_body": "4KiB"},
+    )
     body = json.dumps({"messages": ["x" * 100000], "model": "gpt-4"}).encode()
     answer = ask(proxy, body=body)
     assert answer.status in (200, 413)
@@ -324,14 +421,26 @@ def test_expect_continue_with_a_body_that_must_be_read_first(models):
     """The proxy needs the body to choose, so it sends the 100 itself."""
     body = json.dumps({"model": "gpt-4"}).encode()
     with models.client() as client:
-        client.send(request("POST", "/", {"Content-Type": "application/json", "Expect": "100-continue",
-                                          "Content-Length": str(len(body))}))
+        client.send(
+            request(
+                "POST",
+                "/",
+                {
+                    "Content-Type": "application/json",
+                    "Expect": "100-continue",
+                    "Content-Length": str(len(body)),
+                },
+            )
+        )
         assert client.read().status == 100
         client.send(body)
         assert client.final().get("x-backend") == "gpt"
 
 
 def test_model_of_dead_backends_is_unavailable_not_missing(vortex, backend, dead):
-    proxy = vortex({"address": dead.address, "ai_models": ["gpt-4"]}, {"address": backend().address, "ai_models": ["other"]},
-                   route={"retries": {"attempts": 0}})
+    proxy = vortex(
+        {"address": dead.address, "ai_models": ["gpt-4"]},
+        {"address": backend().address, "ai_models": ["other"]},
+        route={"retries": {"attempts": 0}},
+    )
     assert proxy.get("/", {"x-ai-model": "gpt-4"}).status in (502, 503)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bodies pass as they come, in bounded memory whoever is slow, and every wait has its end."""
+
 import hashlib
 import threading
 import time
@@ -15,7 +16,9 @@ from harness.wait import wait_until
 
 MIB = 1 << 20
 BLOCK = bytes(range(256)) * 256
-IN_FLIGHT = 32 * MIB  # socket buffers of both connections and what the proxy holds, far below the sizes used here
+IN_FLIGHT = (
+    32 * MIB
+)  # socket buffers of both connections and what the proxy holds, far below the sizes used here
 NO_RETRY = {"retries": {"attempts": 0}}
 
 
@@ -38,6 +41,7 @@ class Sender:
 
 # Nothing is held back
 
+
 def test_response_pieces_are_passed_on_as_they_come(vortex, backend):
     """Server-sent events: each piece reaches the client before the next one is sent."""
     step = threading.Semaphore(0)
@@ -49,6 +53,7 @@ def test_response_pieces_are_passed_on_as_they_come(vortex, backend):
             conn.send(b"7\r\ndata: %d\r\n" % number)
             step.acquire(timeout=20)
         conn.send(b"0\r\n\r\n")
+
     proxy = vortex(backend(script))
     with proxy.client() as client:
         client.send(request("GET", "/"))
@@ -63,6 +68,7 @@ def test_response_pieces_are_passed_on_as_they_come(vortex, backend):
 
 def test_request_pieces_are_passed_on_as_they_come(vortex, backend):
     """The backend sees each piece, and can answer it, before the next is sent: a full-duplex exchange."""
+
     def script(conn):
         incoming = conn.head()
         assert incoming.framing == "chunked"
@@ -75,6 +81,7 @@ def test_request_pieces_are_passed_on_as_they_come(vortex, backend):
         assert conn.stream.line() == b"0"
         assert conn.stream.line() == b""
         conn.send(b"0\r\n\r\n")
+
     proxy = vortex(backend(script))
     with proxy.client() as client:
         client.send(request("POST", "/", {"Transfer-Encoding": "chunked"}))
@@ -107,6 +114,7 @@ def test_100_mib_pass_unchanged_both_ways(vortex, backend):
         conn.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (blocks * len(BLOCK)))
         for _ in range(blocks):
             conn.send(BLOCK)
+
     proxy = vortex(backend(script))
     with proxy.client() as client:
         client.send(request("POST", "/", {"Content-Length": str(blocks * len(BLOCK))}))
@@ -126,6 +134,7 @@ def test_100_mib_pass_unchanged_both_ways(vortex, backend):
 
 # Backpressure
 
+
 @pytest.mark.parametrize("framing", ["length", "chunked", "tls"])
 def test_slow_reader_stops_the_backend_and_memory_stays_bounded(vortex, backend, ca, framing):
     blocks = 1600
@@ -143,6 +152,7 @@ def test_slow_reader_stops_the_backend_and_memory_stays_bounded(vortex, backend,
             senders.append(Sender(conn.send, blocks))
             senders[0].thread.join()
         conn.gone()
+
     listener = {"tls": ca.issue("localhost").config()} if framing == "tls" else None
     proxy = vortex(backend(script), listener=listener)
     before = proxy.rss_bytes()
@@ -159,10 +169,12 @@ def test_slow_reader_stops_the_backend_and_memory_stays_bounded(vortex, backend,
 
 def test_many_slow_readers_take_bounded_memory(vortex, backend):
     """A hundred readers that do not read, each of a 4 MiB answer: at most 512 KiB for each in the proxy."""
+
     def script(conn):
         conn.request()
         conn.send(response(BLOCK * 64))
         conn.gone()
+
     proxy = vortex(backend(script))
     before = proxy.rss_bytes()
     clients = [proxy.client(rcvbuf=4096) for _ in range(100)]
@@ -183,6 +195,7 @@ def test_slow_backend_stops_the_upload_and_memory_stays_bounded(vortex, backend,
         go.wait(40)
         conn.send(echo(conn.body(incoming)))
         conn.gone()
+
     target = backend(script, rcvbuf=65536)
     proxy = vortex(target)
     before = proxy.rss_bytes()
@@ -211,6 +224,7 @@ def test_slow_tunnel_reader_stops_the_backend(vortex, backend):
         conn.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
         senders.append(Sender(conn.send, 1600))
         senders[0].thread.join()
+
     proxy = vortex(backend(script))
     before = proxy.rss_bytes()
     with proxy.client(rcvbuf=65536) as client:
@@ -241,11 +255,13 @@ def test_pipelining_without_reading_is_bounded(vortex, backend):
 def test_memory_does_not_grow_with_the_number_of_requests(vortex, backend):
     proxy = vortex(backend())
     with proxy.client() as client:
+
         def run(count):
             for number in range(count):
                 client.send(request("POST", f"/{number}", {"X-Big": "h" * 2000}, b"b" * 3000) * 10)
                 for _ in range(10):
                     client.read()
+
         run(60)
         before = proxy.rss_bytes()
         run(250)
@@ -253,6 +269,7 @@ def test_memory_does_not_grow_with_the_number_of_requests(vortex, backend):
 
 
 # Timeouts of the client's side
+
 
 def ends_with_408(client):
     """408 and the end, or just the end (for who never sent a whole head both are right)."""
@@ -267,7 +284,9 @@ def ends_with_408(client):
     assert client.ended()
 
 
-@pytest.mark.parametrize("start", [b"G", b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost: test\r\nX-A: b\r\n"])
+@pytest.mark.parametrize(
+    "start", [b"G", b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost: test\r\nX-A: b\r\n"]
+)
 def test_head_that_does_not_end_gets_408_or_the_end(vortex, backend, start):
     target = backend()
     proxy = vortex(target, timeouts={"header": "500ms"})
@@ -314,7 +333,10 @@ def test_idle_connection_is_closed_without_an_answer(vortex, backend):
 def test_body_that_stops_gets_408_and_the_end(vortex, backend):
     target = backend()
     proxy = vortex(target, timeouts={"body": "500ms"}, route=NO_RETRY)
-    for headers, start in (({"Content-Length": "100"}, b"abc"), ({"Transfer-Encoding": "chunked"}, b"5\r\nab")):
+    for headers, start in (
+        ({"Content-Length": "100"}, b"abc"),
+        ({"Transfer-Encoding": "chunked"}, b"5\r\nab"),
+    ):
         with proxy.client() as client:
             client.send(request("POST", "/", headers) + start)
             answer = client.read()
@@ -347,6 +369,7 @@ def test_client_that_does_not_read_is_dropped_after_the_write_timeout(vortex, ba
                 conn.send(BLOCK)
         finally:
             ended.set()
+
     proxy = vortex(backend(script), timeouts={"write": "1s"}, route={"timeouts": {"idle": "50s"}})
     with proxy.client(rcvbuf=4096) as client:
         client.send(request("GET", "/"))
@@ -357,6 +380,7 @@ def test_client_that_does_not_read_is_dropped_after_the_write_timeout(vortex, ba
 
 
 # Timeouts of the backend's side
+
 
 def test_connect_timeout_is_504(vortex, blackhole):
     proxy = vortex(blackhole, route={"timeouts": {"connect": "500ms"}, **NO_RETRY})
@@ -373,6 +397,7 @@ def test_response_timeout_is_504_and_ends_the_backend_request(vortex, backend):
         conn.request()
         if conn.gone(20):
             gone.set()
+
     target = backend(script)
     proxy = vortex(target, route={"timeouts": {"response": "500ms"}, **NO_RETRY})
     with proxy.client() as client:
@@ -396,6 +421,7 @@ def test_half_a_head_counts_as_no_answer(vortex, backend):
         conn.request()
         conn.send(b"HTTP/1.1 200 OK\r\nX-A: b\r\n")
         conn.gone(20)
+
     proxy = vortex(backend(script), route={"timeouts": {"response": "500ms"}, **NO_RETRY})
     assert proxy.get().status == 504
 
@@ -408,17 +434,22 @@ def test_response_timeout_does_not_cut_a_long_body(vortex, backend):
             conn.send(b"x")
             settle(0.1)
         conn.gone()
+
     proxy = vortex(backend(script), route={"timeouts": {"response": "500ms"}, **NO_RETRY})
     assert proxy.get().body == b"x" * 20
 
 
-@pytest.mark.parametrize("start", [b"Content-Length: 100\r\n\r\nabc", b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"],
-                         ids=["length", "chunked"])
+@pytest.mark.parametrize(
+    "start",
+    [b"Content-Length: 100\r\n\r\nabc", b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"],
+    ids=["length", "chunked"],
+)
 def test_backend_that_stops_in_the_body_is_cut_off_after_the_idle_timeout(vortex, backend, start):
     def script(conn):
         conn.request()
         conn.send(b"HTTP/1.1 200 OK\r\n" + start)
         conn.gone(30)
+
     proxy = vortex(backend(script), route={"timeouts": {"idle": "500ms"}, **NO_RETRY})
     with proxy.client() as client:
         client.send(request("GET", "/"))

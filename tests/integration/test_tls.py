@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """TLS on listeners and to backends."""
+
 import contextlib
 import shutil
 import signal
@@ -53,8 +54,11 @@ def test_tls_before_1_2_is_refused(vortex, backend, ca):
     assert not target.connections
 
 
-@pytest.mark.parametrize("offered, chosen", [(("http/1.1",), "http/1.1"), (("spdy/3", "http/1.1"), "http/1.1"), (None, None)],
-                         ids=["http1", "among_others", "none"])
+@pytest.mark.parametrize(
+    "offered, chosen",
+    [(("http/1.1",), "http/1.1"), (("spdy/3", "http/1.1"), "http/1.1"), (None, None)],
+    ids=["http1", "among_others", "none"],
+)
 def test_alpn(vortex, backend, ca, offered, chosen):
     proxy = secure(vortex, backend(), ca.issue("localhost"))
     with proxy.client(tls=ca.client_context(alpn=offered), sni="localhost") as client:
@@ -151,6 +155,7 @@ def test_sessions_resume_after_a_reload(vortex, backend, ca):
 
 # Client certificates
 
+
 def refused_without_certificate(proxy, context):
     """Refused in the handshake, or by 400 after it as nginx does."""
     with contextlib.suppress(ssl.SSLError, OSError, http1.Closed, http1.Incomplete):
@@ -164,7 +169,9 @@ def test_client_certificate_is_required(vortex, backend, ca, stranger, version):
     target = backend()
     proxy = secure(vortex, target, ca.issue("localhost"), listener={"client_ca": str(ca.path)})
     refused_without_certificate(proxy, ca.client_context(version=version))
-    refused_without_certificate(proxy, ca.client_context(stranger.issue("client", client=True), version=version))
+    refused_without_certificate(
+        proxy, ca.client_context(stranger.issue("client", client=True), version=version)
+    )
     assert not target.requests
     good = ca.client_context(ca.issue("client", client=True), version=version)
     assert proxy.get(tls=good, sni="localhost", host="localhost").status == 200
@@ -173,8 +180,10 @@ def test_client_certificate_is_required(vortex, backend, ca, stranger, version):
 def test_client_certificate_cannot_be_dodged_by_resumption(vortex, backend, ca):
     """A ticket of a listener without client_ca is no ticket for one that demands certificates."""
     pair, target = ca.issue("localhost"), backend()
-    listeners = [{"address": f"127.0.0.1:{take()}", "tls": pair.config()},
-                 {"address": f"127.0.0.1:{take()}", "tls": {**pair.config(), "client_ca": str(ca.path)}}]
+    listeners = [
+        {"address": f"127.0.0.1:{take()}", "tls": pair.config()},
+        {"address": f"127.0.0.1:{take()}", "tls": {**pair.config(), "client_ca": str(ca.path)}},
+    ]
     proxy = vortex(target, listeners=listeners)
     context = ca.client_context()
     with proxy.client(tls=context, sni="localhost") as client:
@@ -187,6 +196,7 @@ def test_client_certificate_cannot_be_dodged_by_resumption(vortex, backend, ca):
 
 
 # Reload
+
 
 def test_certificate_is_reloaded_without_dropping_a_running_request(vortex, backend, ca, tmp_path):
     old, new = ca.issue("localhost"), ca.issue("localhost")
@@ -209,6 +219,7 @@ def test_certificate_is_reloaded_without_dropping_a_running_request(vortex, back
     def new_one():
         with proxy.client(tls=context, sni="localhost") as client:
             return serial(client) == new.serial
+
     wait_until(new_one, what="the new certificate")
     release.set()
     assert running.read().json()["target"] == "/slow"
@@ -220,7 +231,10 @@ def test_reload_with_a_broken_certificate_keeps_the_old_one(vortex, backend, ca,
     proxy = vortex.start(config)
     broken = tmp_path / "broken.pem"
     broken.write_text("not a certificate\n")
-    bad = {**config, "listeners": [{**config["listeners"][0], "tls": {"cert": str(broken), "key": str(pair.key)}}]}
+    bad = {
+        **config,
+        "listeners": [{**config["listeners"][0], "tls": {"cert": str(broken), "key": str(pair.key)}}],
+    }
     proxy.reload(bad, good=False)
     with proxy.client(tls=ca.client_context(), sni="localhost") as client:
         assert serial(client) == pair.serial
@@ -243,8 +257,10 @@ def test_good_certificate_passes_the_check(ca, tmp_path):
     assert code == 0, output
 
 
-@pytest.mark.parametrize("fault", ["mismatch", "garbage_cert", "garbage_key", "missing_cert", "missing_key", "empty_cert",
-                                   "key_as_cert"])
+@pytest.mark.parametrize(
+    "fault",
+    ["mismatch", "garbage_cert", "garbage_key", "missing_cert", "missing_key", "empty_cert", "key_as_cert"],
+)
 def test_bad_certificate_or_key_is_a_config_error_with_its_line(ca, tmp_path, fault):
     """The place is the line of `cert` or `key` that is wrong (either one where they do not fit each other)."""
     one, two = ca.issue("localhost").config(), ca.issue("localhost").config()
@@ -266,6 +282,7 @@ def test_bad_certificate_or_key_is_a_config_error_with_its_line(ca, tmp_path, fa
 
 
 # Hostile handshakes
+
 
 def test_plain_http_on_the_tls_port_is_refused(vortex, backend, ca):
     """nginx answers 400 in plain text here, others send an alert or close; the backend hears nothing."""
@@ -289,9 +306,11 @@ def test_silent_or_slow_handshake_is_dropped(vortex, backend, ca):
 
 def test_truncation_inside_tls_is_told_from_the_end(vortex, backend, ca):
     """A response the backend cut off must not end with close_notify and look whole; chunked or length tell anyway."""
+
     def script(conn):
         conn.request()
         conn.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc")
+
     proxy = secure(vortex, backend(script), ca.issue("localhost"), route={"retries": {"attempts": 0}})
     with proxy.client(tls=ca.client_context(), sni="localhost") as client:
         client.send(request("GET", "/", host="localhost"))
@@ -309,13 +328,29 @@ def test_connection_close_over_tls_ends_with_close_notify(vortex, backend, ca):
 
 def test_curl_over_tls(vortex, backend, ca):
     proxy = secure(vortex, backend(), ca.issue("localhost"))
-    done = subprocess.run(["curl", "-sS", "--fail", "--cacert", str(ca.path), "--resolve", f"localhost:{proxy.port}:127.0.0.1",
-                           f"https://localhost:{proxy.port}/", f"https://localhost:{proxy.port}/again", "-w", "%{num_connects}"],
-                          capture_output=True, timeout=30, check=True)
+    done = subprocess.run(
+        [
+            "curl",
+            "-sS",
+            "--fail",
+            "--cacert",
+            str(ca.path),
+            "--resolve",
+            f"localhost:{proxy.port}:127.0.0.1",
+            f"https://localhost:{proxy.port}/",
+            f"https://localhost:{proxy.port}/again",
+            "-w",
+            "%{num_connects}",
+        ],
+        capture_output=True,
+        timeout=30,
+        check=True,
+    )
     assert done.stdout.endswith(b"0")
 
 
 # To backends
+
 
 def to_backend(vortex, target, **tls):
     return vortex(target, route={"tls": tls, "retries": {"attempts": 0}})
@@ -354,7 +389,10 @@ def test_server_name_is_sent_as_sni(vortex, backend, ca):
     names = []
     context = ca.issue("api.internal").server_context()
     context.sni_callback = lambda _socket, name, _context: names.append(name)
-    assert to_backend(vortex, backend(tls=context), ca=str(ca.path), server_name="api.internal").get().status == 200
+    assert (
+        to_backend(vortex, backend(tls=context), ca=str(ca.path), server_name="api.internal").get().status
+        == 200
+    )
     assert names == ["api.internal"]
 
 
@@ -390,13 +428,20 @@ def test_plain_backend_on_a_tls_route_is_502(vortex, backend, ca):
 
 def test_backend_that_ends_a_close_delimited_body_without_close_notify_is_truncated(vortex, backend, ca):
     """RFC 9112 9.8: an incomplete close makes a close-delimited message incomplete."""
+
     def script(conn):
         conn.request()
         conn.send(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\npart")
         raw = conn.sock.detach()
         with socket.socket(fileno=raw):
             pass
-    proxy = to_backend(vortex, backend(script, tls=ca.issue("localhost").server_context()), ca=str(ca.path), server_name="localhost")
+
+    proxy = to_backend(
+        vortex,
+        backend(script, tls=ca.issue("localhost").server_context()),
+        ca=str(ca.path),
+        server_name="localhost",
+    )
     with proxy.client() as client:
         client.send(request("GET", "/"))
         with pytest.raises(http1.Incomplete):
@@ -405,7 +450,9 @@ def test_backend_that_ends_a_close_delimited_body_without_close_notify_is_trunca
 
 def test_tls_on_both_sides_with_big_bodies(vortex, backend, ca):
     target = backend(serve(lambda r: response(r.body)), tls=ca.issue("localhost").server_context())
-    proxy = secure(vortex, target, ca.issue("localhost"), route={"tls": {"ca": str(ca.path), "server_name": "localhost"}})
+    proxy = secure(
+        vortex, target, ca.issue("localhost"), route={"tls": {"ca": str(ca.path), "server_name": "localhost"}}
+    )
     body = bytes(range(256)) * 20000
     answer = proxy.request("POST", "/", body=body, tls=ca.client_context(), sni="localhost", host="localhost")
     assert answer.body == body

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """WebSocket through the proxy, with the `websockets` package on both sides."""
+
 import contextlib
 import random
 import threading
@@ -26,6 +27,7 @@ def websocket_server():
         thread.start()
         servers.append((server, thread))
         return f"127.0.0.1:{server.socket.getsockname()[1]}"
+
     yield make
     for server, thread in servers:
         server.shutdown()
@@ -39,7 +41,9 @@ def echo_all(connection):
 
 def connect(proxy, path="/", **options):
     scheme = "wss" if "ssl" in options else "ws"
-    return websockets.sync.client.connect(f"{scheme}://127.0.0.1:{proxy.port}{path}", max_size=None, proxy=None, **options)
+    return websockets.sync.client.connect(
+        f"{scheme}://127.0.0.1:{proxy.port}{path}", max_size=None, proxy=None, **options
+    )
 
 
 def test_messages_are_echoed(vortex, websocket_server):
@@ -74,6 +78,7 @@ def test_ping_and_pong_from_both_sides(vortex, websocket_server):
         if connection.ping().wait(20):
             answered.set()
         echo_all(connection)
+
     proxy = vortex(websocket_server(handler))
     with connect(proxy) as socket:
         assert socket.ping().wait(20)
@@ -91,6 +96,7 @@ def test_close_from_the_client_reaches_the_backend(vortex, websocket_server):
             echo_all(connection)
         seen.append((connection.close_code, connection.close_reason))
         done.set()
+
     proxy = vortex(websocket_server(handler))
     with connect(proxy) as socket:
         socket.close(4001, "enough")
@@ -117,13 +123,18 @@ def test_upgrade_refused_by_the_backend_is_passed_on(vortex, backend, status):
 
 def test_tunnel_is_not_ended_by_the_idle_timeout_of_requests_while_it_is_used(vortex, websocket_server):
     """Traffic in one direction alone keeps a tunnel alive."""
+
     def handler(connection):
         for number in range(12):
             connection.send(str(number))
             threading.Event().wait(0.2)
         connection.close()
-    proxy = vortex(websocket_server(handler), timeouts={"idle": "1s", "body": "1s"},
-                   route={"timeouts": {"idle": "1s", "response": "1s"}})
+
+    proxy = vortex(
+        websocket_server(handler),
+        timeouts={"idle": "1s", "body": "1s"},
+        route={"timeouts": {"idle": "1s", "response": "1s"}},
+    )
     with connect(proxy) as socket:
         assert list(socket) == [str(number) for number in range(12)]
 

@@ -4,6 +4,7 @@
 A backend runs a script (a function of one Conn) in a thread of its own for each connection. serve() makes the script of
 an ordinary server from a function that answers one request.
 """
+
 import contextlib
 import hashlib
 import json
@@ -69,7 +70,18 @@ class Conn:
 class Backend:
     """A server on loopback. `address` goes into the proxy's configuration."""
 
-    def __init__(self, script=None, *, name="b", host="127.0.0.1", port=0, unix=None, tls=None, rcvbuf=None, timeout=30.0):
+    def __init__(
+        self,
+        script=None,
+        *,
+        name="b",
+        host="127.0.0.1",
+        port=0,
+        unix=None,
+        tls=None,
+        rcvbuf=None,
+        timeout=30.0,
+    ):
         self.name = name
         self.script = script or serve()
         self.tls = tls
@@ -177,24 +189,27 @@ def response(body=b"", headers=(), status="200 OK"):
 
 def echo(request, name="b"):
     """Answers with what was received, as JSON; to HEAD with the head alone."""
-    body = json.dumps({
-        "backend": name,
-        "method": request.method,
-        "target": request.target,
-        "version": request.version,
-        "headers": request.headers,
-        "length": len(request.body),
-        "sha256": hashlib.sha256(request.body).hexdigest(),
-        "framing": request.framing,
-        "trailers": request.trailers,
-        "connection": request.connection,
-    }).encode()
+    body = json.dumps(
+        {
+            "backend": name,
+            "method": request.method,
+            "target": request.target,
+            "version": request.version,
+            "headers": request.headers,
+            "length": len(request.body),
+            "sha256": hashlib.sha256(request.body).hexdigest(),
+            "framing": request.framing,
+            "trailers": request.trailers,
+            "connection": request.connection,
+        }
+    ).encode()
     answer = response(body, [("Content-Type", "application/json"), ("X-Backend", name)])
-    return answer[:-len(body)] if request.method == "HEAD" else answer
+    return answer[: -len(body)] if request.method == "HEAD" else answer
 
 
 def serve(reply=None, delay=0.0):
     """The script of a keep-alive server. reply: bytes, or a function of the request that returns bytes; default: echo."""
+
     def script(conn):
         while True:
             request = conn.request()
@@ -206,14 +221,17 @@ def serve(reply=None, delay=0.0):
                 conn.send(reply(request) if callable(reply) else reply)
             if "close" in request.get("connection", "").lower():
                 return
+
     return script
 
 
 def once(answer):
     """A script that answers the first request with these bytes and closes."""
+
     def script(conn):
         conn.request()
         conn.send(answer)
+
     return script
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Certificates for the TLS tests: an authority, and what it issues."""
+
 import datetime
 import ipaddress
 import pathlib
@@ -19,8 +20,11 @@ class Pair:
         self.key = pathlib.Path(folder) / f"{stem}.key"
         self.serial = cert.serial_number
         self.cert.write_bytes(cert.public_bytes(serialization.Encoding.PEM))
-        self.key.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
-                                               serialization.NoEncryption()))
+        self.key.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
 
     def config(self):
         """As it stands in a listener's or a route's `tls`."""
@@ -46,16 +50,22 @@ class Authority:
         self.subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Vortex tests {name}")])
         builder = self.builder(self.subject, self.key.public_key())
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        builder = builder.add_extension(x509.KeyUsage(True, False, False, False, False, True, True, False, False), True)
+        builder = builder.add_extension(
+            x509.KeyUsage(True, False, False, False, False, True, True, False, False), True
+        )
         self.certificate = builder.sign(self.key, hashes.SHA256())
         self.path = self.folder / f"{name}.pem"
         self.path.write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
 
     def builder(self, subject, public_key):
         now = datetime.datetime.now(datetime.timezone.utc)
-        builder = x509.CertificateBuilder().subject_name(subject).issuer_name(self.subject).public_key(public_key)
+        builder = (
+            x509.CertificateBuilder().subject_name(subject).issuer_name(self.subject).public_key(public_key)
+        )
         builder = builder.serial_number(x509.random_serial_number())
-        return builder.not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + datetime.timedelta(days=30))
+        return builder.not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(
+            now + datetime.timedelta(days=30)
+        )
 
     def issue(self, *names, client=False):
         """A certificate for these DNS names or addresses (a client's when client is true)."""

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A client that sends exactly the bytes it is told to, and reads answers strictly."""
+
 import contextlib
 import socket
 import ssl
@@ -11,8 +12,19 @@ from . import http1
 class Client:
     """One connection to the proxy. Also a context manager."""
 
-    def __init__(self, port, host="127.0.0.1", *, tls=None, sni=None, session=None, timeout=20.0, rcvbuf=None, unix=None,
-                 before_tls=b""):
+    def __init__(
+        self,
+        port,
+        host="127.0.0.1",
+        *,
+        tls=None,
+        sni=None,
+        session=None,
+        timeout=20.0,
+        rcvbuf=None,
+        unix=None,
+        before_tls=b"",
+    ):
         family = socket.AF_UNIX if unix else socket.AF_INET6 if ":" in host else socket.AF_INET
         self.sock = socket.socket(family, socket.SOCK_STREAM)
         self.sock.settimeout(timeout)
@@ -25,7 +37,9 @@ class Client:
             if before_tls:
                 self.sock.sendall(before_tls)
             if tls:
-                self.sock = tls.wrap_socket(self.sock, server_hostname=sni, session=session, suppress_ragged_eofs=False)
+                self.sock = tls.wrap_socket(
+                    self.sock, server_hostname=sni, session=session, suppress_ragged_eofs=False
+                )
         except BaseException:
             self.sock.close()
             raise
@@ -57,7 +71,7 @@ class Client:
     def dribble(self, data, size=1, pause=0.0):
         """Sends in pieces of `size` bytes, each in a packet of its own."""
         for start in range(0, len(data), size):
-            self.send(data[start:start + size])
+            self.send(data[start : start + size])
             if pause:
                 time.sleep(pause)
 

@@ -4,6 +4,7 @@
 It is deliberately not a library: the tests must see exactly what came over the wire, and must fail on anything RFC 9112
 forbids a sender to send, where a library would be lenient.
 """
+
 import dataclasses
 import json
 import re

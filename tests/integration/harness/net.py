@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Addresses that misbehave below HTTP."""
+
 import contextlib
 import socket
 import time

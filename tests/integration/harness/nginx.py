@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """nginx from Debian as a real backend."""
+
 import pathlib
 import shutil
 import socket
@@ -50,8 +51,11 @@ class Nginx:
         config = self.folder / "nginx.conf"
         config.write_text(CONFIG.format(folder=self.folder, port=self.port, extra=extra))
         program = shutil.which("nginx") or "/usr/sbin/nginx"
-        self.process = subprocess.Popen([program, "-c", str(config), "-e", str(self.folder / "error.log")],
-                                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        self.process = subprocess.Popen(
+            [program, "-c", str(config), "-e", str(self.folder / "error.log")],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
         wait_until(self.accepts, 15, "nginx")
 
     def accepts(self):

@@ -4,6 +4,7 @@
 A port asked from the kernel and given back could be taken again before the proxy listens on it, so ports come from below
 the ephemeral range and each is claimed by a lock on a file for the life of this process.
 """
+
 import fcntl
 import os
 import pathlib

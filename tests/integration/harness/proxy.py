@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the program under test and looks at it from outside: output, metrics, access log, /proc."""
+
 import json
 import os
 import pathlib
 import re
-import resource
 import signal
 import subprocess
 import time
@@ -15,8 +15,11 @@ from . import client, ports
 from .wait import wait_until
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-SANITIZER = re.compile(r"(ERROR|WARNING): (Address|Leak|Memory|Thread|UndefinedBehavior)Sanitizer|: runtime error: |"
-                       r"^SUMMARY: \w*Sanitizer", re.M)
+SANITIZER = re.compile(
+    r"(ERROR|WARNING): (Address|Leak|Memory|Thread|UndefinedBehavior)Sanitizer|: runtime error: |"
+    r"^SUMMARY: \w*Sanitizer",
+    re.M,
+)
 SAMPLE = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (\S+)(?: \d+)?\Z")
 LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)",?')
 
@@ -36,7 +39,9 @@ def memory_slack():
 
 def command(*args, cwd, timeout=30):
     """Runs `vortex ARGS` to its end; the sanitizers' silence is checked."""
-    done = subprocess.run([binary(), *args], cwd=cwd, timeout=timeout, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [binary(), *args], cwd=cwd, timeout=timeout, capture_output=True, text=True, check=False
+    )
     assert not SANITIZER.search(done.stderr), done.stderr
     return done
 
@@ -58,7 +63,7 @@ def parse_metrics(text):
 class Vortex:
     """One running proxy. `config` is a mapping or YAML text."""
 
-    def __init__(self, folder, config, *, nofile=None, env=None, arguments=None):
+    def __init__(self, folder, config, *, nofile=None, arguments=None):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.file = self.folder / "vortex.yaml"
@@ -66,8 +71,11 @@ class Vortex:
         self.clients = []
         self.checked = False
         self.write(config)
-        self.ports = [int(match[1]) for listener in self.config["listeners"]
-                      if (match := re.search(r":(\d+)$", listener["address"]))]
+        self.ports = [
+            int(match[1])
+            for listener in self.config["listeners"]
+            if (match := re.search(r":(\d+)$", listener["address"]))
+        ]
         metrics = self.config.get("metrics", {}).get("address", "127.0.0.1:9091")
         self.metrics_port = int(metrics.rsplit(":", 1)[1])
         self.out, self.err = self.folder / "stdout", self.folder / "stderr"
@@ -77,9 +85,12 @@ class Vortex:
                 resource.setrlimit(resource.RLIMIT_NOFILE, nofile)
 
         with open(self.out, "wb") as out, open(self.err, "wb") as err:
-            call = ["run", "-c", str(self.file)] if arguments is None else arguments
-            self.process = subprocess.Popen([binary(), *call], cwd=self.folder, stdout=out, stderr=err, preexec_fn=limit,
-                                            stdin=subprocess.DEVNULL, env={**os.environ, **(env or {})})
+            call = [binary(), *(["run", "-c", str(self.file)] if arguments is None else arguments)]
+            if nofile:
+                call = ["prlimit", "--nofile=%d:%d" % nofile, *call]
+            self.process = subprocess.Popen(
+                call, cwd=self.folder, stdout=out, stderr=err, stdin=subprocess.DEVNULL
+            )
         try:
             wait_until(lambda: self.ready() or self.process.poll() is not None, 30, "the line with `ready`")
             assert self.process.poll() is None, f"ended with {self.process.returncode} at start"
@@ -120,9 +131,22 @@ class Vortex:
         self.clients.append(made)
         return made
 
-    def request(self, method, target, headers=(), body=b"", *, host="test", port=None, connect_to="127.0.0.1", **options):
+    def request(
+        self,
+        method,
+        target,
+        headers=(),
+        body=b"",
+        *,
+        host="test",
+        port=None,
+        connect_to="127.0.0.1",
+        **options,
+    ):
         """One request on a connection of its own; the final answer."""
-        with client.Client(port or self.port if "unix" not in options else 0, connect_to, **options) as connection:
+        with client.Client(
+            port or self.port if "unix" not in options else 0, connect_to, **options
+        ) as connection:
             return connection.request(method, target, headers, body, host=host)
 
     def get(self, target="/", headers=(), **options):
@@ -146,12 +170,19 @@ class Vortex:
         before = self.reloads(good)
         self.write(config)
         self.signal(signal.SIGHUP)
-        wait_until(lambda: self.reloads(good) > before, 15, f"a {'good' if good else 'refused'} reload in the metrics")
+        wait_until(
+            lambda: self.reloads(good) > before,
+            15,
+            f"a {'good' if good else 'refused'} reload in the metrics",
+        )
 
     def reloads(self, good):
         """Reloads counted so far. The label result is `success` for a good one, another word for a refused one."""
-        return sum(value for name, labels, value in self.metrics()
-                   if name == "vortex_config_reloads_total" and (labels.get("result") == "success") == good)
+        return sum(
+            value
+            for name, labels, value in self.metrics()
+            if name == "vortex_config_reloads_total" and (labels.get("result") == "success") == good
+        )
 
     # What can be seen from outside
 
@@ -166,8 +197,11 @@ class Vortex:
 
     def metric(self, wanted, **labels):
         """The sum of all samples of this name whose labels include these."""
-        return sum(value for name, have, value in self.metrics()
-                   if name == wanted and all(have.get(key) == str(label) for key, label in labels.items()))
+        return sum(
+            value
+            for name, have, value in self.metrics()
+            if name == wanted and all(have.get(key) == str(label) for key, label in labels.items())
+        )
 
     def wait_metric(self, wanted, value, timeout=15, **labels):
         wait_until(lambda: self.metric(wanted, **labels) == value, timeout, f"{wanted}{labels} = {value}")
@@ -178,9 +212,12 @@ class Vortex:
 
         def entries():
             text = path.read_text() if path.exists() else ""
-            whole = text[:text.rfind("\n") + 1].splitlines()
+            whole = text[: text.rfind("\n") + 1].splitlines()
             return whole if len(whole) >= count else None
-        return [json.loads(line) for line in wait_until(entries, timeout, f"{count} entries in the access log")]
+
+        return [
+            json.loads(line) for line in wait_until(entries, timeout, f"{count} entries in the access log")
+        ]
 
     def rss_bytes(self):
         text = pathlib.Path(f"/proc/{self.pid}/status").read_text()
@@ -209,11 +246,15 @@ class Vortex:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-            raise AssertionError(f"still running {timeout} s after it was told to stop\n{self.output()}") from None
+            raise AssertionError(
+                f"still running {timeout} s after it was told to stop\n{self.output()}"
+            ) from None
         text = self.err.read_text(errors="replace")
         report = SANITIZER.search(text)
-        assert not report, f"sanitizer report:\n{text[max(0, report.start() - 500):][:8000]}"
-        assert self.process.returncode == code, f"exit code {self.process.returncode}, not {code}\n{self.output()[-4000:]}"
+        assert not report, f"sanitizer report:\n{text[max(0, report.start() - 500) :][:8000]}"
+        assert self.process.returncode == code, (
+            f"exit code {self.process.returncode}, not {code}\n{self.output()[-4000:]}"
+        )
 
     def stop(self, code=0):
         """Closes the clients, sends SIGTERM, and checks how it ends."""
@@ -234,7 +275,14 @@ class Builder:
     def config(self, *backends, routes=None, listeners=None, listener=None, route=None, workers=1, **top):
         """A configuration with one route `main` to these backends (or the routes given) and one plain listener."""
         if routes is None:
-            routes = [{"name": "main", "match": {"path_prefix": "/"}, "backends": targets(*backends), **(route or {})}]
+            routes = [
+                {
+                    "name": "main",
+                    "match": {"path_prefix": "/"},
+                    "backends": targets(*backends),
+                    **(route or {}),
+                }
+            ]
         if listeners is None:
             listeners = [{"address": f"127.0.0.1:{ports.take()}", **(listener or {})}]
         base = {
@@ -292,6 +340,8 @@ def check(folder, config, name="vortex.yaml"):
     path.write_text(config if isinstance(config, str) else yaml.safe_dump(config, sort_keys=False))
     done = command("check", "-c", str(path), cwd=folder)
     output = done.stdout + done.stderr
-    places = [(int(line), int(column)) for line, column in
-              re.findall(rf"{re.escape(str(path))}:(\d+):(\d+): \S", output)]
+    places = [
+        (int(line), int(column))
+        for line, column in re.findall(rf"{re.escape(str(path))}:(\d+):(\d+): \S", output)
+    ]
     return done.returncode, places, output

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Waiting for facts instead of sleeping."""
+
 import time
 
 
