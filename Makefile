@@ -28,7 +28,7 @@ run: build ## Build all that is missing, start the proxy on vortex.yaml with two
 
 .PHONY: build
 build: packages-build ## The release binary, at build/vortex
-	@$(CONFIGURE) --preset release
+	@$(CONFIGURE) --preset release >/dev/null
 	@cmake --build build --target vortex -j $(JOBS)
 
 .PHONY: test
@@ -41,13 +41,13 @@ asan tsan: packages-test $(VENV)/.done ## Only the tests of the ASan+UBSan or th
 
 .PHONY: fuzz
 fuzz: packages-test ## Each fuzzer for FUZZ_SECONDS (60), starting from its corpus
-	@$(CONFIGURE) --preset fuzz
+	@$(CONFIGURE) --preset fuzz >/dev/null
 	@cmake --build build/fuzz -j $(JOBS)
 	@scripts/fuzz-all build/fuzz/tests $(FUZZ_SECONDS)
 
 .PHONY: bench
 bench: packages-bench $(VENV)/.done ## Micro-benchmarks and the side-by-side against peers, into build/bench/
-	@$(CONFIGURE) --preset release
+	@$(CONFIGURE) --preset release >/dev/null
 	@cmake --build build --target vortex bench_programs -j $(JOBS)
 	@$(PYTHON) tests/bench/run.py
 
@@ -57,7 +57,7 @@ load-test: ## Vegeta against a running proxy (URL, RATE, SECONDS_LONG), with a l
 
 .PHONY: lint
 lint: packages-lint $(VENV)/.done ## clang-tidy, clang-format and the project's own rules
-	@$(CONFIGURE) --preset release
+	@$(CONFIGURE) --preset release >/dev/null
 	@cmake --build build --target vx_libraries -j $(JOBS)
 	@$(PYTHON) scripts/lint.py --jobs $(JOBS)
 
