@@ -65,6 +65,10 @@ static void on_ready(struct vx_transport *t, uint32_t ready, uint64_t now_ns) {
     o->ready |= ready;
     for (unsigned i = 0; i < 4; i++)
         o->told[i] += ready >> i & 1;
+    if (o->victim && o->victim->t) {
+        o->victim->t->ops->close(o->victim->t, false);
+        o->victim->t = NULL;
+    }
     if (o->close_on_ready) {
         o->t = NULL;
         t->ops->close(t, false);

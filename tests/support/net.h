@@ -39,7 +39,8 @@ struct vx_test_owner {
     uint32_t ready;   /* all bits ever told */
     uint32_t told[4]; /* how often each bit was told: READABLE, WRITABLE, FAILED, PEER_SHUT */
     uint32_t calls;
-    bool close_on_ready; /* closes the transport in the first call */
+    bool close_on_ready;          /* closes the transport in the first call */
+    struct vx_test_owner *victim; /* whose transport it closes in its first call */
 };
 
 void vx_test_own(struct vx_test_owner *o, struct vx_transport *t);
