@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* See control.h. One loop on the main thread: signals by signalfd, the metrics page, names, health checks, the clock of
  * the drain. */
-#define _GNU_SOURCE
 #include "proxy/control/control.h"
 
 #include <errno.h>

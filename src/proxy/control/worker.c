@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* See worker.h. */
-#define _GNU_SOURCE
 #include "proxy/control/worker.h"
 
 #include <errno.h>

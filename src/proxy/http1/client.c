@@ -41,9 +41,10 @@ static size_t push(struct vx_stream *stream, struct vx_slice bytes) {
         r->waits_room = true;
         return 0;
     }
+    uint64_t before = c->sink.sent;
     size_t taken = vx_h1_sink_push(&c->sink, bytes);
     r->waits_room = taken < bytes.len;
-    r->up.sent = r->up.sent || c->sink.sent;
+    vx_h1_client_note_sent(c, before);
     if (c->sink.tunnel)
         vx_h1_client_set_deadline(c, r->idle_timeout_ns); /* silence counts only when both are silent */
     return taken;

@@ -61,17 +61,21 @@ static void fail(struct h1_client_connection *c, struct vx_error error, uint64_t
     r->up.stream.events->on_failed(r->up.stream.user, now_ns);
 }
 
-void vx_h1_client_flush(struct h1_client_connection *c) {
+void vx_h1_client_note_sent(struct h1_client_connection *c, uint64_t sent_before) {
     struct h1_client_request *r = c->request;
-    uint64_t before = c->sink.sent;
-    vx_h1_sink_flush(&c->sink);
-    if (c->sink.sent == before)
+    if (c->sink.sent == sent_before)
         return;
     r->up.sent = true;
     if (!r->up.sent_ns)
         r->up.sent_ns = runtime(c)->now_ns;
     if (c->state == H1_CLIENT_HEAD)
         vx_h1_client_set_deadline(c, r->target->response_timeout_ns);
+}
+
+void vx_h1_client_flush(struct h1_client_connection *c) {
+    uint64_t before = c->sink.sent;
+    vx_h1_sink_flush(&c->sink);
+    vx_h1_client_note_sent(c, before);
 }
 
 void vx_h1_client_shut_when_flushed(struct h1_client_connection *c) {

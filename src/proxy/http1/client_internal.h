@@ -73,8 +73,10 @@ struct h1_client_connection *vx_h1_client_connect(struct vx_h1_pool *pool, struc
 bool vx_h1_client_bind(struct h1_client_connection *c, struct h1_client_request *request);
 /* Closes it; the request, if any, is cut off without a word. */
 void vx_h1_client_close(struct h1_client_connection *c, bool reset);
-/* Sends what waits, and notes when the head left. */
+/* Sends what waits, and notes it. */
 void vx_h1_client_flush(struct h1_client_connection *c);
+/* After anything that may have sent: when the head left, and that the backend has the word now. */
+void vx_h1_client_note_sent(struct h1_client_connection *c, uint64_t sent_before);
 void vx_h1_client_set_deadline(struct h1_client_connection *c, uint64_t after_ns);
 void vx_h1_client_shut_when_flushed(struct h1_client_connection *c);
 
