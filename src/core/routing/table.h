@@ -40,8 +40,9 @@ struct vx_route_table;
 
 /* Builds the table in `arena`; it lives until the arena is reset. `duplicate` may be NULL, else it tells the first
  * pair found (the table is built all the same). NULL: no memory. Control thread. */
-const struct vx_route_table *vx_route_table_build(struct vx_arena *arena, const struct vx_route_entry *entries,
-                                                  uint32_t count, struct vx_route_duplicate *duplicate);
+const struct vx_route_table *vx_route_table_build(struct vx_arena *arena,
+                                                  const struct vx_route_entry *entries, uint32_t count,
+                                                  struct vx_route_duplicate *duplicate);
 
 /* The index of the best matching entry, or VX_ROUTE_NONE. Reads method, host, path and headers of the request, host
  * and path being normalised. Any thread, never fails, allocates nothing. */

@@ -18,10 +18,10 @@ enum vx_pick_result {
 
 struct vx_pick_request {
     const struct vx_backend_view *view; /* from vx_backend_set_model; NULL: all endpoints */
-    const uint32_t *tried;              /* indexes this exchange has tried already; avoided if others are left */
-    uint32_t tried_count;               /* 0: the first attempt, which adds to the retry budget */
-    uint32_t worker;                    /* 0 .. workers - 1 of the registry: the calling worker */
-    struct vx_random *random;           /* the worker's */
+    const uint32_t *tried;    /* indexes this exchange has tried already; avoided if others are left */
+    uint32_t tried_count;     /* 0: the first attempt, which adds to the retry budget */
+    uint32_t worker;          /* 0 .. workers - 1 of the registry: the calling worker */
+    struct vx_random *random; /* the worker's */
     uint64_t now_ns;
 };
 
@@ -39,10 +39,12 @@ struct vx_backend_ticket {
     struct vx_backend_line *line; /* NULL: none, or ended */
     struct vx_backend_slot *slot;
     const struct vx_backend_set *set; /* NULL: detached from its snapshot */
-    uint32_t index;                   /* the endpoint's index in the set */
+    uint64_t begun_ns;
+    uint32_t index; /* the endpoint's index in the set */
     uint8_t lane;
     uint8_t flags;
     uint8_t epoch; /* of the breaker, when this is a trial request */
+    uint8_t idle;  /* whole seconds the backend was left alone before this request */
 };
 
 /* Picks an endpoint as the route's `balance` says and counts the request as active on it. VX_PICKED: *ticket is open
@@ -60,7 +62,8 @@ void vx_backend_ticket_sample(struct vx_backend_ticket *ticket, uint64_t latency
 
 /* Judges the request before it ends: success or failure for the breaker (a failure counts as slow, too). For
  * exchanges that go on for long, as tunnels. At most once a ticket. */
-void vx_backend_ticket_settle(struct vx_backend_ticket *ticket, enum vx_backend_outcome outcome, uint64_t now_ns);
+void vx_backend_ticket_settle(struct vx_backend_ticket *ticket, enum vx_backend_outcome outcome,
+                              uint64_t now_ns);
 
 /* Cuts the ticket off its snapshot, which may then be dropped before the ticket ends: for tunnels. Unsettled, it
  * counts as neutral; its end then only takes the request off the active count. */
@@ -68,6 +71,7 @@ void vx_backend_ticket_detach(struct vx_backend_ticket *ticket);
 
 /* Ends the ticket: the request is no longer active. Settles it with `outcome` unless that was done; a failure after
  * a settled success (the body broke) counts as well. Ending a ticket that is not open is a bug and panics. */
-void vx_backend_ticket_end(struct vx_backend_ticket *ticket, enum vx_backend_outcome outcome, uint64_t now_ns);
+void vx_backend_ticket_end(struct vx_backend_ticket *ticket, enum vx_backend_outcome outcome,
+                           uint64_t now_ns);
 
 #endif

@@ -25,10 +25,11 @@ struct vx_backend_registry {
 
 /* `memory` is used by the control thread only and outlives the registry. `workers` is the number of workers that will
  * pick (>= 1), for their own counters. Nothing is allocated yet. */
-void vx_backend_registry_init(struct vx_backend_registry *r, struct vx_chunk_source *memory, uint32_t workers);
+void vx_backend_registry_init(struct vx_backend_registry *r, struct vx_chunk_source *memory,
+                              uint32_t workers);
 
-/* Gives back the state of routes that no set uses and no request is active on. Called after sets were dropped; what
- * is still active (a tunnel without snapshot) waits for the next call. */
+/* Gives back what no set uses and no request is active on. Dropping a set does that for its own route; this is for
+ * what was still active then (a tunnel without snapshot), now and then. */
 void vx_backend_registry_collect(struct vx_backend_registry *r);
 
 /* Gives everything back. All sets are dropped and all tickets ended. */

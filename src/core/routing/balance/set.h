@@ -39,7 +39,8 @@ const struct vx_backend_set *vx_backend_set_build(struct vx_backend_registry *r,
                                                   const struct vx_backend_endpoint *endpoints, uint32_t count,
                                                   uint64_t now_ns);
 
-/* Lets go of the state. Call once, before the arena is reset, when no exchange uses the snapshot any more; tickets
+/* Lets go of the state; what no other set and no open ticket uses is forgotten, so a reload builds the new set first.
+ * Call once, before the arena is reset, when no exchange uses the snapshot any more; tickets
  * that were detached may still be open. Control thread. */
 void vx_backend_set_drop(struct vx_backend_registry *r, const struct vx_backend_set *set);
 

@@ -32,8 +32,8 @@ enum {
 
 /* Zero is a closed breaker. */
 struct vx_breaker {
-    _Atomic uint64_t word;                       /* state, counts and the end of the open time; see breaker.c */
-    _Atomic uint32_t armed;                      /* window tick until which successes are counted, too */
+    _Atomic uint64_t word;  /* state, counts and the end of the open time; see breaker.c */
+    _Atomic uint32_t armed; /* window tick until which successes are counted, too */
     _Atomic uint64_t buckets[VX_BREAKER_BUCKETS]; /* tick, requests, failures */
 };
 
@@ -60,10 +60,10 @@ enum vx_breaker_verdict vx_breaker_admit(struct vx_breaker *b, const struct vx_c
 
 /* The result of a request that was let through; `trial` and `epoch` as vx_breaker_admit said. Results of earlier
  * epochs change nothing. True when this changed the state. Any thread. */
-bool vx_breaker_success(struct vx_breaker *b, const struct vx_config_breaker *policy, bool trial, uint8_t epoch,
-                        uint64_t now_ns);
-bool vx_breaker_failure(struct vx_breaker *b, const struct vx_config_breaker *policy, bool trial, uint8_t epoch,
-                        uint64_t now_ns);
+bool vx_breaker_success(struct vx_breaker *b, const struct vx_config_breaker *policy, bool trial,
+                        uint8_t epoch, uint64_t now_ns);
+bool vx_breaker_failure(struct vx_breaker *b, const struct vx_config_breaker *policy, bool trial,
+                        uint8_t epoch, uint64_t now_ns);
 
 /* Gives a trial's permit back without a result. Any thread. */
 void vx_breaker_cancel(struct vx_breaker *b, uint8_t epoch);

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The lowest score of a view. Two passes a block: score every lane and keep the minimum, then find who has it. The
+ * second pass is what makes ties fair, and costs less than carrying indexes through the first.
+ *
+ * The vector loads read eight atomics at once. Each lane is naturally aligned and x86 does not tear it, which is all
+ * a relaxed load promises; no lane is read together with another one for its meaning. ThreadSanitizer cannot know
+ * that, so its builds have the portable loop only. */
+#include <math.h>
+#include <string.h>
+
+#include "core/routing/balance/ewma.h"
+#include "core/routing/balance/state.h"
+
+#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
+#define HAVE_AVX2 1
+#include <immintrin.h>
+#else
+#define HAVE_AVX2 0
+#endif
+
+enum { BLOCK_LINES = 128, NONE = -1 };
+
+/* The place of the `n`th bit from below that is set. */
+static uint32_t nth_bit(uint32_t mask, uint32_t n) {
+    while (n--)
+        mask &= mask - 1;
+    return (uint32_t)__builtin_ctz(mask);
+}
+
+/* One of the bits of `mask`, all equally likely. */
+static uint32_t any_bit(uint32_t mask, struct vx_random *random) {
+    if (VX_LIKELY((mask & (mask - 1)) == 0))
+        return (uint32_t)__builtin_ctz(mask);
+    return nth_bit(mask, vx_random_below(random, (uint32_t)__builtin_popcount(mask)));
+}
+
+/* A minimum under search: what `best` will say, and the position. */
+struct found {
+    float score;
+    uint32_t ties;
+    uint32_t position;
+};
+
+/* Takes the `equals` lanes of a line into account, which all have the lowest score so far. */
+static void take_equals(struct found *f, uint32_t line, uint32_t equals, struct vx_random *random) {
+    uint32_t n = (uint32_t)__builtin_popcount(equals);
+    f->ties += n;
+    if (f->ties == n || vx_random_below(random, f->ties) < n)
+        f->position = line * VX_LANES + any_bit(equals, random);
+}
+
+/* A lower minimum forgets who had the old one. */
+static void lower(struct found *f, float score) {
+    if (score < f->score)
+        f->ties = 0;
+    f->score = score;
+}
+
+static uint32_t tell(const struct found *f, struct vx_score_best *best) {
+    best->score = f->score;
+    best->ties = f->ties;
+    return f->position;
+}
+
+static void load_lanes(const _Atomic uint32_t *from, uint32_t to[VX_LANES]) {
+#if defined(__SANITIZE_THREAD__)
+    for (int i = 0; i < VX_LANES; i++)
+        to[i] = atomic_load_explicit(&from[i], memory_order_relaxed);
+#else
+    memcpy(to, (const void *)from, VX_LANES * sizeof *to);
+#endif
+}
+
+/* Scores of one line, marked lanes as INFINITY; the marks are added to *marks. Loops without branches over eight, so
+ * that a compiler makes vectors of whatever width the target has. */
+static void score_portable(const struct vx_backend_line *line, const float *inverse_weight,
+                           uint32_t ewma_mask, float scores[VX_LANES], uint32_t marks[VX_LANES]) {
+    uint32_t active[VX_LANES], ewma[VX_LANES];
+    float average[VX_LANES];
+    load_lanes(line->active, active);
+    load_lanes(line->ewma, ewma);
+    for (int i = 0; i < VX_LANES; i++)
+        ewma[i] &= ewma_mask;
+    memcpy(average, ewma, sizeof average);
+    for (int i = 0; i < VX_LANES; i++)
+        scores[i] = (average[i] + 1.0f) * ((float)(int32_t)active[i] + 1.0f) * inverse_weight[i];
+    for (int i = 0; i < VX_LANES; i++) {
+        marks[i] |= active[i];
+        scores[i] = (int32_t)active[i] < 0 ? INFINITY : scores[i];
+    }
+}
+
+static float smallest_portable(const float scores[VX_LANES]) {
+    float half[VX_LANES / 2];
+    for (int i = 0; i < VX_LANES / 2; i++)
+        half[i] = scores[i] < scores[i + VX_LANES / 2] ? scores[i] : scores[i + VX_LANES / 2];
+    float a = half[0] < half[1] ? half[0] : half[1];
+    float b = half[2] < half[3] ? half[2] : half[3];
+    return a < b ? a : b;
+}
+
+static uint32_t lowest_portable(const struct vx_backend_view *view, bool use_ewma, struct vx_random *random,
+                                struct vx_score_best *best, bool *marked) {
+    struct found f = {INFINITY, 0, (uint32_t)NONE};
+    float scores[VX_LANES];
+    uint32_t marks[VX_LANES] = {0}, all_marks = 0;
+    for (uint32_t line = 0; line < view->line_count; line++) {
+        score_portable(view->lines[line], view->inverse_weight + line * VX_LANES, use_ewma ? UINT32_MAX : 0,
+                       scores, marks);
+        float lowest = smallest_portable(scores);
+        if (VX_LIKELY(lowest > f.score) || lowest == INFINITY)
+            continue;
+        lower(&f, lowest);
+        uint32_t equals = 0;
+        for (int i = 0; i < VX_LANES; i++)
+            equals |= (uint32_t)(scores[i] == lowest) << i;
+        take_equals(&f, line, equals, random);
+    }
+    for (int i = 0; i < VX_LANES; i++)
+        all_marks |= marks[i];
+    *marked = all_marks & VX_LANE_SPECIAL;
+    return tell(&f, best);
+}
+
+static uint32_t marked_line_portable(const struct vx_backend_view *view, uint32_t line) {
+    for (; line < view->line_count; line++) {
+        uint32_t active[VX_LANES], marks = 0;
+        load_lanes(view->lines[line]->active, active);
+        for (int i = 0; i < VX_LANES; i++)
+            marks |= active[i];
+        if (marks & VX_LANE_SPECIAL)
+            break;
+    }
+    return line;
+}
+
+#if HAVE_AVX2
+#define AVX2 __attribute__((target("avx2")))
+
+/* Scores of one line, marked lanes as INFINITY. `ewma_mask` is all ones, or zero to leave the averages out. */
+AVX2 static inline __m256 score_avx2(const struct vx_backend_line *line, const float *inverse_weight,
+                                     __m256 ewma_mask, __m256i *marks) {
+    const __m256 one = _mm256_set1_ps(1.0f);
+    __m256i active = _mm256_load_si256((const __m256i *)(const void *)line->active);
+    __m256 ewma = _mm256_and_ps(
+        _mm256_castsi256_ps(_mm256_load_si256((const __m256i *)(const void *)line->ewma)), ewma_mask);
+    *marks = _mm256_or_si256(*marks, active);
+    __m256 queue = _mm256_add_ps(_mm256_cvtepi32_ps(active), one);
+    __m256 score =
+        _mm256_mul_ps(_mm256_mul_ps(_mm256_add_ps(ewma, one), queue), _mm256_loadu_ps(inverse_weight));
+    /* The mark is the sign bit, which is what the blend looks at. */
+    return _mm256_blendv_ps(score, _mm256_set1_ps(INFINITY), _mm256_castsi256_ps(active));
+}
+
+/* The smallest of eight lanes, in every lane. */
+AVX2 static inline __m256 smallest_avx2(__m256 v) {
+    v = _mm256_min_ps(v, _mm256_permute2f128_ps(v, v, 1));
+    v = _mm256_min_ps(v, _mm256_permute_ps(v, 0x4e));
+    return _mm256_min_ps(v, _mm256_permute_ps(v, 0xb1));
+}
+
+AVX2 static inline uint32_t equals_avx2(__m256 a, __m256 b) {
+    return (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_EQ_OQ));
+}
+
+AVX2 static inline bool marked_avx2(__m256i marks) {
+    return _mm256_movemask_ps(_mm256_castsi256_ps(marks));
+}
+
+/* Up to eight backends, which is most routes: all in registers. */
+AVX2 static inline uint32_t lowest_of_line_avx2(const struct vx_backend_view *view, __m256 ewma_mask,
+                                                struct vx_random *random, struct vx_score_best *best,
+                                                bool *marked) {
+    __m256i marks = _mm256_setzero_si256();
+    __m256 scores = score_avx2(view->lines[0], view->inverse_weight, ewma_mask, &marks);
+    __m256 lowest = smallest_avx2(scores);
+    uint32_t equals = equals_avx2(scores, lowest);
+    *marked = marked_avx2(marks);
+    best->score = _mm256_cvtss_f32(lowest);
+    best->ties = (uint32_t)__builtin_popcount(equals);
+    return VX_UNLIKELY(best->score == INFINITY) ? (uint32_t)NONE : any_bit(equals, random);
+}
+
+/* Who in a block has the score `low`. Four lines are looked at together: only one has it, as a rule. */
+AVX2 static void find_equals_avx2(struct found *f, const __m256 *scores, uint32_t lines, uint32_t first,
+                                  __m256 low, struct vx_random *random) {
+    for (uint32_t i = 0; i < lines; i += 4) {
+        __m256 a = _mm256_or_ps(_mm256_cmp_ps(scores[i], low, _CMP_EQ_OQ),
+                                _mm256_cmp_ps(scores[i + 1], low, _CMP_EQ_OQ));
+        __m256 b = _mm256_or_ps(_mm256_cmp_ps(scores[i + 2], low, _CMP_EQ_OQ),
+                                _mm256_cmp_ps(scores[i + 3], low, _CMP_EQ_OQ));
+        if (VX_LIKELY(_mm256_movemask_ps(_mm256_or_ps(a, b)) == 0))
+            continue;
+        for (uint32_t j = i; j < i + 4; j++) {
+            uint32_t equals = equals_avx2(scores[j], low);
+            if (equals)
+                take_equals(f, first + j, equals, random);
+        }
+    }
+}
+
+/* Kept apart: its block of scores would give the short search above a stack frame to set up. */
+AVX2 static __attribute__((noinline)) uint32_t lowest_of_many_avx2(const struct vx_backend_view *view,
+                                                                   __m256 ewma_mask, struct vx_random *random,
+                                                                   struct vx_score_best *best, bool *marked) {
+    const __m256 none = _mm256_set1_ps(INFINITY);
+    struct found f = {INFINITY, 0, (uint32_t)NONE};
+    __m256i marks = _mm256_setzero_si256();
+    __m256 scores[BLOCK_LINES];
+    for (uint32_t first = 0; first < view->line_count; first += BLOCK_LINES) {
+        uint32_t lines = view->line_count - first < BLOCK_LINES ? view->line_count - first : BLOCK_LINES;
+        struct vx_backend_line *const *line = view->lines + first;
+        const float *inverse_weight = view->inverse_weight + (size_t)first * VX_LANES;
+        __m256 low = none;
+        for (uint32_t i = 0; i < lines; i++, inverse_weight += VX_LANES) {
+            scores[i] = score_avx2(line[i], inverse_weight, ewma_mask, &marks);
+            low = _mm256_min_ps(low, scores[i]);
+        }
+        for (uint32_t i = lines; i % 4 != 0; i++)
+            scores[i] = none;
+        low = smallest_avx2(low);
+        float lowest = _mm256_cvtss_f32(low);
+        if (lowest > f.score || lowest == INFINITY)
+            continue;
+        lower(&f, lowest);
+        find_equals_avx2(&f, scores, lines, first, low, random);
+    }
+    *marked = marked_avx2(marks);
+    return tell(&f, best);
+}
+
+AVX2 static uint32_t lowest_avx2(const struct vx_backend_view *view, bool use_ewma, struct vx_random *random,
+                                 struct vx_score_best *best, bool *marked) {
+    const __m256 ewma_mask = _mm256_castsi256_ps(_mm256_set1_epi32(use_ewma ? -1 : 0));
+    if (VX_LIKELY(view->line_count == 1))
+        return lowest_of_line_avx2(view, ewma_mask, random, best, marked);
+    return lowest_of_many_avx2(view, ewma_mask, random, best, marked);
+}
+
+AVX2 static uint32_t marked_line_avx2(const struct vx_backend_view *view, uint32_t line) {
+    while (line < view->line_count &&
+           !marked_avx2(_mm256_load_si256((const __m256i *)(const void *)view->lines[line]->active)))
+        line++;
+    return line;
+}
+#endif
+
+const struct vx_score_search *vx_score_search_portable(void) {
+    static const struct vx_score_search portable = {lowest_portable, marked_line_portable};
+    return &portable;
+}
+
+const struct vx_score_search *vx_score_search_best(void) {
+#if HAVE_AVX2
+    static const struct vx_score_search avx2 = {lowest_avx2, marked_line_avx2};
+    if (__builtin_cpu_supports("avx2"))
+        return &avx2;
+#endif
+    return vx_score_search_portable();
+}
