@@ -2,18 +2,6 @@
 /* See hash.h. */
 #include "core/base/hash.h"
 
-static inline uint64_t load8(const char *p) {
-    uint64_t w;
-    memcpy(&w, p, 8);
-    return w;
-}
-
-static inline uint64_t load4(const char *p) {
-    uint32_t w;
-    memcpy(&w, p, 4);
-    return w;
-}
-
 static inline uint64_t rotate(uint64_t x, unsigned by) {
     return x << by | x >> (64 - by);
 }
@@ -50,7 +38,7 @@ uint64_t vx_hash_sip(const struct vx_hash_key *key, struct vx_slice in) {
     };
     size_t i = 0;
     for (; in.len - i >= 8; i += 8)
-        sip_take(&s, load8(in.ptr + i));
+        sip_take(&s, vx_load8(in.ptr + i));
     uint64_t last = (uint64_t)in.len << 56;
     for (unsigned shift = 0; i < in.len; i++, shift += 8)
         last |= (uint64_t)(unsigned char)in.ptr[i] << shift;
@@ -76,13 +64,13 @@ uint64_t vx_hash_fast(const struct vx_hash_key *key, struct vx_slice in) {
     uint64_t state = key->k0 ^ fold(key->k1 ^ secret[0], in.len ^ secret[1]);
     uint64_t a = 0, b = 0;
     for (; n > 16; n -= 16, p += 16)
-        state = fold(load8(p) ^ secret[1], load8(p + 8) ^ state);
+        state = fold(vx_load8(p) ^ secret[1], vx_load8(p + 8) ^ state);
     if (n >= 8) {
-        a = load8(p);
-        b = load8(p + n - 8);
+        a = vx_load8(p);
+        b = vx_load8(p + n - 8);
     } else if (n >= 4) {
-        a = load4(p);
-        b = load4(p + n - 4);
+        a = vx_load4(p);
+        b = vx_load4(p + n - 4);
     } else if (n > 0) {
         a = (uint64_t)(unsigned char)p[0] << 16 | (uint64_t)(unsigned char)p[n / 2] << 8 |
             (unsigned char)p[n - 1];

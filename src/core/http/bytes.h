@@ -51,6 +51,26 @@ static inline unsigned vx_bytes_token_mask(const char *p) {
 }
 #endif
 
+#ifdef __SSSE3__
+/* The n <= 16 bytes at `p` in a vector, its other lanes filled with some of the same bytes: for questions that are
+ * asked of each byte alike. n > 0. */
+static inline __m128i vx_bytes_load(const char *p, size_t n) {
+    if (n >= 8) {
+        __m128i low = _mm_loadl_epi64((const __m128i *)(const void *)p);
+        return _mm_unpacklo_epi64(low, _mm_loadl_epi64((const __m128i *)(const void *)(p + n - 8)));
+    }
+    uint32_t low, high;
+    if (n >= 4) {
+        __builtin_memcpy(&low, p, 4);
+        __builtin_memcpy(&high, p + n - 4, 4);
+    } else {
+        low = high = (unsigned char)p[0] | (uint32_t)(unsigned char)p[n / 2] << 8 |
+                     (uint32_t)(unsigned char)p[n - 1] << 16 | (uint32_t)(unsigned char)p[0] << 24;
+    }
+    return _mm_set1_epi64x((int64_t)((uint64_t)high << 32 | low));
+}
+#endif
+
 /* How many tchars stand in a row at `p`. */
 static inline size_t vx_bytes_token_len(const char *p, const char *end) {
     const char *at = p;

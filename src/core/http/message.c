@@ -2,109 +2,66 @@
 /* See message.h. Names are told apart once, by a perfect hash of length, first and last letter. */
 #include "core/http/message.h"
 
-#include "core/base/assert.h"
+#include "core/http/bytes.h"
+#include "core/http/header_ids.h"
 
-enum { ID_SLOTS = 128, INITIAL_HEADERS = 32, NAME_MAX_BYTES = 24 };
+enum { INITIAL_HEADERS = 32 };
 
-/* Chosen so that no two of our names share a slot; the unit test and -Woverride-init prove it. */
-#define SLOT(length, first, last) (((length) + (first)*6 + (last)*3) % ID_SLOTS)
-
-static const uint8_t slots[ID_SLOTS] = {
-    [SLOT(4, 'h', 't')] = VX_HEADER_HOST,
-    [SLOT(10, 'c', 'n')] = VX_HEADER_CONNECTION,
-    [SLOT(14, 'c', 'h')] = VX_HEADER_CONTENT_LENGTH,
-    [SLOT(17, 't', 'g')] = VX_HEADER_TRANSFER_ENCODING,
-    [SLOT(2, 't', 'e')] = VX_HEADER_TE,
-    [SLOT(7, 't', 'r')] = VX_HEADER_TRAILER,
-    [SLOT(7, 'u', 'e')] = VX_HEADER_UPGRADE,
-    [SLOT(10, 'k', 'e')] = VX_HEADER_KEEP_ALIVE,
-    [SLOT(16, 'p', 'n')] = VX_HEADER_PROXY_CONNECTION,
-    [SLOT(18, 'p', 'e')] = VX_HEADER_PROXY_AUTHENTICATE,
-    [SLOT(19, 'p', 'n')] = VX_HEADER_PROXY_AUTHORIZATION,
-    [SLOT(14, 'h', 's')] = VX_HEADER_HTTP2_SETTINGS,
-    [SLOT(6, 'e', 't')] = VX_HEADER_EXPECT,
-    [SLOT(12, 'c', 'e')] = VX_HEADER_CONTENT_TYPE,
-    [SLOT(6, 'c', 'e')] = VX_HEADER_COOKIE,
-    [SLOT(4, 'd', 'e')] = VX_HEADER_DATE,
-    [SLOT(6, 's', 'r')] = VX_HEADER_SERVER,
-    [SLOT(8, 'l', 'n')] = VX_HEADER_LOCATION,
-    [SLOT(3, 'v', 'a')] = VX_HEADER_VIA,
-    [SLOT(10, 'u', 't')] = VX_HEADER_USER_AGENT,
-    [SLOT(7, 'r', 'r')] = VX_HEADER_REFERER,
-    [SLOT(15, 'x', 'r')] = VX_HEADER_X_FORWARDED_FOR,
-    [SLOT(17, 'x', 'o')] = VX_HEADER_X_FORWARDED_PROTO,
-    [SLOT(16, 'x', 't')] = VX_HEADER_X_FORWARDED_HOST,
-    [SLOT(9, 'f', 'd')] = VX_HEADER_FORWARDED,
-    [SLOT(9, 'x', 'p')] = VX_HEADER_X_REAL_IP,
-    [SLOT(12, 'x', 'd')] = VX_HEADER_X_REQUEST_ID,
-    [SLOT(10, 'x', 'l')] = VX_HEADER_X_AI_MODEL,
-    [SLOT(11, 't', 't')] = VX_HEADER_TRACEPARENT,
-    [SLOT(10, 't', 'e')] = VX_HEADER_TRACESTATE,
-    [SLOT(12, 'g', 't')] = VX_HEADER_GRPC_TIMEOUT,
-    [SLOT(11, 'g', 's')] = VX_HEADER_GRPC_STATUS,
+const uint8_t vx_header_slots[VX_HEADER_SLOTS] = {
+    [VX_HEADER_SLOT(4, 'h', 't')] = VX_HEADER_HOST,
+    [VX_HEADER_SLOT(10, 'c', 'n')] = VX_HEADER_CONNECTION,
+    [VX_HEADER_SLOT(14, 'c', 'h')] = VX_HEADER_CONTENT_LENGTH,
+    [VX_HEADER_SLOT(17, 't', 'g')] = VX_HEADER_TRANSFER_ENCODING,
+    [VX_HEADER_SLOT(2, 't', 'e')] = VX_HEADER_TE,
+    [VX_HEADER_SLOT(7, 't', 'r')] = VX_HEADER_TRAILER,
+    [VX_HEADER_SLOT(7, 'u', 'e')] = VX_HEADER_UPGRADE,
+    [VX_HEADER_SLOT(10, 'k', 'e')] = VX_HEADER_KEEP_ALIVE,
+    [VX_HEADER_SLOT(16, 'p', 'n')] = VX_HEADER_PROXY_CONNECTION,
+    [VX_HEADER_SLOT(18, 'p', 'e')] = VX_HEADER_PROXY_AUTHENTICATE,
+    [VX_HEADER_SLOT(19, 'p', 'n')] = VX_HEADER_PROXY_AUTHORIZATION,
+    [VX_HEADER_SLOT(14, 'h', 's')] = VX_HEADER_HTTP2_SETTINGS,
+    [VX_HEADER_SLOT(6, 'e', 't')] = VX_HEADER_EXPECT,
+    [VX_HEADER_SLOT(12, 'c', 'e')] = VX_HEADER_CONTENT_TYPE,
+    [VX_HEADER_SLOT(6, 'c', 'e')] = VX_HEADER_COOKIE,
+    [VX_HEADER_SLOT(4, 'd', 'e')] = VX_HEADER_DATE,
+    [VX_HEADER_SLOT(6, 's', 'r')] = VX_HEADER_SERVER,
+    [VX_HEADER_SLOT(8, 'l', 'n')] = VX_HEADER_LOCATION,
+    [VX_HEADER_SLOT(3, 'v', 'a')] = VX_HEADER_VIA,
+    [VX_HEADER_SLOT(10, 'u', 't')] = VX_HEADER_USER_AGENT,
+    [VX_HEADER_SLOT(7, 'r', 'r')] = VX_HEADER_REFERER,
+    [VX_HEADER_SLOT(15, 'x', 'r')] = VX_HEADER_X_FORWARDED_FOR,
+    [VX_HEADER_SLOT(17, 'x', 'o')] = VX_HEADER_X_FORWARDED_PROTO,
+    [VX_HEADER_SLOT(16, 'x', 't')] = VX_HEADER_X_FORWARDED_HOST,
+    [VX_HEADER_SLOT(9, 'f', 'd')] = VX_HEADER_FORWARDED,
+    [VX_HEADER_SLOT(9, 'x', 'p')] = VX_HEADER_X_REAL_IP,
+    [VX_HEADER_SLOT(12, 'x', 'd')] = VX_HEADER_X_REQUEST_ID,
+    [VX_HEADER_SLOT(10, 'x', 'l')] = VX_HEADER_X_AI_MODEL,
+    [VX_HEADER_SLOT(11, 't', 't')] = VX_HEADER_TRACEPARENT,
+    [VX_HEADER_SLOT(10, 't', 'e')] = VX_HEADER_TRACESTATE,
+    [VX_HEADER_SLOT(12, 'g', 't')] = VX_HEADER_GRPC_TIMEOUT,
+    [VX_HEADER_SLOT(11, 'g', 's')] = VX_HEADER_GRPC_STATUS,
 };
 
-static const struct vx_slice id_names[VX_HEADER_COUNT] = {
-#define X(name, text) [VX_HEADER_##name] = {text, sizeof(text) - 1},
+#define ENTRY(text)                                                                                          \
+    { sizeof(text) - 1, text }
+
+const struct vx_header_name vx_header_names[VX_HEADER_COUNT] = {
+#define X(name, text) [VX_HEADER_##name] = ENTRY(text),
     VX_HEADER_LIST(X)
 #undef X
 };
 
-/* ASCII letters of eight bytes in lower case at once; bytes that are no letters stay. */
-static inline uint64_t lower8(uint64_t w) {
-    const uint64_t ones = 0x0101010101010101u;
-    uint64_t low7 = w & ones * 0x7f;
-    uint64_t from_a = low7 + ones * (0x80 - 'A');
-    uint64_t past_z = low7 + ones * (0x80 - 'Z' - 1);
-    uint64_t upper = (from_a ^ past_z) & ~w & ones * 0x80;
-    return w | upper >> 2;
-}
-
-static inline uint64_t load8(const char *p) {
-    uint64_t w;
-    memcpy(&w, p, 8);
-    return w;
-}
-
-static inline uint32_t load4(const char *p) {
-    uint32_t w;
-    memcpy(&w, p, 4);
-    return w;
-}
-
-/* `b` is lower case already; both have `n` bytes. Overlapping loads instead of a loop over bytes. */
-static inline bool same_name(const char *a, const char *b, size_t n) {
-    if (n >= 8) {
-        uint64_t differ = lower8(load8(a)) ^ load8(b);
-        differ |= lower8(load8(a + n - 8)) ^ load8(b + n - 8);
-        if (n > 16)
-            differ |= lower8(load8(a + 8)) ^ load8(b + 8);
-        return differ == 0;
-    }
-    if (n >= 4) {
-        uint64_t wide_a = (uint64_t)load4(a) << 32 | load4(a + n - 4);
-        uint64_t wide_b = (uint64_t)load4(b) << 32 | load4(b + n - 4);
-        return lower8(wide_a) == wide_b;
-    }
-    for (size_t i = 0; i < n; i++)
-        if (vx_lower(a[i]) != b[i])
-            return false;
-    return true;
-}
-
 enum vx_header_id vx_header_id_of(struct vx_slice name) {
-    if (name.len - 2 >= NAME_MAX_BYTES - 2) /* wraps for lengths below 2 */
+    /* What is no token may differ from one of our names by a bit that the fast comparison does not look at. */
+    if (name.len == 0 || name.len > VX_HEADER_NAME_MAX ||
+        vx_bytes_token_len(name.ptr, name.ptr + name.len) < name.len)
         return VX_HEADER_OTHER;
-    unsigned first = (unsigned char)name.ptr[0] | 0x20u;
-    unsigned last = (unsigned char)name.ptr[name.len - 1] | 0x20u;
-    unsigned id = slots[SLOT((unsigned)name.len, first, last)];
-    if (id_names[id].len != name.len || !same_name(name.ptr, id_names[id].ptr, name.len))
-        return VX_HEADER_OTHER;
-    return (enum vx_header_id)id;
+    return vx_header_id_of_token(name.ptr, name.len);
 }
 
 struct vx_slice vx_header_id_name(enum vx_header_id id) {
-    return id_names[id < VX_HEADER_COUNT ? id : VX_HEADER_OTHER];
+    const struct vx_header_name *name = &vx_header_names[id < VX_HEADER_COUNT ? id : VX_HEADER_OTHER];
+    return vx_slice(name->text, name->len);
 }
 
 struct vx_header *vx_headers_find(const struct vx_headers *h, enum vx_header_id id) {
@@ -130,11 +87,11 @@ struct vx_header *vx_headers_find_name(const struct vx_headers *h, struct vx_sli
     return NULL;
 }
 
-bool vx_headers_grow(struct vx_headers *h, struct vx_arena *arena) {
-    size_t capacity = h->capacity ? (size_t)h->capacity * 2 : INITIAL_HEADERS;
-    if (capacity > UINT16_MAX)
-        capacity = UINT16_MAX;
-    if (capacity == h->count)
+bool vx_headers_reserve(struct vx_headers *h, struct vx_arena *arena, size_t room) {
+    if (room <= h->capacity)
+        return true;
+    size_t capacity = room < INITIAL_HEADERS ? INITIAL_HEADERS : room;
+    if (room > UINT16_MAX)
         return false;
     struct vx_header *items = vx_arena_alloc(arena, capacity * sizeof *items);
     if (!items)

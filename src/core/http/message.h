@@ -142,15 +142,15 @@ struct vx_header *vx_headers_find(const struct vx_headers *h, enum vx_header_id 
 /* The same for any name, compared without case; for names from the configuration. */
 struct vx_header *vx_headers_find_name(const struct vx_headers *h, struct vx_slice name);
 
-/* Makes room for more fields, in `arena`. False: no memory, or more than 65535 fields (nothing changed). */
-bool vx_headers_grow(struct vx_headers *h, struct vx_arena *arena);
+/* Makes the array hold at least `room` fields, in `arena`. False: no memory, or `room` above 65535 (nothing changed). */
+bool vx_headers_reserve(struct vx_headers *h, struct vx_arena *arena, size_t room);
 
 /* Appends a field. The slices are borrowed. The array grows in `arena` when it is full.
  * False: no memory, or a name above 65535 bytes (nothing changed). */
 static inline bool vx_headers_add(struct vx_headers *h, struct vx_arena *arena, enum vx_header_id id,
                                   struct vx_slice name, struct vx_slice value) {
     if (name.len > UINT16_MAX || value.len > UINT32_MAX ||
-        (h->count == h->capacity && !vx_headers_grow(h, arena)))
+        (h->count == h->capacity && !vx_headers_reserve(h, arena, h->count * (size_t)2 + 1)))
         return false;
     h->items[h->count++] = (struct vx_header){
         .name = name.ptr,
