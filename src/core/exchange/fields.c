@@ -47,6 +47,34 @@ static bool add(struct vx_exchange *x, enum vx_header_id id, struct vx_slice val
     return vx_headers_add(&x->forwarded.headers, x->down->arena, id, vx_header_id_name(id), value);
 }
 
+/* Every element of X-Forwarded-For in order, with the peer behind them, as one field: readers commonly look at one
+ * only. Nothing to keep: just the peer. ptr NULL: no memory. */
+static struct vx_slice forwarded_list(struct vx_exchange *x, struct vx_slice peer) {
+    struct vx_headers *headers = &x->forwarded.headers;
+    size_t bytes = peer.len;
+    for (uint16_t i = 0; i < headers->count; i++)
+        if (headers->items[i].id == VX_HEADER_X_FORWARDED_FOR && !(headers->items[i].flags & VX_HEADER_REMOVED))
+            bytes += headers->items[i].value_len + 2;
+    if (bytes == peer.len)
+        return peer;
+    char *out = vx_arena_alloc(x->down->arena, bytes);
+    if (!out)
+        return VX_SLICE_NONE;
+    size_t n = 0;
+    for (uint16_t i = 0; i < headers->count; i++) {
+        const struct vx_header *h = &headers->items[i];
+        if (h->id != VX_HEADER_X_FORWARDED_FOR || h->flags & VX_HEADER_REMOVED || !h->value_len)
+            continue;
+        memcpy(out + n, h->value, h->value_len);
+        n += h->value_len;
+        out[n++] = ',';
+        out[n++] = ' ';
+    }
+    memcpy(out + n, peer.ptr, peer.len);
+    vx_headers_remove(headers, VX_HEADER_X_FORWARDED_FOR);
+    return vx_slice(out, n + peer.len);
+}
+
 /* Says who the client is. What a peer that is not trusted says about that is replaced. */
 static bool edit_identity(struct vx_exchange *x, struct vx_slice peer, bool trusted) {
     struct vx_headers *headers = &x->forwarded.headers;
@@ -61,7 +89,8 @@ static bool edit_identity(struct vx_exchange *x, struct vx_slice peer, bool trus
     struct vx_slice scheme = x->forwarded.https ? VX_SLICE("https") : VX_SLICE("http");
     bool keep_proto = trusted && vx_headers_find(headers, VX_HEADER_X_FORWARDED_PROTO);
     bool keep_host = trusted && vx_headers_find(headers, VX_HEADER_X_FORWARDED_HOST);
-    return add(x, VX_HEADER_X_FORWARDED_FOR, peer) &&
+    struct vx_slice list = trusted ? forwarded_list(x, peer) : peer;
+    return list.ptr && add(x, VX_HEADER_X_FORWARDED_FOR, list) &&
            (keep_proto || add(x, VX_HEADER_X_FORWARDED_PROTO, scheme)) &&
            (keep_host || !x->forwarded.authority.len ||
             add(x, VX_HEADER_X_FORWARDED_HOST, x->forwarded.authority));
@@ -92,17 +121,17 @@ static bool edit_path(struct vx_exchange *x) {
     struct vx_slice matched = config->match.path.len ? config->match.path : config->match.path_prefix;
     struct vx_slice rest = vx_slice_skip(path, matched.len < path.len ? matched.len : path.len);
     struct vx_slice prefix = config->rewrite_path_prefix;
-    while (rest.len && rest.ptr[0] == '/')
-        rest = vx_slice_skip(rest, 1);
     bool ends_in_slash = prefix.len && prefix.ptr[prefix.len - 1] == '/';
-    bool slash = !ends_in_slash && (rest.len || prefix.len == 0);
+    bool begins_with_slash = rest.len && rest.ptr[0] == '/';
+    if (ends_in_slash && begins_with_slash)
+        rest = vx_slice_skip(rest, 1);
+    bool slash = !ends_in_slash && !begins_with_slash && (rest.len || prefix.len == 0);
     char *out = vx_arena_alloc(x->down->arena, prefix.len + 1 + rest.len);
     if (!out)
         return false;
-    size_t n = 0;
+    size_t n = prefix.len;
     if (prefix.len)
         memcpy(out, prefix.ptr, prefix.len);
-    n += prefix.len;
     if (slash)
         out[n++] = '/';
     if (rest.len)

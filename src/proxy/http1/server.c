@@ -149,8 +149,8 @@ static void settle(struct h1_server *c, enum h1_server_ending ending) {
         begin_linger(c);
         return;
     }
-    if (ending == H1_SERVER_CLOSES) {
-        close_connection(c, false);
+    if (ending == H1_SERVER_CLOSES || ending == H1_SERVER_RESETS) {
+        close_connection(c, ending == H1_SERVER_RESETS);
         return;
     }
     c->state = H1_SERVER_IDLE;
@@ -182,11 +182,19 @@ void vx_h1_server_response_over(struct h1_server *c) {
     bool tunnel = c->sink.tunnel;
     enum h1_server_ending ending = how_to_end(c, s);
     drop_stream(c);
-    if (c->failed || c->sink.failed || !begun || !c->sink.finished) {
-        /* A body that ends with the connection would look whole if it ended by an orderly FIN. */
-        bool looks_whole = !begun || c->failed || c->sink.framing == VX_BODY_UNTIL_CLOSE;
-        close_connection(c, looks_whole && !tunnel);
+    if (c->failed || c->sink.failed || !begun) {
+        close_connection(c, !tunnel);
         return;
+    }
+    if (!c->sink.finished) {
+        /* The client still gets what there was. A body that ends with the connection would look whole if it ended by
+         * an orderly FIN. */
+        ending = c->sink.framing == VX_BODY_UNTIL_CLOSE && !tunnel ? H1_SERVER_RESETS : H1_SERVER_CLOSES;
+        vx_h1_sink_flush(&c->sink);
+        if (c->sink.failed) {
+            close_connection(c, true);
+            return;
+        }
     }
     if (vx_h1_sink_pending(&c->sink)) {
         c->state = H1_SERVER_FLUSHING;

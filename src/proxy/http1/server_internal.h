@@ -26,6 +26,7 @@ enum h1_server_state {
 enum h1_server_ending {
     H1_SERVER_STAYS,
     H1_SERVER_CLOSES,
+    H1_SERVER_RESETS, /* the only way left to say that the response is not whole */
     H1_SERVER_LINGERS, /* shut our side, then wait for the client to stop sending (RFC 9112 §9.6) */
 };
 
