@@ -16,7 +16,7 @@ enum { MESSAGE_MAX_BYTES = 2048, LINE_MAX_BYTES = 6 * MESSAGE_MAX_BYTES + 128 };
 static struct {
     _Atomic unsigned least;
     _Atomic unsigned format;
-} setup = {VX_LOG_INFO, VX_LOG_AUTO};
+} log_state = {VX_LOG_INFO, VX_LOG_AUTO};
 
 static const char *const level_names[VX_LOG_LEVEL_COUNT] = {
 #define X(name, text) [VX_LOG_##name] = text,
@@ -25,8 +25,8 @@ static const char *const level_names[VX_LOG_LEVEL_COUNT] = {
 };
 
 void vx_log_setup(enum vx_log_level least, enum vx_log_format format) {
-    atomic_store_explicit(&setup.least, least, memory_order_relaxed);
-    atomic_store_explicit(&setup.format, format, memory_order_relaxed);
+    atomic_store_explicit(&log_state.least, least, memory_order_relaxed);
+    atomic_store_explicit(&log_state.format, format, memory_order_relaxed);
 }
 
 static uint64_t clock_ns(clockid_t clock) {
@@ -36,7 +36,7 @@ static uint64_t clock_ns(clockid_t clock) {
 }
 
 static bool as_json(void) {
-    unsigned format = atomic_load_explicit(&setup.format, memory_order_relaxed);
+    unsigned format = atomic_load_explicit(&log_state.format, memory_order_relaxed);
     return format == VX_LOG_JSON || (format == VX_LOG_AUTO && !isatty(STDERR_FILENO));
 }
 
@@ -78,7 +78,7 @@ static size_t format_line(char *line, enum vx_log_level level, struct vx_slice m
 }
 
 void vx_log_v(enum vx_log_level level, const char *format, va_list args) {
-    if (level < atomic_load_explicit(&setup.least, memory_order_relaxed))
+    if (level < atomic_load_explicit(&log_state.least, memory_order_relaxed))
         return;
     int saved = errno;
     char message[MESSAGE_MAX_BYTES];
