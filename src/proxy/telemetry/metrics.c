@@ -200,6 +200,8 @@ void vx_metrics_route_drop(struct vx_metrics *m, struct vx_route_metrics *route)
 
 struct vx_backend_metrics *vx_metrics_backend(struct vx_metrics *m, struct vx_route_metrics *route,
                                               struct vx_slice name) {
+    if (!route)
+        return NULL;
     struct vx_counted *c =
         take(m, &m->backend_cells, &m->backends, sizeof(struct vx_backend_metrics), route, name);
     if (c && c->holds == 1)

@@ -28,8 +28,7 @@ struct vx_snapshot;
     X(CONNECTIONS_ACTIVE, "gauge", "vortex_connections_active", "", "Client connections open now.")          \
     X(CONNECTIONS, "counter", "vortex_connections_total", "", "Client connections accepted.")                \
     X(ACCEPT_PAUSES, "counter", "vortex_accept_pauses_total", "",                                            \
-      "Times accepting stopped for a moment: no file descriptor or no memory was left, or the limit of "     \
-      "connections was reached.")                                                                            \
+      "Times a worker stopped accepting because limits.connections was reached.")                            \
     X(ACCESS_LOG_DROPPED, "counter", "vortex_access_log_dropped_total", "",                                  \
       "Access log lines lost: the writer could not keep up or the write failed.")                            \
     X(MEMORY_CONNECTIONS, "gauge", "vortex_memory_bytes", "kind=\"connections\"",                            \
@@ -81,7 +80,7 @@ struct vx_route_metrics *vx_metrics_route(struct vx_metrics *m, struct vx_slice 
  * is unused. NULL is allowed. */
 void vx_metrics_route_drop(struct vx_metrics *m, struct vx_route_metrics *route);
 
-/* The same for a backend of a route, by the name that metrics and logs show. Endpoints of one backend (a DNS
+/* The same for a backend of a route (NULL gives NULL), by the name that metrics and logs show. Endpoints of one backend (a DNS
  * name with several addresses, two backends on one address) share a name and are shown as one: counts added
  * up, of EWMA and breaker the worst. Holds `route` as well, until it is dropped. */
 struct vx_backend_metrics *vx_metrics_backend(struct vx_metrics *m, struct vx_route_metrics *route,

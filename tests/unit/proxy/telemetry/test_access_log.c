@@ -40,6 +40,7 @@ static int setup(void **state) {
     metrics = vx_metrics_new(WORKERS);
     log_ = metrics ? vx_access_log_new(WORKERS, metrics) : NULL;
     text = NULL;
+    text_len = 0;
     return log_ ? 0 : -1;
 }
 
@@ -285,6 +286,50 @@ static void broken_pipe_is_survived(void **state) {
     } while (count_lines() == 0);
 }
 
+/* A write that fails inside a line leaves half of it behind; the next line must not be glued to it. */
+static void half_a_line_spoils_no_other(void **state) {
+    (void)state;
+    enum { AFTER = 10 };
+    assert_int_equal(mkfifo(path, 0600), 0);
+    int reader = open(path, O_RDONLY | O_NONBLOCK);
+    apply(path, true);
+    for (unsigned i = 0; dropped() == 0; i++)
+        write_line(0, i);
+    uint64_t lost = dropped();
+    close(reader);
+    time_t end = time(NULL) + PATIENCE_S;
+    while (dropped() == lost) {
+        assert_true(time(NULL) < end);
+        nap();
+    }
+    /* What the pipe holds is still there for the next reader. */
+    reader = open(path, O_RDONLY | O_NONBLOCK);
+    for (unsigned i = 0; i < AFTER; i++)
+        write_line(1, i);
+    text = calloc(1, 1 << 20);
+    assert_non_null(text);
+    unsigned whole = 0, broken = 0, seen = 0;
+    while (whole < AFTER) {
+        ssize_t n = read(reader, text + text_len, (1 << 20) - text_len);
+        if (n > 0)
+            text_len += (size_t)n;
+        else
+            nap();
+        assert_true(time(NULL) < end);
+        const char *line_end;
+        while ((line_end = memchr(text + seen, '\n', text_len - seen))) {
+            struct vx_slice line = vx_slice(text + seen, (size_t)(line_end - text) - seen);
+            seen += (unsigned)line.len + 1;
+            if (!json_read(&json, line))
+                broken++;
+            else if (vx_slice_starts_with(json_value(&json, "path"), VX_SLICE("/1/")))
+                whole++;
+        }
+    }
+    assert_int_equal(broken, 1);
+    close(reader);
+}
+
 static void full_disk(void **state) {
     (void)state;
     if (access("/dev/full", W_OK) != 0)
@@ -394,6 +439,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(end_does_not_wait_for_a_stuck_reader, setup, teardown),
         cmocka_unit_test_setup_teardown(new_file_frees_a_stuck_log, setup, teardown),
         cmocka_unit_test_setup_teardown(broken_pipe_is_survived, setup, teardown),
+        cmocka_unit_test_setup_teardown(half_a_line_spoils_no_other, setup, teardown),
         cmocka_unit_test_setup_teardown(full_disk, setup, teardown),
         cmocka_unit_test_setup_teardown(rotation, setup, teardown),
         cmocka_unit_test_setup_teardown(a_failed_reopen_keeps_the_old_file, setup, teardown),

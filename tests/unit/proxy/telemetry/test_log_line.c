@@ -256,6 +256,27 @@ static void endless_values_are_cut(void **state) {
     free(endless);
 }
 
+static void fields_and_reasons_are_documented(void **state) {
+    (void)state;
+    static char docs[100000];
+    FILE *f = fopen("docs/operations.md", "r");
+    assert_non_null(f);
+    docs[fread(docs, 1, sizeof docs - 1, f)] = 0;
+    fclose(f);
+    write_json();
+    for (unsigned i = 0; i < json.count + VX_ERR_COUNT - 1; i++) {
+        /* Fields, then reasons; VX_ERR_NONE has no word. */
+        const char *word = i < json.count ? json.members[i].key
+                                          : vx_error_info((enum vx_error_code)(i - json.count + 1))->word;
+        char row[128];
+        snprintf(row, sizeof row, "\n| `%s` |", word);
+        if (!strstr(docs, row)) {
+            print_error("docs/operations.md lacks a row for %s\n", word);
+            fail();
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(all_json_fields, setup),
@@ -267,6 +288,7 @@ int main(void) {
         cmocka_unit_test_setup(hostile_values, setup),
         cmocka_unit_test_setup(removed_fields_are_not_shown, setup),
         cmocka_unit_test_setup(endless_values_are_cut, setup),
+        cmocka_unit_test_setup(fields_and_reasons_are_documented, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

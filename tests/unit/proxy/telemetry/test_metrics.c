@@ -255,6 +255,7 @@ static void backends_hold_their_route(void **state) {
     vx_metrics_backend_drop(m, a);
     vx_metrics_backend_drop(m, a);
     vx_metrics_backend_drop(m, NULL);
+    assert_null(vx_metrics_backend(m, NULL, VX_SLICE("same:1")));
     render();
     assert_null(prometheus_find(&page, "vortex_retries_total{route=\"one\"}"));
     prometheus_check(&page, "vortex_backend_requests_total{route=\"two\",backend=\"same:1\"}", 0);

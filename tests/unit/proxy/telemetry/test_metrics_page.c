@@ -218,6 +218,28 @@ static void hostile_names(void **state) {
     vx_metrics_route_drop(m, odd);
 }
 
+/* Whoever reads a metric at night finds it in docs/operations.md. */
+static void every_metric_is_documented(void **state) {
+    (void)state;
+    static char docs[100000];
+    FILE *f = fopen("docs/operations.md", "r");
+    assert_non_null(f);
+    docs[fread(docs, 1, sizeof docs - 1, f)] = 0;
+    fclose(f);
+    render(&snapshot);
+    unsigned checked = 0;
+    for (const char *at = text.data; (at = strstr(at, "# TYPE ")); checked++) {
+        char quoted[128];
+        at += strlen("# TYPE ");
+        snprintf(quoted, sizeof quoted, "| `%.*s` |", (int)strcspn(at, " "), at);
+        if (!strstr(docs, quoted)) {
+            print_error("docs/operations.md lacks %s\n", quoted);
+            fail();
+        }
+    }
+    assert_true(checked > 25);
+}
+
 static void ten_thousand_routes(void **state) {
     (void)state;
     static struct vx_route_metrics *many[MANY_ROUTES];
@@ -271,6 +293,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(without_a_snapshot, setup, teardown),
         cmocka_unit_test_setup_teardown(backends_of_a_snapshot, setup, teardown),
         cmocka_unit_test_setup_teardown(hostile_names, setup, teardown),
+        cmocka_unit_test_setup_teardown(every_metric_is_documented, setup, teardown),
         cmocka_unit_test_setup_teardown(ten_thousand_routes, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
