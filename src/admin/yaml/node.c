@@ -82,6 +82,8 @@ static const struct saying sayings[] = {
     {"found unexpected end of stream", "the quote that begins here is never closed"},
     {"found unknown escape character",
      "this escape is unknown; in double quotes a backslash is written `\\\\`"},
+    {"did not find expected node content",
+     "a value must stand here; text that begins with a sign needs quotes"},
     {"did not find expected <document start>", "there must be one mapping and nothing after it"},
 };
 

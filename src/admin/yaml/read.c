@@ -77,6 +77,8 @@ static struct vx_yaml_quote found(const struct vx_yaml_node *node) {
         return vx_yaml_quote(VX_SLICE("a list"));
     if (node->kind == VX_YAML_MAPPING)
         return vx_yaml_quote(VX_SLICE("a mapping"));
+    if (vx_yaml_is_null(node))
+        return vx_yaml_quote(VX_SLICE("nothing"));
     struct vx_yaml_quote inner = vx_yaml_quote(node->text), q;
     inner.text[sizeof(inner.text) - 8] = '\0';
     snprintf(q.text, sizeof(q.text), node->plain ? "`%s`" : "`\"%s\"`", inner.text);
@@ -355,6 +357,8 @@ static bool read_list(struct vx_yaml_reader *r, const struct vx_yaml_key *row,
     const struct vx_yaml_key *element = row->element;
     if (node->kind != VX_YAML_LIST)
         return wrong_value(r, row, node);
+    if (row->required && node->count == 0)
+        return vx_yaml_fault(r->error, node->place, "`%s` is empty; there must be at least one", row->name);
     char *at = new_array(r, row, node, row->bytes, base);
     if (!at)
         return false;

@@ -60,9 +60,15 @@ static bool is_any(const struct vx_address *a) {
     return (a->kind == VX_ADDRESS_IP4 || a->kind == VX_ADDRESS_IP6) && memcmp(a->ip, zero, sizeof(zero)) == 0;
 }
 
-/* Whether one of the two takes connections meant for the other. */
+/* Whether connections to one of the two could land at the other. The kernel refuses to bind such a pair. */
 static bool overlap(const struct vx_address *a, const struct vx_address *b) {
     return vx_address_eq(a, b) || (a->kind == b->kind && a->port == b->port && (is_any(a) || is_any(b)));
+}
+
+/* [::] takes IPv4 connections too, as long as no listener for IPv4 wants the port. */
+static bool takes_ip4_too(const struct vx_address *any, const struct vx_address *other) {
+    return any->kind == VX_ADDRESS_IP6 && is_any(any) && other->kind == VX_ADDRESS_IP4 &&
+           any->port == other->port;
 }
 
 static bool check_listener(const struct vx_config_listener *l, struct vx_config_error *error) {
@@ -77,17 +83,32 @@ static bool check_listener(const struct vx_config_listener *l, struct vx_config_
 static bool check_metrics(const struct vx_config *c, const struct vx_config_listener *l,
                           struct vx_config_error *error) {
     char listener[VX_ADDRESS_TEXT_MAX], metrics[VX_ADDRESS_TEXT_MAX];
-    if (c->metrics_address.kind == VX_ADDRESS_NONE || !overlap(&l->address, &c->metrics_address))
+    const struct vx_address *m = &c->metrics_address;
+    if (m->kind == VX_ADDRESS_NONE ||
+        (!overlap(&l->address, m) && !takes_ip4_too(&l->address, m) && !takes_ip4_too(m, &l->address)))
         return true;
     struct vx_place place = c->metrics_place.line ? c->metrics_place : l->place;
     struct vx_slice theirs = vx_slice(listener, vx_address_format(&l->address, listener));
-    struct vx_slice ours = vx_slice(metrics, vx_address_format(&c->metrics_address, metrics));
+    struct vx_slice ours = vx_slice(metrics, vx_address_format(m, metrics));
     return FAULT(error, place, S("the metrics on "), ours, S(" and the listener on "), theirs,
                  S(" collide; give one of them another address (`metrics.address`)"));
 }
 
-static bool check_listeners(const struct vx_config *c, struct vx_config_error *error) {
+static bool check_pair(const struct vx_config_listener *first, const struct vx_config_listener *second,
+                       struct vx_config_error *error) {
+    char text[VX_ADDRESS_TEXT_MAX];
     struct digits line;
+    if (!overlap(&first->address, &second->address))
+        return true;
+    struct vx_slice address = vx_slice(text, vx_address_format(&second->address, text));
+    bool same = vx_address_eq(&first->address, &second->address);
+    return FAULT(error, second->place, S("the listener on "), address,
+                 same ? S(" is there already, in line ")
+                      : S(" takes the same connections as the one in line "),
+                 decimal(first->place.line, &line), S("; remove one of them"));
+}
+
+static bool check_listeners(const struct vx_config *c, struct vx_config_error *error) {
     if (c->listener_count == 0)
         return FAULT(error, file_start, S("`listeners` is empty; there must be at least one"));
     for (uint32_t i = 0; i < c->listener_count; i++) {
@@ -95,9 +116,8 @@ static bool check_listeners(const struct vx_config *c, struct vx_config_error *e
         if (!check_listener(l, error))
             return false;
         for (uint32_t k = 0; k < i; k++)
-            if (vx_address_eq(&l->address, &c->listeners[k].address))
-                return FAULT(error, l->place, S("two listeners have this address, the other one in line "),
-                             decimal(c->listeners[k].place.line, &line), S("; remove one of them"));
+            if (!check_pair(&c->listeners[k], l, error))
+                return false;
         if (!check_metrics(c, l, error))
             return false;
     }

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See diff.h. Written out field by field: the structs have padding and places, so they cannot be compared as bytes. A
+ * test changes each field in turn and holds this file to it. */
+#include "core/config/diff.h"
+
+#include "core/config/names.h"
+
+struct setting {
+    const char *key;
+    bool live;
+};
+
+static const struct setting settings[VX_SETTING_COUNT] = {
+#define X(name, text, is_live) [VX_SETTING_##name] = {text, is_live},
+    VX_CONFIG_SETTING_LIST(X)
+#undef X
+};
+
+const char *vx_config_setting_key(enum vx_config_setting setting) {
+    return settings[setting].key;
+}
+
+bool vx_config_setting_live(enum vx_config_setting setting) {
+    return settings[setting].live;
+}
+
+/* --- Listeners ---------------------------------------------------------------------------------------------------- */
+
+const struct vx_config_listener *vx_config_find_listener(const struct vx_config *config,
+                                                         const struct vx_address *address) {
+    for (uint32_t i = 0; i < config->listener_count; i++)
+        if (vx_address_eq(&config->listeners[i].address, address))
+            return &config->listeners[i];
+    return NULL;
+}
+
+bool vx_config_listener_same(const struct vx_config_listener *a, const struct vx_config_listener *b) {
+    if (!vx_address_eq(&a->address, &b->address) || a->tls != b->tls ||
+        a->proxy_protocol != b->proxy_protocol || a->certificate_count != b->certificate_count ||
+        !vx_slice_eq(a->client_ca_path, b->client_ca_path))
+        return false;
+    for (uint32_t i = 0; i < a->certificate_count; i++)
+        if (!vx_slice_eq(a->certificates[i].cert_path, b->certificates[i].cert_path) ||
+            !vx_slice_eq(a->certificates[i].key_path, b->certificates[i].key_path))
+            return false;
+    return true;
+}
+
+static void compare_listeners(const struct vx_config *before, const struct vx_config *after,
+                              struct vx_config_diff *out) {
+    for (uint32_t i = 0; i < after->listener_count; i++) {
+        const struct vx_config_listener *now = &after->listeners[i];
+        const struct vx_config_listener *old = vx_config_find_listener(before, &now->address);
+        out->listeners_added += !old;
+        out->listeners_changed += old && !vx_config_listener_same(old, now);
+    }
+    for (uint32_t i = 0; i < before->listener_count; i++)
+        out->listeners_removed += !vx_config_find_listener(after, &before->listeners[i].address);
+}
+
+/* --- Routes ------------------------------------------------------------------------------------------------------- */
+
+static bool same_headers(const struct vx_config_match *a, const struct vx_config_match *b) {
+    if (a->header_count != b->header_count)
+        return false;
+    for (uint32_t i = 0; i < a->header_count; i++)
+        if (!vx_slice_eq(a->headers[i].name, b->headers[i].name) ||
+            !vx_slice_eq(a->headers[i].value, b->headers[i].value))
+            return false;
+    return true;
+}
+
+static bool same_match(const struct vx_config_match *a, const struct vx_config_match *b) {
+    return vx_slice_eq(a->host, b->host) && vx_slice_eq(a->path, b->path) &&
+           vx_slice_eq(a->path_prefix, b->path_prefix) && vx_slice_eq(a->method, b->method) &&
+           same_headers(a, b);
+}
+
+static bool same_backend(const struct vx_config_backend *a, const struct vx_config_backend *b) {
+    if (a->id != b->id || !vx_address_eq(&a->address, &b->address) ||
+        !vx_slice_eq(a->address_text, b->address_text) || a->weight != b->weight ||
+        a->max_connections != b->max_connections || a->ai_model_count != b->ai_model_count)
+        return false;
+    for (uint32_t i = 0; i < a->ai_model_count; i++)
+        if (!vx_slice_eq(a->ai_models[i], b->ai_models[i]))
+            return false;
+    return true;
+}
+
+static bool same_backends(const struct vx_config_route *a, const struct vx_config_route *b) {
+    if (a->backend_count != b->backend_count)
+        return false;
+    for (uint32_t i = 0; i < a->backend_count; i++)
+        if (!same_backend(&a->backends[i], &b->backends[i]))
+            return false;
+    return true;
+}
+
+static bool same_tls(const struct vx_config_backend_tls *a, const struct vx_config_backend_tls *b) {
+    return a->enabled == b->enabled && vx_slice_eq(a->ca_path, b->ca_path) &&
+           vx_slice_eq(a->server_name, b->server_name) && vx_slice_eq(a->cert_path, b->cert_path) &&
+           vx_slice_eq(a->key_path, b->key_path);
+}
+
+static bool same_checks(const struct vx_config_route *a, const struct vx_config_route *b) {
+    const struct vx_config_breaker *p = &a->breaker, *q = &b->breaker;
+    const struct vx_config_health_check *g = &a->health_check, *h = &b->health_check;
+    return p->failures == q->failures && p->failure_rate_percent == q->failure_rate_percent &&
+           p->open_for_ns == q->open_for_ns && p->half_open_requests == q->half_open_requests &&
+           g->enabled == h->enabled && vx_slice_eq(g->path, h->path) && g->interval_ns == h->interval_ns &&
+           g->timeout_ns == h->timeout_ns && g->healthy == h->healthy && g->unhealthy == h->unhealthy;
+}
+
+static bool same_target(const struct vx_config_route *a, const struct vx_config_route *b) {
+    return a->balance == b->balance && a->ewma_decay == b->ewma_decay &&
+           vx_slice_eq(a->rewrite_path_prefix, b->rewrite_path_prefix) &&
+           vx_slice_eq(a->rewrite_host, b->rewrite_host) && vx_slice_eq(a->redirect_to, b->redirect_to) &&
+           a->redirect_code == b->redirect_code;
+}
+
+static bool same_effort(const struct vx_config_route *a, const struct vx_config_route *b) {
+    return a->connect_timeout_ns == b->connect_timeout_ns &&
+           a->response_timeout_ns == b->response_timeout_ns && a->idle_timeout_ns == b->idle_timeout_ns &&
+           a->pool_idle_ns == b->pool_idle_ns && a->pool_max_age_ns == b->pool_max_age_ns &&
+           a->pool_max_requests == b->pool_max_requests && a->pool_max_idle == b->pool_max_idle &&
+           a->queue_length == b->queue_length && a->queue_timeout_ns == b->queue_timeout_ns &&
+           a->retry_attempts == b->retry_attempts && a->retry_budget_percent == b->retry_budget_percent;
+}
+
+bool vx_config_route_same(const struct vx_config_route *a, const struct vx_config_route *b) {
+    return vx_slice_eq(a->name, b->name) && a->has_match == b->has_match &&
+           (!a->has_match || same_match(&a->match, &b->match)) && same_backends(a, b) &&
+           same_tls(&a->tls, &b->tls) && same_target(a, b) && same_effort(a, b) && same_checks(a, b);
+}
+
+static bool compare_routes(const struct vx_config *before, const struct vx_config *after,
+                           struct vx_arena *scratch, struct vx_config_diff *out) {
+    struct vx_config_names names;
+    uint32_t found = 0;
+    if (!vx_config_names_build(&names, before, scratch))
+        return false;
+    for (uint32_t i = 0; i < after->route_count; i++) {
+        const struct vx_config_route *old = vx_config_names_find(&names, after->routes[i].name);
+        found += old != NULL;
+        out->routes_added += !old;
+        out->routes_changed += old && !vx_config_route_same(old, &after->routes[i]);
+    }
+    out->routes_removed = before->route_count - found; /* names are unique */
+    return true;
+}
+
+/* --- Settings ----------------------------------------------------------------------------------------------------- */
+
+static bool same_proxies(const struct vx_config *a, const struct vx_config *b) {
+    if (a->trusted_proxy_count != b->trusted_proxy_count)
+        return false;
+    for (uint32_t i = 0; i < a->trusted_proxy_count; i++)
+        if (a->trusted_proxies[i].bits != b->trusted_proxies[i].bits ||
+            !vx_address_eq(&a->trusted_proxies[i].address, &b->trusted_proxies[i].address))
+            return false;
+    return true;
+}
+
+static bool same_access_log(const struct vx_config_access_log *a, const struct vx_config_access_log *b) {
+    return a->enabled == b->enabled && (!a->enabled || (vx_slice_eq(a->path, b->path) && a->json == b->json));
+}
+
+static bool same_timeouts(const struct vx_config_timeouts *a, const struct vx_config_timeouts *b) {
+    return a->header_ns == b->header_ns && a->idle_ns == b->idle_ns && a->body_ns == b->body_ns &&
+           a->write_ns == b->write_ns && a->handshake_ns == b->handshake_ns;
+}
+
+static bool same_limits(const struct vx_config_limits *a, const struct vx_config_limits *b) {
+    return a->header_bytes == b->header_bytes && a->headers == b->headers && a->uri_bytes == b->uri_bytes &&
+           a->body_bytes == b->body_bytes && a->buffered_body_bytes == b->buffered_body_bytes &&
+           a->connections == b->connections && a->concurrent_streams == b->concurrent_streams;
+}
+
+static uint32_t compare_settings(const struct vx_config *a, const struct vx_config *b) {
+    const bool same[VX_SETTING_COUNT] = {
+        [VX_SETTING_WORKERS] = a->workers == b->workers,
+        [VX_SETTING_TRUSTED_PROXIES] = same_proxies(a, b),
+        [VX_SETTING_METRICS] = vx_address_eq(&a->metrics_address, &b->metrics_address),
+        [VX_SETTING_ACCESS_LOG] = same_access_log(&a->access_log, &b->access_log),
+        [VX_SETTING_SHUTDOWN] = a->drain_ns == b->drain_ns,
+        [VX_SETTING_TIMEOUTS] = same_timeouts(&a->timeouts, &b->timeouts),
+        [VX_SETTING_LIMITS] = same_limits(&a->limits, &b->limits),
+        [VX_SETTING_NORMALIZE] = a->merge_slashes == b->merge_slashes,
+    };
+    uint32_t differ = 0;
+    for (uint32_t i = 0; i < VX_SETTING_COUNT; i++)
+        differ |= (uint32_t)!same[i] << i;
+    return differ;
+}
+
+bool vx_config_diff(const struct vx_config *before, const struct vx_config *after, struct vx_arena *scratch,
+                    struct vx_config_diff *out) {
+    *out = (struct vx_config_diff){.settings = compare_settings(before, after)};
+    compare_listeners(before, after, out);
+    return compare_routes(before, after, scratch, out);
+}
