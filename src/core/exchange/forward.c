@@ -46,9 +46,14 @@ static bool may_send_again(const struct vx_exchange *x, const struct vx_error *e
     return mendable(error->code) && !x->body_taken && !x->status && (!sent || idempotent(x->forwarded.method));
 }
 
-static bool take_retry(struct vx_exchange *x, uint64_t now_ns) {
+/* The budget bounds the work that backends do twice; an attempt of which nothing was sent made them none. */
+static bool take_budget(const struct vx_exchange *x, bool sent, uint64_t now_ns) {
+    return !sent || vx_backend_set_take_retry(x->route->set, x->proxy->worker, now_ns);
+}
+
+static bool take_retry(const struct vx_exchange *x, bool sent, uint64_t now_ns) {
     return x->attempts <= x->route->config->retry_attempts && x->attempts < VX_EXCHANGE_TRIED_MAX &&
-           vx_backend_set_take_retry(x->route->set, x->proxy->worker, now_ns);
+           take_budget(x, sent, now_ns);
 }
 
 static bool pick(struct vx_exchange *x, uint64_t now_ns) {
@@ -102,7 +107,7 @@ void vx_exchange_attempt(struct vx_exchange *x, bool fresh, uint64_t now_ns) {
             vx_exchange_pump_request(x, now_ns);
             return;
         }
-        if (!may_send_again(x, &error, false) || !take_retry(x, now_ns)) {
+        if (!may_send_again(x, &error, false) || !take_retry(x, false, now_ns)) {
             vx_exchange_fail(x, error, now_ns);
             return;
         }
@@ -111,7 +116,7 @@ void vx_exchange_attempt(struct vx_exchange *x, bool fresh, uint64_t now_ns) {
 }
 
 /* A pooled connection that its backend had given up says nothing about the backend: the same one is asked again on a
- * fresh connection, once, free of the budget. */
+ * fresh connection, once, whatever `retries.attempts` says. */
 static void ask_again(struct vx_exchange *x, uint64_t now_ns) {
     struct vx_error error;
     struct vx_upstream *stale = x->up;
@@ -129,11 +134,11 @@ void vx_exchange_attempt_failed(struct vx_exchange *x, struct vx_error error, ui
     bool again = may_send_again(x, &error, sent);
     bool stale = x->up->reused && x->up->received_bytes == 0 &&
                  (error.code == VX_ERR_BACKEND_CLOSED || error.code == VX_ERR_BACKEND_RESET);
-    if (stale && again && !x->stale_retried) {
+    if (stale && again && !x->stale_retried && take_budget(x, sent, now_ns)) {
         ask_again(x, now_ns);
         return;
     }
-    if (!again || !take_retry(x, now_ns)) {
+    if (!again || !take_retry(x, sent, now_ns)) {
         vx_exchange_fail(x, error, now_ns);
         return;
     }

@@ -193,9 +193,6 @@ static bool make_shared(struct vx_control *c) {
     if (!vx_slab_init(&c->registry_memory, VX_SLAB_ARENA_BYTES, REGISTRY_KEEP_BYTES))
         return false;
     c->tickets = vx_tls_tickets_new(c->engine.rt.now_ns);
-    vx_names_init(&c->names, c->engine.loop, names_changed, c);
-    vx_timer_init(&c->drain_timer, drain_is_over);
-    vx_timer_init(&c->tick, on_tick);
     return c->tickets != NULL;
 }
 
@@ -298,6 +295,9 @@ int vx_control_run(const char *path) {
         vx_log(VX_LOG_ERROR, "cannot start: %s", strerror(errno));
         return 1;
     }
+    vx_names_init(&c.names, c.engine.loop, names_changed, &c);
+    vx_timer_init(&c.drain_timer, drain_is_over);
+    vx_timer_init(&c.tick, on_tick);
     if (start(&c))
         vx_loop_run(c.engine.loop);
     finish(&c);
