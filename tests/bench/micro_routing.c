@@ -101,12 +101,11 @@ static void bench_score(const char *name, uint32_t count, const struct vx_score_
     struct fixture *f = fixture_new(count, VX_BALANCE_PEAK_EWMA, 1);
     double rounds[ROUNDS];
     uint32_t repeats = 2000000 / count, sum = 0;
-    struct vx_score_best best;
-    bool marked;
+    vx_score_lowest_fn *lowest = count <= VX_LANES ? search->ewma_line : search->ewma_lines;
     for (int r = 0; r < ROUNDS; r++) {
         uint64_t from = clock_ns();
         for (uint32_t i = 0; i < repeats; i++)
-            sum += search->lowest(&f->set->all, true, &f->random, &best, &marked);
+            sum += lowest(&f->set->all, &f->random);
         rounds[r] = (double)(clock_ns() - from) * 1000 / ((double)repeats * count);
     }
     report(name, "ps/backend", rounds);

@@ -19,9 +19,9 @@ static inline float vx_ewma_aged(float decay, uint32_t idle) {
     return idle >= 31 ? 0.0f : decay / (float)(1u << idle);
 }
 
-/* Lower is better. */
+/* Lower is better. In this order in score.c, too, or equals would differ in the last bit. */
 static inline float vx_ewma_score(float ewma_us, uint32_t active, float inverse_weight) {
-    return (ewma_us + 1.0f) * ((float)active + 1.0f) * inverse_weight;
+    return (ewma_us + 1.0f) * inverse_weight * ((float)active + 1.0f);
 }
 
 /* A latency as a sample: microseconds, never 0, which stands for not measured. */

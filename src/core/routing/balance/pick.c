@@ -25,7 +25,6 @@
 #include "core/routing/balance/ewma.h"
 #include "core/routing/balance/state.h"
 
-enum { POSITION_NONE = -1 };
 enum { BEGIN_TRIES = 4, RANDOM_TRIES = 8, SAMPLE_TRIES = 16 };
 enum { SAMPLED = 1, SETTLED = 2, FAILED = 4, TRIAL = 8 };
 
@@ -138,7 +137,7 @@ static void consider(struct search *s, uint32_t position) {
             return;
     }
     float ewma_us = 0;
-    if (s->set->route->balance == VX_BALANCE_PEAK_EWMA)
+    if (s->set->balance == VX_BALANCE_PEAK_EWMA)
         ewma_us = vx_float_of_bits(atomic_load_explicit(
             &line_at(s->view, position)->ewma[position % VX_LANES], memory_order_relaxed));
     float weight = s->view->inverse_weight[position] / share;
@@ -160,10 +159,8 @@ static void consider_marked(struct search *s) {
     }
 }
 
-/* True for one first pick in VX_PICKS_PER_PROBE of all workers together. */
-static bool probe_turn(struct vx_backend_group *g, struct vx_backend_worker *worker) {
-    if (VX_LIKELY(++worker->picks % VX_PICKS_SHARED != 0))
-        return false;
+/* Adds a worker's VX_PICKS_SHARED picks to the count of all; true once in VX_PICKS_PER_PROBE of them. */
+static bool probe_turn(struct vx_backend_group *g) {
     uint64_t before = atomic_fetch_add_explicit(&g->picked, VX_PICKS_SHARED, memory_order_relaxed);
     return before / VX_PICKS_PER_PROBE != (before + VX_PICKS_SHARED) / VX_PICKS_PER_PROBE;
 }
@@ -171,7 +168,7 @@ static bool probe_turn(struct vx_backend_group *g, struct vx_backend_worker *wor
 /* The usable backend that was left alone for longest, if for a second at least and nothing is active on it. */
 static uint32_t probe_target(const struct search *s) {
     uint32_t now = touch_tick(s->request->now_ns), longest = VX_TOUCH_TICKS_IDLE - 1;
-    uint32_t target = (uint32_t)POSITION_NONE;
+    uint32_t target = VX_POSITION_NONE;
     for (uint32_t i = 0; i < s->view->member_count; i++) {
         uint32_t position = s->view->members[i];
         uint32_t idle =
@@ -187,19 +184,18 @@ static uint32_t probe_target(const struct search *s) {
 /* Peak EWMA and least request: the lowest score. A backend that waits for a trial goes first, or its old average
  * would keep it waiting for ever; but not for a retry, which has lost one attempt already. */
 static uint32_t choose_lowest(struct search *s) {
-    struct vx_score_best best;
-    bool marked;
     if (s->tried_count) {
         consider_all(s);
-        return s->position == (uint32_t)POSITION_NONE ? s->trial : s->position;
+        return s->position == VX_POSITION_NONE ? s->trial : s->position;
     }
-    s->position = s->set->search->lowest(s->view, s->set->route->balance == VX_BALANCE_PEAK_EWMA,
-                                         s->request->random, &best, &marked);
-    s->score = best.score;
-    s->ties = best.ties;
-    if (marked)
-        consider_marked(s);
-    return s->trial == (uint32_t)POSITION_NONE ? s->position : s->trial;
+    uint32_t found = s->view->lowest(s->view, s->request->random);
+    if (!(found & VX_POSITION_MARKED))
+        return found;
+    found &= ~VX_POSITION_MARKED;
+    if (found != VX_POSITION_NONE)
+        consider(s, found);
+    consider_marked(s);
+    return s->trial == VX_POSITION_NONE ? s->position : s->trial;
 }
 
 /* Round robin and random take a backend without comparing: whether this one may be taken. A gentle start takes part
@@ -227,7 +223,7 @@ static uint32_t next_usable(struct search *s, uint32_t from) {
         if (!(active_at(s->view, position) & VX_LANE_SPECIAL) || look(s, position, &share) != UNUSABLE)
             return position;
     }
-    return (uint32_t)POSITION_NONE;
+    return VX_POSITION_NONE;
 }
 
 /* Smooth weighted round robin without state in the backends (gRFC A58's static stride): in each generation every
@@ -285,10 +281,10 @@ static uint32_t choose_random(struct search *s) {
 static uint32_t choose(struct search *s) {
     s->score = INFINITY;
     s->ties = 0;
-    s->position = s->trial = (uint32_t)POSITION_NONE;
+    s->position = s->trial = VX_POSITION_NONE;
     if (s->view->member_count == 0)
-        return (uint32_t)POSITION_NONE;
-    switch (s->set->route->balance) {
+        return VX_POSITION_NONE;
+    switch (s->set->balance) {
     case VX_BALANCE_ROUND_ROBIN:
         return choose_round_robin(s);
     case VX_BALANCE_RANDOM:
@@ -300,9 +296,9 @@ static uint32_t choose(struct search *s) {
     return choose_lowest(s);
 }
 
-static void open_ticket(const struct vx_backend_set *set, const struct vx_backend_view *view,
-                        const struct vx_pick_request *request, uint32_t position,
-                        struct vx_backend_ticket *ticket) {
+static inline void open_ticket(const struct vx_backend_set *set, const struct vx_backend_view *view,
+                               const struct vx_pick_request *request, uint32_t position,
+                               struct vx_backend_ticket *ticket) {
     struct vx_backend_line *line = line_at(view, position);
     struct vx_backend_slot *slot = slot_at(view, position);
     uint32_t lane = position % VX_LANES;
@@ -341,7 +337,7 @@ static bool begin(struct search *s, uint32_t position, struct vx_backend_ticket 
 static enum vx_pick_result pick_carefully(struct search *s, struct vx_backend_ticket *ticket) {
     for (int i = 0; i < BEGIN_TRIES; i++) {
         uint32_t position = choose(s);
-        if (position == (uint32_t)POSITION_NONE) {
+        if (position == VX_POSITION_NONE) {
             if (s->tried_count == 0)
                 break;
             s->tried_count = 0; /* nobody else is left: the same one once more */
@@ -354,43 +350,37 @@ static enum vx_pick_result pick_carefully(struct search *s, struct vx_backend_ti
     return s->breaker_denied ? VX_PICK_BREAKER_OPEN : VX_PICK_NONE_HEALTHY;
 }
 
-static enum vx_pick_result probe_or_pick(struct search *s, struct vx_backend_ticket *ticket) {
-    uint32_t target = probe_target(s);
-    if (target == (uint32_t)POSITION_NONE)
-        return pick_carefully(s, ticket);
-    open_ticket(s->set, s->view, s->request, target, ticket);
-    return VX_PICKED;
-}
-
-static struct search search_for(const struct vx_backend_set *set, const struct vx_backend_view *view,
-                                const struct vx_pick_request *request) {
-    return (struct search){.set = set, .view = view, .request = request, .tried_count = request->tried_count};
+/* The picks that may be slow. Kept apart, so that the others need no room for a search. */
+static __attribute__((noinline)) enum vx_pick_result
+pick_slowly(const struct vx_backend_set *set, const struct vx_backend_view *view,
+            const struct vx_pick_request *request, bool share, struct vx_backend_ticket *ticket) {
+    struct search s = {.set = set, .view = view, .request = request, .tried_count = request->tried_count};
+    if (share) {
+        struct vx_backend_worker *worker = &set->workers[request->worker];
+        vx_retry_budget_count(&worker->retries, worker->picks, request->now_ns);
+        bool probe = probe_turn(set->group) && set->balance == VX_BALANCE_PEAK_EWMA;
+        uint32_t target = probe ? probe_target(&s) : VX_POSITION_NONE;
+        if (target != VX_POSITION_NONE) {
+            open_ticket(set, view, request, target, ticket);
+            return VX_PICKED;
+        }
+    }
+    return pick_carefully(&s, ticket);
 }
 
 enum vx_pick_result vx_backend_pick(const struct vx_backend_set *set, const struct vx_pick_request *request,
                                     struct vx_backend_ticket *ticket) {
     const struct vx_backend_view *view = request->view ? request->view : &set->all;
-    struct vx_backend_worker *worker = &set->group->workers[request->worker];
-    if (VX_LIKELY(request->tried_count == 0))
-        vx_retry_budget_request(&worker->retries, request->now_ns);
-    if (VX_UNLIKELY(set->route->balance != VX_BALANCE_PEAK_EWMA || request->tried_count > 0)) {
-        struct search s = search_for(set, view, request);
-        return pick_carefully(&s, ticket);
+    bool share = request->tried_count == 0 && ++set->workers[request->worker].picks % VX_PICKS_SHARED == 0;
+    if (VX_LIKELY(!share && request->tried_count == 0 && view->lowest)) {
+        /* The way of nearly every request: nothing is wrong with anyone. */
+        uint32_t position = view->lowest(view, request->random);
+        if (VX_LIKELY(position < VX_POSITION_NONE)) {
+            open_ticket(set, view, request, position, ticket);
+            return VX_PICKED;
+        }
     }
-    if (VX_UNLIKELY(probe_turn(set->group, worker))) {
-        struct search s = search_for(set, view, request);
-        return probe_or_pick(&s, ticket);
-    }
-    /* The way of nearly every request: nothing is wrong with anyone. */
-    struct vx_score_best best;
-    bool marked;
-    uint32_t position = set->search->lowest(view, true, request->random, &best, &marked);
-    if (VX_LIKELY(!marked && position != (uint32_t)POSITION_NONE)) {
-        open_ticket(set, view, request, position, ticket);
-        return VX_PICKED;
-    }
-    struct search s = search_for(set, view, request);
-    return pick_carefully(&s, ticket);
+    return pick_slowly(set, view, request, share, ticket);
 }
 
 /* Stores what `sample_us` makes of the average; the average before, 0 when there was none. */

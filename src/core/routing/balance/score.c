@@ -18,7 +18,7 @@
 #define HAVE_AVX2 0
 #endif
 
-enum { BLOCK_LINES = 128, NONE = -1 };
+enum { BLOCK_LINES = 128 };
 
 /* The place of the `n`th bit from below that is set. */
 static uint32_t nth_bit(uint32_t mask, uint32_t n) {
@@ -34,10 +34,10 @@ static uint32_t any_bit(uint32_t mask, struct vx_random *random) {
     return nth_bit(mask, vx_random_below(random, (uint32_t)__builtin_popcount(mask)));
 }
 
-/* A minimum under search: what `best` will say, and the position. */
+/* A minimum under search. */
 struct found {
     float score;
-    uint32_t ties;
+    uint32_t ties; /* how many had this score so far */
     uint32_t position;
 };
 
@@ -56,12 +56,6 @@ static void lower(struct found *f, float score) {
     f->score = score;
 }
 
-static uint32_t tell(const struct found *f, struct vx_score_best *best) {
-    best->score = f->score;
-    best->ties = f->ties;
-    return f->position;
-}
-
 static void load_lanes(const _Atomic uint32_t *from, uint32_t to[VX_LANES]) {
 #if defined(__SANITIZE_THREAD__)
     for (int i = 0; i < VX_LANES; i++)
@@ -73,17 +67,16 @@ static void load_lanes(const _Atomic uint32_t *from, uint32_t to[VX_LANES]) {
 
 /* Scores of one line, marked lanes as INFINITY; the marks are added to *marks. Loops without branches over eight, so
  * that a compiler makes vectors of whatever width the target has. */
-static void score_portable(const struct vx_backend_line *line, const float *inverse_weight,
-                           uint32_t ewma_mask, float scores[VX_LANES], uint32_t marks[VX_LANES]) {
-    uint32_t active[VX_LANES], ewma[VX_LANES];
+static inline void score_portable(const struct vx_backend_line *line, const float *inverse_weight,
+                                  bool use_ewma, float scores[VX_LANES], uint32_t marks[VX_LANES]) {
+    uint32_t active[VX_LANES], ewma[VX_LANES] = {0};
     float average[VX_LANES];
     load_lanes(line->active, active);
-    load_lanes(line->ewma, ewma);
-    for (int i = 0; i < VX_LANES; i++)
-        ewma[i] &= ewma_mask;
+    if (use_ewma)
+        load_lanes(line->ewma, ewma);
     memcpy(average, ewma, sizeof average);
     for (int i = 0; i < VX_LANES; i++)
-        scores[i] = (average[i] + 1.0f) * ((float)(int32_t)active[i] + 1.0f) * inverse_weight[i];
+        scores[i] = (average[i] + 1.0f) * inverse_weight[i] * ((float)(int32_t)active[i] + 1.0f);
     for (int i = 0; i < VX_LANES; i++) {
         marks[i] |= active[i];
         scores[i] = (int32_t)active[i] < 0 ? INFINITY : scores[i];
@@ -99,14 +92,13 @@ static float smallest_portable(const float scores[VX_LANES]) {
     return a < b ? a : b;
 }
 
-static uint32_t lowest_portable(const struct vx_backend_view *view, bool use_ewma, struct vx_random *random,
-                                struct vx_score_best *best, bool *marked) {
-    struct found f = {INFINITY, 0, (uint32_t)NONE};
+static inline uint32_t lowest_portable(const struct vx_backend_view *view, bool use_ewma,
+                                       struct vx_random *random) {
+    struct found f = {INFINITY, 0, VX_POSITION_NONE};
     float scores[VX_LANES];
     uint32_t marks[VX_LANES] = {0}, all_marks = 0;
     for (uint32_t line = 0; line < view->line_count; line++) {
-        score_portable(view->lines[line], view->inverse_weight + line * VX_LANES, use_ewma ? UINT32_MAX : 0,
-                       scores, marks);
+        score_portable(view->lines[line], view->inverse_weight + line * VX_LANES, use_ewma, scores, marks);
         float lowest = smallest_portable(scores);
         if (VX_LIKELY(lowest > f.score) || lowest == INFINITY)
             continue;
@@ -118,8 +110,15 @@ static uint32_t lowest_portable(const struct vx_backend_view *view, bool use_ewm
     }
     for (int i = 0; i < VX_LANES; i++)
         all_marks |= marks[i];
-    *marked = all_marks & VX_LANE_SPECIAL;
-    return tell(&f, best);
+    return f.position | (all_marks & VX_LANE_SPECIAL ? VX_POSITION_MARKED : 0);
+}
+
+static uint32_t ewma_portable(const struct vx_backend_view *view, struct vx_random *random) {
+    return lowest_portable(view, true, random);
+}
+
+static uint32_t queue_portable(const struct vx_backend_view *view, struct vx_random *random) {
+    return lowest_portable(view, false, random);
 }
 
 static uint32_t marked_line_portable(const struct vx_backend_view *view, uint32_t line) {
@@ -137,17 +136,18 @@ static uint32_t marked_line_portable(const struct vx_backend_view *view, uint32_
 #if HAVE_AVX2
 #define AVX2 __attribute__((target("avx2")))
 
-/* Scores of one line, marked lanes as INFINITY. `ewma_mask` is all ones, or zero to leave the averages out. */
+/* Scores of one line, marked lanes as INFINITY. */
 AVX2 static inline __m256 score_avx2(const struct vx_backend_line *line, const float *inverse_weight,
-                                     __m256 ewma_mask, __m256i *marks) {
+                                     bool use_ewma, __m256i *marks) {
     const __m256 one = _mm256_set1_ps(1.0f);
     __m256i active = _mm256_load_si256((const __m256i *)(const void *)line->active);
-    __m256 ewma = _mm256_and_ps(
-        _mm256_castsi256_ps(_mm256_load_si256((const __m256i *)(const void *)line->ewma)), ewma_mask);
+    __m256 factor = _mm256_load_ps(inverse_weight);
     *marks = _mm256_or_si256(*marks, active);
-    __m256 queue = _mm256_add_ps(_mm256_cvtepi32_ps(active), one);
-    __m256 score =
-        _mm256_mul_ps(_mm256_mul_ps(_mm256_add_ps(ewma, one), queue), _mm256_loadu_ps(inverse_weight));
+    if (use_ewma) {
+        __m256i ewma = _mm256_load_si256((const __m256i *)(const void *)line->ewma);
+        factor = _mm256_mul_ps(_mm256_add_ps(_mm256_castsi256_ps(ewma), one), factor);
+    }
+    __m256 score = _mm256_mul_ps(factor, _mm256_add_ps(_mm256_cvtepi32_ps(active), one));
     /* The mark is the sign bit, which is what the blend looks at. */
     return _mm256_blendv_ps(score, _mm256_set1_ps(INFINITY), _mm256_castsi256_ps(active));
 }
@@ -163,22 +163,21 @@ AVX2 static inline uint32_t equals_avx2(__m256 a, __m256 b) {
     return (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_EQ_OQ));
 }
 
-AVX2 static inline bool marked_avx2(__m256i marks) {
-    return _mm256_movemask_ps(_mm256_castsi256_ps(marks));
+/* VX_POSITION_MARKED if any lane has the mark. */
+AVX2 static inline uint32_t marked_avx2(__m256i lanes) {
+    return _mm256_movemask_ps(_mm256_castsi256_ps(lanes)) ? VX_POSITION_MARKED : 0;
 }
 
 /* Up to eight backends, which is most routes: all in registers. */
-AVX2 static inline uint32_t lowest_of_line_avx2(const struct vx_backend_view *view, __m256 ewma_mask,
-                                                struct vx_random *random, struct vx_score_best *best,
-                                                bool *marked) {
+AVX2 static inline uint32_t lowest_of_line_avx2(const struct vx_backend_view *view, bool use_ewma,
+                                                struct vx_random *random) {
     __m256i marks = _mm256_setzero_si256();
-    __m256 scores = score_avx2(view->lines[0], view->inverse_weight, ewma_mask, &marks);
+    __m256 scores = score_avx2(view->lines[0], view->inverse_weight, use_ewma, &marks);
     __m256 lowest = smallest_avx2(scores);
     uint32_t equals = equals_avx2(scores, lowest);
-    *marked = marked_avx2(marks);
-    best->score = _mm256_cvtss_f32(lowest);
-    best->ties = (uint32_t)__builtin_popcount(equals);
-    return VX_UNLIKELY(best->score == INFINITY) ? (uint32_t)NONE : any_bit(equals, random);
+    if (VX_UNLIKELY(_mm256_cvtss_f32(lowest) == INFINITY))
+        return VX_POSITION_NONE | marked_avx2(marks);
+    return any_bit(equals, random) | marked_avx2(marks);
 }
 
 /* Who in a block has the score `low`. Four lines are looked at together: only one has it, as a rule. */
@@ -199,12 +198,10 @@ AVX2 static void find_equals_avx2(struct found *f, const __m256 *scores, uint32_
     }
 }
 
-/* Kept apart: its block of scores would give the short search above a stack frame to set up. */
-AVX2 static __attribute__((noinline)) uint32_t lowest_of_many_avx2(const struct vx_backend_view *view,
-                                                                   __m256 ewma_mask, struct vx_random *random,
-                                                                   struct vx_score_best *best, bool *marked) {
+AVX2 static inline uint32_t lowest_of_lines_avx2(const struct vx_backend_view *view, bool use_ewma,
+                                                 struct vx_random *random) {
     const __m256 none = _mm256_set1_ps(INFINITY);
-    struct found f = {INFINITY, 0, (uint32_t)NONE};
+    struct found f = {INFINITY, 0, VX_POSITION_NONE};
     __m256i marks = _mm256_setzero_si256();
     __m256 scores[BLOCK_LINES];
     for (uint32_t first = 0; first < view->line_count; first += BLOCK_LINES) {
@@ -213,7 +210,7 @@ AVX2 static __attribute__((noinline)) uint32_t lowest_of_many_avx2(const struct 
         const float *inverse_weight = view->inverse_weight + (size_t)first * VX_LANES;
         __m256 low = none;
         for (uint32_t i = 0; i < lines; i++, inverse_weight += VX_LANES) {
-            scores[i] = score_avx2(line[i], inverse_weight, ewma_mask, &marks);
+            scores[i] = score_avx2(line[i], inverse_weight, use_ewma, &marks);
             low = _mm256_min_ps(low, scores[i]);
         }
         for (uint32_t i = lines; i % 4 != 0; i++)
@@ -225,16 +222,23 @@ AVX2 static __attribute__((noinline)) uint32_t lowest_of_many_avx2(const struct 
         lower(&f, lowest);
         find_equals_avx2(&f, scores, lines, first, low, random);
     }
-    *marked = marked_avx2(marks);
-    return tell(&f, best);
+    return f.position | marked_avx2(marks);
 }
 
-AVX2 static uint32_t lowest_avx2(const struct vx_backend_view *view, bool use_ewma, struct vx_random *random,
-                                 struct vx_score_best *best, bool *marked) {
-    const __m256 ewma_mask = _mm256_castsi256_ps(_mm256_set1_epi32(use_ewma ? -1 : 0));
-    if (VX_LIKELY(view->line_count == 1))
-        return lowest_of_line_avx2(view, ewma_mask, random, best, marked);
-    return lowest_of_many_avx2(view, ewma_mask, random, best, marked);
+AVX2 static uint32_t ewma_line_avx2(const struct vx_backend_view *view, struct vx_random *random) {
+    return lowest_of_line_avx2(view, true, random);
+}
+
+AVX2 static uint32_t ewma_lines_avx2(const struct vx_backend_view *view, struct vx_random *random) {
+    return lowest_of_lines_avx2(view, true, random);
+}
+
+AVX2 static uint32_t queue_line_avx2(const struct vx_backend_view *view, struct vx_random *random) {
+    return lowest_of_line_avx2(view, false, random);
+}
+
+AVX2 static uint32_t queue_lines_avx2(const struct vx_backend_view *view, struct vx_random *random) {
+    return lowest_of_lines_avx2(view, false, random);
 }
 
 AVX2 static uint32_t marked_line_avx2(const struct vx_backend_view *view, uint32_t line) {
@@ -246,13 +250,15 @@ AVX2 static uint32_t marked_line_avx2(const struct vx_backend_view *view, uint32
 #endif
 
 const struct vx_score_search *vx_score_search_portable(void) {
-    static const struct vx_score_search portable = {lowest_portable, marked_line_portable};
+    static const struct vx_score_search portable = {ewma_portable, ewma_portable, queue_portable,
+                                                    queue_portable, marked_line_portable};
     return &portable;
 }
 
 const struct vx_score_search *vx_score_search_best(void) {
 #if HAVE_AVX2
-    static const struct vx_score_search avx2 = {lowest_avx2, marked_line_avx2};
+    static const struct vx_score_search avx2 = {ewma_line_avx2, ewma_lines_avx2, queue_line_avx2,
+                                                queue_lines_avx2, marked_line_avx2};
     if (__builtin_cpu_supports("avx2"))
         return &avx2;
 #endif

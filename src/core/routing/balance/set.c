@@ -87,6 +87,20 @@ static void view_add_line(const struct vx_backend_set *set, struct vx_backend_vi
     }
 }
 
+static vx_score_lowest_fn *lowest_for(const struct vx_backend_set *set, const struct vx_backend_view *view) {
+    bool one = view->line_count == 1;
+    switch (set->balance) {
+    case VX_BALANCE_PEAK_EWMA:
+        return one ? set->search->ewma_line : set->search->ewma_lines;
+    case VX_BALANCE_LEAST_REQUEST:
+        return one ? set->search->queue_line : set->search->queue_lines;
+    case VX_BALANCE_ROUND_ROBIN:
+    case VX_BALANCE_RANDOM:
+        break;
+    }
+    return NULL;
+}
+
 /* The view of all endpoints that list `model` (empty: of all). Every place of the set is marked in its page. */
 static bool view_build(struct vx_arena *arena, const struct vx_backend_set *set, struct vx_slice model,
                        uint32_t number, struct vx_backend_view *view) {
@@ -106,6 +120,7 @@ static bool view_build(struct vx_arena *arena, const struct vx_backend_set *set,
         for (uint32_t line = 0; line < line_count(page); line++)
             if (members_of_line(set, page, line, model, index) > 0)
                 view_add_line(set, view, page, line, index);
+    view->lowest = lowest_for(set, view);
     return true;
 }
 
@@ -261,6 +276,7 @@ const struct vx_backend_set *vx_backend_set_build(struct vx_backend_registry *r,
     set->route = route;
     set->count = count;
     set->decay = (float)route->ewma_decay;
+    set->balance = route->balance;
     set->search = vx_score_search_best();
     set->endpoints = zeroed(arena, count, sizeof *set->endpoints);
     set->places = zeroed(arena, count, sizeof *set->places);
@@ -269,6 +285,7 @@ const struct vx_backend_set *vx_backend_set_build(struct vx_backend_registry *r,
         return NULL;
     if (count)
         memcpy(set->endpoints, endpoints, count * sizeof *endpoints);
+    set->workers = set->group->workers;
     uint64_t first_new_key = r->next_key;
     if (!take_places(r, set, now_ns))
         return NULL;
@@ -342,6 +359,6 @@ bool vx_backend_set_checked(const struct vx_backend_set *set, uint32_t index, bo
 }
 
 bool vx_backend_set_take_retry(const struct vx_backend_set *set, uint32_t worker, uint64_t now_ns) {
-    return vx_retry_budget_take(&set->group->workers[worker].retries, set->route->retry_budget_percent,
-                                now_ns);
+    struct vx_backend_worker *w = &set->workers[worker];
+    return vx_retry_budget_take(&w->retries, set->route->retry_budget_percent, w->picks, now_ns);
 }

@@ -72,7 +72,7 @@ struct vx_backend_page {
 
 /* What one worker counts for one route; nobody else writes or reads it. */
 struct vx_backend_worker {
-    _Alignas(64) uint32_t picks;
+    _Alignas(64) uint64_t picks; /* first picks, one a request */
     struct vx_retry_budget retries;
 };
 
@@ -89,11 +89,30 @@ struct vx_backend_group {
     struct vx_backend_worker *workers;
 };
 
+#define VX_POSITION_NONE ((uint32_t)0x7fffffff)
+#define VX_POSITION_MARKED                                                                                   \
+    ((uint32_t)1 << 31) /* beside a position: some lane of the view's lines has a mark */
+
+struct vx_backend_view;
+
+/* The position of the lowest score of a view, chosen at random among equals, or VX_POSITION_NONE. Lanes with a mark are
+ * left out; VX_POSITION_MARKED is added when there are any, members or not. */
+typedef uint32_t vx_score_lowest_fn(const struct vx_backend_view *view, struct vx_random *random);
+
+/* score.c: searching the lines of a view, as fast as this CPU can. */
+struct vx_score_search {
+    vx_score_lowest_fn *ewma_line, *ewma_lines;   /* average and queue; views of one line, of any number */
+    vx_score_lowest_fn *queue_line, *queue_lines; /* the queue only */
+    /* The first line from `line` on that has a lane with a mark, or line_count. */
+    uint32_t (*marked_line)(const struct vx_backend_view *view, uint32_t line);
+};
+
 /* Positions in a view count lanes: position / VX_LANES is the line, the rest the lane. */
 struct vx_backend_view {
     struct vx_slice model; /* empty: the view of all */
     uint32_t number;       /* of the view in its set */
     uint32_t line_count, member_count;
+    vx_score_lowest_fn *lowest; /* as the route's balance asks for; NULL with round robin and random */
     struct vx_backend_line **lines;
     struct vx_backend_slot **slots; /* by line: the slot of its lane 0 */
     float *inverse_weight;          /* by position; INFINITY: the lane is not a member */
@@ -109,22 +128,6 @@ struct vx_backend_cursor {
     uint32_t member, generation;
 };
 
-/* What a search for the lowest score found beside the position. */
-struct vx_score_best {
-    float score;   /* INFINITY: none */
-    uint32_t ties; /* how many had this score */
-};
-
-/* score.c: searching the lines of a view, as fast as this CPU can. */
-struct vx_score_search {
-    /* The position of the lowest score, chosen at random among equals; UINT32_MAX: there is none. Lanes with a mark
-     * are left out; *marked tells whether there are any, members or not. */
-    uint32_t (*lowest)(const struct vx_backend_view *view, bool use_ewma, struct vx_random *random,
-                       struct vx_score_best *best, bool *marked);
-    /* The first line from `line` on that has a lane with a mark, or line_count. */
-    uint32_t (*marked_line)(const struct vx_backend_view *view, uint32_t line);
-};
-
 struct vx_backend_set {
     const struct vx_config_route *route;
     struct vx_backend_group *group;
@@ -136,6 +139,8 @@ struct vx_backend_set {
     } *places; /* by index */
     uint32_t count;
     float decay;
+    enum vx_balance_kind balance;
+    struct vx_backend_worker *workers; /* the group's */
     const struct vx_score_search *search;
     struct vx_backend_view all;
     struct vx_backend_view *models; /* a view for each model that is listed */
