@@ -17,7 +17,8 @@ static const uint64_t start_ns = 5000000000000;
 /* The time of the breaker's word has steps of 2^20 ns, and an open time is rounded up. */
 static const uint64_t step_ns = 1 << 20;
 
-static const struct vx_config_breaker in_a_row = {.failures = 3, .open_for_ns = 10000000000, .half_open_requests = 2};
+static const struct vx_config_breaker in_a_row = {
+    .failures = 3, .open_for_ns = 10000000000, .half_open_requests = 2};
 static const struct vx_config_breaker by_rate = {
     .failure_rate_percent = 50, .open_for_ns = 10000000000, .half_open_requests = 1};
 
@@ -230,7 +231,8 @@ static void rate_opens_with_enough_requests(void **state) {
         assert_false(vx_breaker_success(&b, &by_rate, false, 0, start_ns));
     }
     assert_false(vx_breaker_success(&b, &by_rate, false, 0, start_ns));
-    assert_true(vx_breaker_failure(&b, &by_rate, false, 0, start_ns)); /* the 20th request, the 10th failure */
+    assert_true(
+        vx_breaker_failure(&b, &by_rate, false, 0, start_ns)); /* the 20th request, the 10th failure */
     assert_int_equal(vx_breaker_state(&b), VX_BREAKER_OPEN);
 }
 

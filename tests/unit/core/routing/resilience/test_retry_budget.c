@@ -74,8 +74,8 @@ static void spread_agrees_with_counting(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(floor_without_traffic),      cmocka_unit_test(percentage_of_requests),
-        cmocka_unit_test(old_requests_are_forgotten), cmocka_unit_test(late_counts_are_spread),
+        cmocka_unit_test(floor_without_traffic),       cmocka_unit_test(percentage_of_requests),
+        cmocka_unit_test(old_requests_are_forgotten),  cmocka_unit_test(late_counts_are_spread),
         cmocka_unit_test(spread_agrees_with_counting),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
