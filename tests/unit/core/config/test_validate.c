@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A valid configuration, broken in one way after the other; each is told with its place. */
+#include "config_test.h"
+
+static struct sample s;
+
+static void expect_valid(void) {
+    struct vx_config_error error;
+    if (!vx_config_validate(&s.config, &s.scratch, &error))
+        fail_msg("%u:%u: %s", error.place.line, error.place.column, error.text);
+    fill_sample(&s);
+}
+
+static void expect(uint32_t line, const char *says) {
+    struct vx_config_error error = {.text = ""};
+    if (vx_config_validate(&s.config, &s.scratch, &error))
+        fail_msg("accepted, and should say `%s`", says);
+    if (!strstr(error.text, says) || error.place.line != line)
+        fail_msg("line %u, not %u: `%s` should say `%s`", error.place.line, line, error.text, says);
+    fill_sample(&s);
+}
+
+static int setup(void **state) {
+    (void)state;
+    fill_sample(&s);
+    return 0;
+}
+
+static void the_sample_is_valid(void **state) {
+    (void)state;
+    expect_valid();
+}
+
+static void listeners(void **state) {
+    (void)state;
+    s.config.listener_count = 0;
+    expect(1, "`listeners` is empty");
+    s.listeners[1].address = address("0.0.0.0:8080");
+    expect(11, "the listener on 0.0.0.0:8080 is there already, in line 10");
+    s.listeners[1].address = address("127.0.0.1:8080");
+    expect(11, "the listener on 127.0.0.1:8080 takes the same connections as the one in line 10");
+    s.listeners[0].address = address("[::]:8443");
+    s.listeners[1].address = address("[::1]:8443");
+    expect(11, "takes the same connections");
+    s.listeners[0].address = address("unix:/run/a");
+    s.listeners[1].address = address("unix:/run/a");
+    expect(11, "is there already");
+    s.listeners[0].address = address("[::]:8443");
+    expect_valid(); /* each takes its own family then */
+    s.listeners[0].address = address("127.0.0.1:8443");
+    s.listeners[1].address = address("127.0.0.2:8443");
+    expect_valid();
+    s.listeners[0].address.kind = VX_ADDRESS_NONE;
+    expect(10, "must be an IP address");
+    s.listeners[0].address = address("localhost:8080");
+    expect(10, "must be an IP address");
+    s.listeners[1].certificate_count = 0;
+    expect(11, "needs a certificate");
+}
+
+static void metrics(void **state) {
+    (void)state;
+    static const char *const pairs[][2] = {{"127.0.0.1:9091", "127.0.0.1:9091"},
+                                           {"0.0.0.0:9091", "127.0.0.1:9091"},
+                                           {"127.0.0.1:9091", "0.0.0.0:9091"},
+                                           {"[::]:9091", "127.0.0.1:9091"},
+                                           {"127.0.0.1:9091", "[::]:9091"},
+                                           {"[::]:9091", "[::1]:9091"},
+                                           {"unix:/m", "unix:/m"}};
+    for (size_t i = 0; i < sizeof(pairs) / sizeof(*pairs); i++) {
+        s.listeners[0].address = address(pairs[i][0]);
+        s.config.metrics_address = address(pairs[i][1]);
+        expect(50, "collide");
+    }
+    s.listeners[0].address = address("127.0.0.1:9091");
+    s.config.metrics_place.line = 0; /* the default: nothing in the file to point at */
+    expect(10, "the metrics on 127.0.0.1:9091 and the listener on 127.0.0.1:9091 collide");
+    s.listeners[0].address = address("127.0.0.1:9091");
+    s.config.metrics_address.kind = VX_ADDRESS_NONE;
+    expect_valid();
+    s.listeners[0].address = address("[::1]:9091");
+    expect_valid();
+}
+
+static void routes(void **state) {
+    (void)state;
+    s.config.route_count = 0;
+    expect(1, "`routes` is empty");
+    s.routes[2].name = VX_SLICE("main");
+    expect(40, "two routes are named `main`, the other one in line 20");
+    s.routes[1].name = VX_SLICE("");
+    expect(30, "`name` must be a name");
+    s.routes[0].has_match = false;
+    s.routes[1] = s.routes[2];
+    s.routes[1].name = VX_SLICE("other");
+    expect(20, "no route has a `match`");
+    s.routes[0].backend_count = 0;
+    expect(20, "has no `backends`");
+    s.routes[0].redirect_to = VX_SLICE("/x");
+    expect(20, "either `backends` or `redirect`");
+    s.routes[1].has_match = false;
+    expect(30, "needs a `match`");
+    s.routes[1].rewrite_host = VX_SLICE("a");
+    expect(30, "`rewrite` does nothing");
+    s.routes[1].rewrite_path_prefix = VX_SLICE("/a");
+    expect(30, "`rewrite` does nothing");
+    s.routes[1].redirect_code = 200;
+    expect(30, "301, 302, 303, 307 or 308");
+    s.routes[1].redirect_to = VX_SLICE("a b");
+    expect(30, "`redirect.to` must be a URL");
+    s.routes[0].rewrite_path_prefix = VX_SLICE("x");
+    expect(20, "`rewrite.path_prefix` must be a path");
+    s.routes[0].rewrite_host = VX_SLICE("a b");
+    expect(20, "`rewrite.host` must be a host");
+}
+
+static void matches(void **state) {
+    (void)state;
+    s.routes[0].match.path = VX_SLICE("/x");
+    expect(20, "either `path` or `path_prefix`");
+    s.routes[0].match.host = VX_SLICE("a:80");
+    expect(20, "`host` must be");
+    s.routes[0].match.path_prefix = VX_SLICE("x");
+    expect(20, "`path_prefix` must be");
+    s.routes[1].match.path = VX_SLICE("/a/../b");
+    expect(30, "`path` must be");
+    s.routes[0].match.method = VX_SLICE("get");
+    expect(20, "`method` must be");
+    s.headers[0].name = VX_SLICE("a b");
+    expect(20, "`headers` must be a header name");
+    s.headers[0].value = VX_SLICE("a\n");
+    expect(20, "`headers` must be a header value");
+    s.routes[0].match.path_prefix = VX_SLICE("/a//b");
+    expect_valid();
+    s.routes[0].match.path_prefix = VX_SLICE("/a//b");
+    s.config.merge_slashes = true;
+    expect(20, "`/a//b` can match nothing");
+}
+
+static void identical_matches(void **state) {
+    (void)state;
+    s.routes[1].match = s.routes[0].match;
+    expect(30, "route `moved` matches exactly what `main` in line 20 does");
+    s.routes[1].match = s.routes[0].match;
+    s.routes[1].match.method = VX_SLICE("PUT");
+    expect_valid();
+    s.routes[0].match = (struct vx_config_match){.host = VX_SLICE("*"), .path_prefix = VX_SLICE("/")};
+    s.routes[1].match = (struct vx_config_match){.host = VX_SLICE("*")};
+    expect(30, "matches exactly");
+    s.routes[2].has_match = true; /* without one they may be alike */
+    s.routes[2].match = s.routes[1].match;
+    expect(40, "route `group` matches exactly what `moved` in line 30 does");
+}
+
+static void backends(void **state) {
+    (void)state;
+    s.backends[1].id = 1;
+    expect(23, "two backends of this route have the id 1, the other one in line 22");
+    s.backends[1].weight = 0;
+    expect(23, "`weight` must be at least 1");
+    s.backends[0].address.kind = VX_ADDRESS_NONE;
+    expect(22, "needs an `address`");
+    s.models[1] = VX_SLICE("");
+    expect(22, "`ai_models` must be");
+    s.routes[0].tls = (struct vx_config_backend_tls){.enabled = true, .place = {25, 9}};
+    expect_valid();
+    s.routes[0].tls = (struct vx_config_backend_tls){.enabled = true, .place = {25, 9}};
+    s.backends[1].address = address("unix:/run/b");
+    expect(25, "`server_name` is needed");
+    s.routes[0].tls =
+        (struct vx_config_backend_tls){.enabled = true, .place = {25, 9}, .server_name = VX_SLICE("a")};
+    s.backends[1].address = address("unix:/run/b");
+    expect_valid();
+    s.routes[0].tls =
+        (struct vx_config_backend_tls){.enabled = true, .place = {25, 9}, .cert_path = VX_SLICE("/c")};
+    expect(25, "belong together");
+    s.routes[0].tls =
+        (struct vx_config_backend_tls){.enabled = true, .place = {25, 9}, .key_path = VX_SLICE("/k")};
+    expect(25, "belong together");
+    s.routes[0].tls =
+        (struct vx_config_backend_tls){.enabled = true, .place = {25, 9}, .server_name = VX_SLICE("a:1")};
+    expect(25, "`server_name` must be");
+}
+
+static void policies(void **state) {
+    (void)state;
+    s.routes[0].ewma_decay = 1;
+    expect(20, "`ewma_decay`");
+    s.routes[0].ewma_decay = -0.1;
+    expect(20, "`ewma_decay`");
+    s.routes[0].ewma_decay = __builtin_nan("");
+    expect(20, "`ewma_decay`");
+    s.routes[0].connect_timeout_ns = 0;
+    expect(20, "timeouts must be longer than 0");
+    s.routes[0].response_timeout_ns = 0;
+    expect(20, "timeouts must be longer than 0");
+    s.routes[0].idle_timeout_ns = 0;
+    expect(20, "timeouts must be longer than 0");
+    s.routes[0].breaker.open_for_ns = 0;
+    expect(20, "`open_for`");
+    s.routes[0].breaker.half_open_requests = 0;
+    expect(20, "`half_open_requests`");
+    s.routes[0].breaker = (struct vx_config_breaker){0};
+    expect_valid();
+    s.routes[0].health_check.timeout_ns = 6; /* off: nobody looks */
+    expect_valid();
+    struct vx_config_health_check good = s.routes[0].health_check;
+    good.enabled = true;
+    for (int i = 0; i < 5; i++) {
+        struct vx_config_health_check *h = &s.routes[0].health_check;
+        *h = good;
+        h->timeout_ns = i == 0 ? 0 : i == 1 ? 6 : 2;
+        h->healthy = i != 2;
+        h->unhealthy = i != 3;
+        h->path = i == 4 ? VX_SLICE("x") : VX_SLICE("/");
+        expect(20, i == 4 ? "`health_check.path` must be" : "not longer than its interval");
+    }
+    s.routes[0].health_check = good;
+    expect_valid();
+}
+
+static void limits_and_timeouts(void **state) {
+    (void)state;
+    s.config.limits.uri_bytes = 65537;
+    expect(1, "`limits.uri_bytes`");
+    s.config.limits.headers = 0;
+    expect(1, "`limits`");
+    s.config.limits.uri_bytes = 0;
+    expect(1, "`limits`");
+    uint64_t *timeouts[] = {&s.config.timeouts.header_ns, &s.config.timeouts.idle_ns,
+                            &s.config.timeouts.body_ns, &s.config.timeouts.write_ns,
+                            &s.config.timeouts.handshake_ns};
+    for (size_t i = 0; i < 5; i++) {
+        *timeouts[i] = 0;
+        expect(1, "`timeouts` must be longer than 0");
+    }
+}
+
+static void no_memory(void **state) {
+    (void)state;
+    vx_arena_init(&s.scratch, s.memory, 16, NULL);
+    expect(1, "not enough memory");
+    vx_arena_init(&s.scratch, s.memory, 64, NULL);
+    expect(1, "not enough memory");
+}
+
+/* What does not fit the text is cut, and the text always ends. */
+static void long_texts_are_cut(void **state) {
+    static char name[129], path[2049];
+    (void)state;
+    memset(name, 'n', 128);
+    memset(path, 'p', 2048);
+    path[0] = path[1] = '/';
+    s.config.merge_slashes = true;
+    s.routes[0].match.path_prefix = vx_slice(path, 2048);
+    struct vx_config_error error;
+    assert_false(vx_config_validate(&s.config, &s.scratch, &error));
+    assert_int_equal(strlen(error.text), sizeof(error.text) - 1);
+    s.config.merge_slashes = false;
+    s.routes[0].match.path_prefix = VX_SLICE("/");
+    s.routes[0].name = s.routes[1].name = vx_slice(name, 128);
+    expect(30, "give each a `name` of its own");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(the_sample_is_valid, setup),
+        cmocka_unit_test_setup(listeners, setup),
+        cmocka_unit_test_setup(metrics, setup),
+        cmocka_unit_test_setup(routes, setup),
+        cmocka_unit_test_setup(matches, setup),
+        cmocka_unit_test_setup(identical_matches, setup),
+        cmocka_unit_test_setup(backends, setup),
+        cmocka_unit_test_setup(policies, setup),
+        cmocka_unit_test_setup(limits_and_timeouts, setup),
+        cmocka_unit_test_setup(no_memory, setup),
+        cmocka_unit_test_setup(long_texts_are_cut, setup),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
