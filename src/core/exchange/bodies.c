@@ -58,6 +58,10 @@ static bool push_gathered(struct vx_exchange *x) {
     return x->gathered_sent == x->gathered.len;
 }
 
+bool vx_exchange_is_bulk(const struct vx_exchange *x) {
+    return x->forwarded.framing == VX_BODY_LENGTH && x->forwarded.body_bytes >= BULK_BYTES;
+}
+
 static void end_whole(struct vx_exchange *x, uint64_t now_ns) {
     vx_exchange_drop_upstream(x, VX_OUTCOME_SUCCESS, now_ns);
     vx_exchange_end(x, now_ns);
@@ -78,8 +82,7 @@ void vx_exchange_pump_request(struct vx_exchange *x, uint64_t now_ns) {
         return;
     }
     uint64_t before = x->request_bytes;
-    bool bulk = x->forwarded.framing == VX_BODY_LENGTH && x->forwarded.body_bytes >= BULK_BYTES;
-    enum pumped result = pump(from, to, &x->request_bytes, bulk);
+    enum pumped result = pump(from, to, &x->request_bytes, vx_exchange_is_bulk(x));
     x->body_taken = x->body_taken || x->request_bytes != before;
     switch (result) {
     case PUMP_WAITS:

@@ -131,6 +131,8 @@ static void ask_again(struct vx_exchange *x, uint64_t now_ns) {
 
 void vx_exchange_attempt_failed(struct vx_exchange *x, struct vx_error error, uint64_t now_ns) {
     bool sent = x->up->sent;
+    /* A move that breaks may have lost bytes between the two sockets. */
+    x->body_taken = x->body_taken || (sent && vx_exchange_is_bulk(x));
     bool again = may_send_again(x, &error, sent);
     bool stale = x->up->reused && x->up->received_bytes == 0 &&
                  (error.code == VX_ERR_BACKEND_CLOSED || error.code == VX_ERR_BACKEND_RESET);

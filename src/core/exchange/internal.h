@@ -64,6 +64,7 @@ void vx_exchange_attempt_failed(struct vx_exchange *x, struct vx_error error, ui
 void vx_exchange_drop_upstream(struct vx_exchange *x, enum vx_backend_outcome outcome, uint64_t now_ns);
 
 /* bodies.c */
+bool vx_exchange_is_bulk(const struct vx_exchange *x); /* the request's body may move inside the kernel */
 void vx_exchange_pump_request(struct vx_exchange *x, uint64_t now_ns);
 void vx_exchange_pump_response(struct vx_exchange *x, uint64_t now_ns);
 void vx_exchange_gather(struct vx_exchange *x, uint64_t now_ns); /* goes on to the first attempt when it has the body */

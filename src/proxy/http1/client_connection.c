@@ -63,6 +63,9 @@ static void fail(struct h1_client_connection *c, struct vx_error error, uint64_t
 
 void vx_h1_client_note_sent(struct h1_client_connection *c, uint64_t sent_before) {
     struct h1_client_request *r = c->request;
+    /* No event follows a failed write: what the backend said before is looked for at the end of the round. */
+    if (VX_UNLIKELY(c->sink.failed))
+        vx_runtime_defer(runtime(c), &c->task);
     if (c->sink.sent == sent_before)
         return;
     r->up.sent = true;
@@ -257,7 +260,7 @@ static void on_ready(struct vx_transport *t, uint32_t ready, uint64_t now_ns) {
         readable(c, now_ns);
 }
 
-/* What could not be done on the spot: a user asked to be called again; the queue's next request learns that it is on its
+/* What could not be done on the spot: a write failed, or a user asked to be called again; the queue's next request learns that it is on its
  * way; a dead connection is freed. */
 static void run_task(struct vx_task *task, uint64_t now_ns) {
     struct h1_client_connection *c = VX_CONTAINER_OF(task, struct h1_client_connection, task);
@@ -265,7 +268,7 @@ static void run_task(struct vx_task *task, uint64_t now_ns) {
         free(c);
         return;
     }
-    if (c->request && c->request->woken) {
+    if (c->request && (c->request->woken || c->sink.failed)) {
         c->request->woken = false;
         readable(c, now_ns);
     }

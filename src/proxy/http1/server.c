@@ -21,7 +21,7 @@
  * FLUSHING  all written, may live         IDLE       settle
  * FLUSHING  all written, must not live    LINGER     settle
  * FLUSHING  write timeout                 CLOSED     timed_out
- * LINGER    end, limit, timeout           CLOSED     linger
+ * LINGER    end, timeout                  CLOSED     linger, timed_out
  * any       transport broken              CLOSED     broken (ACTIVE: once the user has let go)
  */
 #include "proxy/http1/server.h"
@@ -32,8 +32,9 @@
 #include "proxy/http1/server_internal.h"
 
 enum {
-    LINGER_BYTES = 1024 * 1024, /* what a client may still send after an early answer */
-    LINGER_MS = 5000,
+    LINGER_IDLE_MS = 5000, /* as nginx: how long a client may pause after an early answer, and how long it may go on */
+    LINGER_WHOLE_MS = 30000,
+    LINGER_ROUNDS = 64, /* reads before others get their turn */
     PIPELINE_BURST = 32, /* requests answered on the spot before others get their turn */
 };
 
@@ -117,28 +118,31 @@ static bool take_stream(struct h1_server *c, uint64_t now_ns) {
 static void linger(struct h1_server *c) {
     char scrap[16384];
     struct vx_transport *t = c->reader.transport;
-    for (;;) {
-        if (!t->readable)
-            return;
+    uint64_t now_ns = h1_runtime(c)->now_ns;
+    for (unsigned i = 0; t->readable; i++) {
+        if (i == LINGER_ROUNDS) {
+            vx_runtime_defer(h1_runtime(c), &c->task);
+            break;
+        }
         ssize_t n = t->ops->read(t, scrap, sizeof scrap);
         if (n == VX_IO_AGAIN)
-            return;
-        if (n <= 0 || (uint32_t)n > c->linger_left) {
+            break;
+        if (n <= 0 || now_ns >= c->linger_until_ns) {
             close_connection(c, false);
             return;
         }
-        c->linger_left -= (uint32_t)n;
     }
+    uint64_t idle_ns = now_ns + (uint64_t)LINGER_IDLE_MS * 1000000;
+    c->read_deadline_ns = idle_ns < c->linger_until_ns ? idle_ns : c->linger_until_ns;
+    vx_h1_server_arm(c);
 }
 
 static void begin_linger(struct h1_server *c) {
     c->state = H1_SERVER_LINGER;
     vx_buffer_release(&c->reader.in);
     vx_buffer_release(&c->sink.out);
-    c->linger_left = LINGER_BYTES;
+    c->linger_until_ns = h1_runtime(c)->now_ns + (uint64_t)LINGER_WHOLE_MS * 1000000;
     c->write_deadline_ns = 0;
-    c->read_deadline_ns = h1_runtime(c)->now_ns + (uint64_t)LINGER_MS * 1000000;
-    vx_h1_server_arm(c);
     c->reader.transport->ops->shut(c->reader.transport);
     linger(c);
 }
@@ -424,8 +428,7 @@ static void run_task(struct vx_task *task, uint64_t now_ns) {
         return;
     if (c->state == H1_SERVER_ACTIVE)
         c->stream->woken = false;
-    if (c->state != H1_SERVER_LINGER)
-        readable(c, now_ns);
+    readable(c, now_ns);
 }
 
 static void read_timed_out(struct h1_server *c, uint64_t now_ns) {

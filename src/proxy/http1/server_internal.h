@@ -56,8 +56,8 @@ struct h1_server {
     struct vx_client_info client;
     uint64_t read_deadline_ns, write_deadline_ns; /* 0: none */
     uint64_t sent_mark; /* sink.sent when write_deadline_ns was set: progress moves it on */
-    uint32_t linger_left; /* bytes that may still be thrown away */
-    uint8_t state;        /* enum h1_server_state */
+    uint64_t linger_until_ns;
+    uint8_t state; /* enum h1_server_state */
     bool in_begin;        /* the handler's begin() is on the stack */
     bool failed;          /* the transport is broken */
     bool body_timed_out;
