@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -289,15 +290,20 @@ static void broken_pipe_is_survived(void **state) {
 /* A write that fails inside a line leaves half of it behind; the next line must not be glued to it. */
 static void half_a_line_spoils_no_other(void **state) {
     (void)state;
-    enum { AFTER = 10 };
+    enum { AFTER = 10, PIPE_BYTES = 65536, PIPE_PAGE = 4096 };
     assert_int_equal(mkfifo(path, 0600), 0);
     int reader = open(path, O_RDONLY | O_NONBLOCK);
+    assert_int_equal(fcntl(reader, F_SETPIPE_SZ, PIPE_BYTES), PIPE_BYTES);
     apply(path, true);
     for (unsigned i = 0; dropped() == 0; i++)
         write_line(0, i);
     uint64_t lost = dropped();
-    close(reader);
     time_t end = time(NULL) + PATIENCE_S;
+    for (int held = 0; held < PIPE_BYTES - PIPE_PAGE; nap()) {
+        assert_int_equal(ioctl(reader, FIONREAD, &held), 0);
+        assert_true(time(NULL) < end);
+    }
+    close(reader);
     while (dropped() == lost) {
         assert_true(time(NULL) < end);
         nap();
