@@ -53,18 +53,13 @@ uint64_t vx_hash_sip(const struct vx_hash_key *key, struct vx_slice in) {
 /* Constants of wyhash 4: odd, with 32 bits set, each byte balanced. */
 static const uint64_t secret[] = {0x2d358dccaa6c78a5u, 0x8bb84b93962eacc9u, 0x4b33a62ed433d4a3u};
 
-static inline uint64_t fold(uint64_t a, uint64_t b) {
-    unsigned __int128 m = (unsigned __int128)a * b;
-    return (uint64_t)m ^ (uint64_t)(m >> 64);
-}
-
 uint64_t vx_hash_fast(const struct vx_hash_key *key, struct vx_slice in) {
     const char *p = in.ptr;
     size_t n = in.len;
-    uint64_t state = key->k0 ^ fold(key->k1 ^ secret[0], in.len ^ secret[1]);
+    uint64_t state = key->k0 ^ vx_hash_fold(key->k1 ^ secret[0], in.len ^ secret[1]);
     uint64_t a = 0, b = 0;
     for (; n > 16; n -= 16, p += 16)
-        state = fold(vx_load8(p) ^ secret[1], vx_load8(p + 8) ^ state);
+        state = vx_hash_fold(vx_load8(p) ^ secret[1], vx_load8(p + 8) ^ state);
     if (n >= 8) {
         a = vx_load8(p);
         b = vx_load8(p + n - 8);
@@ -75,5 +70,5 @@ uint64_t vx_hash_fast(const struct vx_hash_key *key, struct vx_slice in) {
         a = (uint64_t)(unsigned char)p[0] << 16 | (uint64_t)(unsigned char)p[n / 2] << 8 |
             (unsigned char)p[n - 1];
     }
-    return fold(secret[2] ^ key->k1, fold(a ^ secret[1], b ^ state));
+    return vx_hash_fold(secret[2] ^ key->k1, vx_hash_fold(a ^ secret[1], b ^ state));
 }

@@ -20,11 +20,16 @@ uint64_t vx_hash_sip(const struct vx_hash_key *key, struct vx_slice s);
 /* For hash tables: 128-bit multiply and fold, seeded by the key (after wyhash, public domain). Any thread. */
 uint64_t vx_hash_fast(const struct vx_hash_key *key, struct vx_slice s);
 
+/* The 128-bit product of two words, its halves folded into one. */
+static inline uint64_t vx_hash_fold(uint64_t a, uint64_t b) {
+    unsigned __int128 m = (unsigned __int128)a * b;
+    return (uint64_t)m ^ (uint64_t)(m >> 64);
+}
+
 /* The same for one word: ids, addresses, pointers. */
 static inline uint64_t vx_hash_word(const struct vx_hash_key *key, uint64_t word) {
-    unsigned __int128 m = (unsigned __int128)(word ^ key->k0) * (key->k1 | 1);
-    uint64_t folded = (uint64_t)m ^ (uint64_t)(m >> 64);
-    return folded ^ (folded >> 32);
+    uint64_t mixed = vx_hash_fold(word ^ key->k0 ^ 0x2d358dccaa6c78a5u, key->k1 ^ 0x8bb84b93962eacc9u);
+    return vx_hash_fold(mixed ^ 0x4b33a62ed433d4a3u, 0x4d5a2da51de1aa47u);
 }
 
 #endif

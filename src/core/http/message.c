@@ -90,9 +90,13 @@ struct vx_header *vx_headers_find_name(const struct vx_headers *h, struct vx_sli
 bool vx_headers_reserve(struct vx_headers *h, struct vx_arena *arena, size_t room) {
     if (room <= h->capacity)
         return true;
-    size_t capacity = room < INITIAL_HEADERS ? INITIAL_HEADERS : room;
     if (room > UINT16_MAX)
         return false;
+    size_t capacity = h->capacity ? h->capacity * (size_t)2 : INITIAL_HEADERS;
+    if (capacity < room)
+        capacity = room;
+    if (capacity > UINT16_MAX)
+        capacity = UINT16_MAX;
     struct vx_header *items = vx_arena_alloc(arena, capacity * sizeof *items);
     if (!items)
         return false;

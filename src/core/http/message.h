@@ -150,7 +150,7 @@ bool vx_headers_reserve(struct vx_headers *h, struct vx_arena *arena, size_t roo
 static inline bool vx_headers_add(struct vx_headers *h, struct vx_arena *arena, enum vx_header_id id,
                                   struct vx_slice name, struct vx_slice value) {
     if (name.len > UINT16_MAX || value.len > UINT32_MAX ||
-        (h->count == h->capacity && !vx_headers_reserve(h, arena, h->count * (size_t)2 + 1)))
+        (h->count == h->capacity && !vx_headers_reserve(h, arena, h->count + (size_t)1)))
         return false;
     h->items[h->count++] = (struct vx_header){
         .name = name.ptr,
