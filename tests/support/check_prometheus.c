@@ -177,33 +177,44 @@ static bool add_sample(struct reading *r, const struct prometheus_sample *sample
     return true;
 }
 
+/* Takes the labels off the front of *rest, which may have none. */
+static bool cut_labels(struct vx_slice *rest, struct vx_slice *labels) {
+    if (rest->len == 0 || rest->ptr[0] != '{')
+        return true;
+    /* Label values may hold a brace, so the end is the last one. */
+    const char *close = memrchr(rest->ptr, '}', rest->len);
+    if (!close)
+        return false;
+    *labels = vx_slice(rest->ptr + 1, (size_t)(close - rest->ptr) - 1);
+    *rest = vx_slice_skip(*rest, labels->len + 2);
+    return true;
+}
+
+/* Whether the sample may stand beneath the TYPE line that was read last. */
+static bool check_family(struct reading *r, const struct prometheus_sample *sample, struct vx_slice le,
+                         struct vx_slice others) {
+    const struct family *family = r->family_count ? &r->families[r->family_count - 1] : NULL;
+    if (!family || !vx_slice_starts_with(sample->name, family->name))
+        return bad(r, "a sample outside its metric");
+    struct vx_slice suffix = vx_slice_skip(sample->name, family->name.len);
+    if (family->histogram)
+        return check_histogram(r, sample, suffix, le, others);
+    return suffix.len == 0 || bad(r, "a sample outside its metric");
+}
+
 static bool read_sample(struct reading *r, struct vx_slice line) {
     struct prometheus_sample sample = {.line = line};
     size_t name_len = 0;
     while (name_len < line.len && line.ptr[name_len] != '{' && line.ptr[name_len] != ' ')
         name_len++;
     sample.name = vx_slice(line.ptr, name_len);
-    struct vx_slice rest = vx_slice_skip(line, name_len);
-    if (rest.len && rest.ptr[0] == '{') {
-        /* Label values may hold a brace, so the end is the last one. */
-        const char *close = memrchr(rest.ptr, '}', rest.len);
-        if (!close)
-            return bad(r, "labels without an end");
-        sample.labels = vx_slice(rest.ptr + 1, (size_t)(close - rest.ptr) - 1);
-        rest = vx_slice_skip(rest, sample.labels.len + 2);
-    }
-    struct vx_slice le, others;
-    if (!is_name(sample.name) || !read_labels(sample.labels, &le, &others))
+    struct vx_slice rest = vx_slice_skip(line, name_len), le, others;
+    if (!is_name(sample.name) || !cut_labels(&rest, &sample.labels) ||
+        !read_labels(sample.labels, &le, &others))
         return bad(r, "a bad name or label");
     if (rest.len < 2 || rest.ptr[0] != ' ' || !read_value(vx_slice_skip(rest, 1), &sample.value))
         return bad(r, "a bad value");
-    const struct family *family = r->family_count ? &r->families[r->family_count - 1] : NULL;
-    if (!family || !vx_slice_starts_with(sample.name, family->name))
-        return bad(r, "a sample outside its metric");
-    struct vx_slice suffix = vx_slice_skip(sample.name, family->name.len);
-    if (family->histogram ? !check_histogram(r, &sample, suffix, le, others) : suffix.len > 0)
-        return family->histogram ? false : bad(r, "a sample outside its metric");
-    return add_sample(r, &sample);
+    return check_family(r, &sample, le, others) && add_sample(r, &sample);
 }
 
 static int compare_lines(const void *a, const void *b) {

@@ -19,7 +19,7 @@ static struct {
 } log_state = {VX_LOG_INFO, VX_LOG_AUTO};
 
 static const char *const level_names[VX_LOG_LEVEL_COUNT] = {
-#define X(name, text) [VX_LOG_##name] = text,
+#define X(name, text) [VX_LOG_##name] = (text),
     VX_LOG_LEVEL_LIST(X)
 #undef X
 };

@@ -45,9 +45,11 @@ struct vx_metrics *vx_metrics_new(uint32_t workers) {
 }
 
 static void free_all(struct vx_list *list) {
-    struct vx_list *node;
-    while ((node = vx_list_pop_front(list)))
-        free(VX_CONTAINER_OF(node, struct vx_counted, link));
+    struct vx_list *next;
+    for (struct vx_list *at = list->next; at != list; at = next) {
+        next = at->next;
+        free(VX_CONTAINER_OF(at, struct vx_counted, link));
+    }
 }
 
 void vx_metrics_free(struct vx_metrics *m) {
