@@ -170,8 +170,9 @@ static bool add_sample(struct reading *r, const struct prometheus_sample *sample
     struct prometheus_page *page = r->page;
     if (page->count == page->room) {
         page->room = page->room ? page->room * 2 : 1024;
-        page->samples = realloc(page->samples, page->room * sizeof *page->samples);
-        assert_non_null(page->samples);
+        struct prometheus_sample *grown = realloc(page->samples, page->room * sizeof *grown);
+        assert_non_null(grown);
+        page->samples = grown;
     }
     page->samples[page->count++] = *sample;
     return true;
@@ -203,7 +204,7 @@ static bool check_family(struct reading *r, const struct prometheus_sample *samp
 }
 
 static bool read_sample(struct reading *r, struct vx_slice line) {
-    struct prometheus_sample sample = {.line = line};
+    struct prometheus_sample sample = {0};
     size_t name_len = 0;
     while (name_len < line.len && line.ptr[name_len] != '{' && line.ptr[name_len] != ' ')
         name_len++;
@@ -212,15 +213,16 @@ static bool read_sample(struct reading *r, struct vx_slice line) {
     if (!is_name(sample.name) || !cut_labels(&rest, &sample.labels) ||
         !read_labels(sample.labels, &le, &others))
         return bad(r, "a bad name or label");
+    sample.series = vx_slice(line.ptr, line.len - rest.len);
     if (rest.len < 2 || rest.ptr[0] != ' ' || !read_value(vx_slice_skip(rest, 1), &sample.value))
         return bad(r, "a bad value");
     return check_family(r, &sample, le, others) && add_sample(r, &sample);
 }
 
-static int compare_lines(const void *a, const void *b) {
+static int compare_series(const void *a, const void *b) {
     const struct prometheus_sample *x = a, *y = b;
-    size_t xn = x->name.len + x->labels.len, yn = y->name.len + y->labels.len;
-    int order = memcmp(x->line.ptr, y->line.ptr, xn < yn ? xn : yn);
+    size_t xn = x->series.len, yn = y->series.len;
+    int order = memcmp(x->series.ptr, y->series.ptr, xn < yn ? xn : yn);
     return order ? order : (xn > yn) - (xn < yn);
 }
 
@@ -247,9 +249,11 @@ bool prometheus_read(struct prometheus_page *page, struct vx_slice text) {
         return bad(&r, "the last line has no line feed");
     if (r.series.ptr)
         return bad(&r, "a histogram without its sum and count");
-    qsort(page->samples, page->count, sizeof *page->samples, compare_lines);
+    if (page->count == 0)
+        return true;
+    qsort(page->samples, page->count, sizeof *page->samples, compare_series);
     for (size_t i = 1; i < page->count; i++)
-        if (compare_lines(&page->samples[i - 1], &page->samples[i]) == 0)
+        if (compare_series(&page->samples[i - 1], &page->samples[i]) == 0)
             return bad(&r, "a series occurs twice");
     return true;
 }
@@ -259,15 +263,9 @@ void prometheus_free(struct prometheus_page *page) {
     *page = (struct prometheus_page){0};
 }
 
-static bool is_series(const struct prometheus_sample *s, struct vx_slice series) {
-    size_t braces = s->labels.len ? 2 : 0;
-    return series.len == s->name.len + s->labels.len + braces &&
-           memcmp(series.ptr, s->line.ptr, series.len) == 0;
-}
-
 const struct prometheus_sample *prometheus_find(const struct prometheus_page *page, const char *series) {
     for (size_t i = 0; i < page->count; i++)
-        if (is_series(&page->samples[i], vx_slice_of(series)))
+        if (vx_slice_eq(page->samples[i].series, vx_slice_of(series)))
             return &page->samples[i];
     return NULL;
 }

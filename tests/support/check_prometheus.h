@@ -11,7 +11,7 @@
 struct prometheus_sample {
     struct vx_slice name, labels; /* labels: what stands between the braces */
     double value;
-    struct vx_slice line; /* without its line feed */
+    struct vx_slice series; /* both, as they stand */
 };
 
 struct prometheus_page {

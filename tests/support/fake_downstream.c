@@ -56,8 +56,9 @@ static size_t push(struct vx_stream *s, struct vx_slice bytes) {
         f->room -= taken;
     if (f->body_len + taken > f->body_room) {
         f->body_room = (f->body_len + taken) * 2;
-        f->body = realloc(f->body, f->body_room);
-        assert_non_null(f->body);
+        char *grown = realloc(f->body, f->body_room);
+        assert_non_null(grown);
+        f->body = grown;
     }
     if (taken)
         memcpy(f->body + f->body_len, bytes.ptr, taken);

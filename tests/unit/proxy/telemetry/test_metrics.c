@@ -321,7 +321,7 @@ static void read_while_written(void **state) {
         assert_int_equal(pthread_join(threads[i], NULL), 0);
     render();
     prometheus_check(&page, "vortex_http_requests_total{route=\"busy\",code=\"200\",protocol=\"http/1.1\"}",
-                     WORKERS * ROUNDS / 2);
+                     WORKERS * (ROUNDS / 2.0));
     prometheus_check(&page, "vortex_http_request_duration_seconds_count{route=\"busy\"}", WORKERS * ROUNDS);
     prometheus_check(&page, "vortex_connections_total", WORKERS * ROUNDS);
     vx_metrics_route_drop(m, shared_route.metrics);
