@@ -21,7 +21,7 @@ void vx_test_net_end(struct vx_test_net *n);
 /* Rounds that take what is there now and do not wait. */
 void vx_test_net_settle(struct vx_test_net *n);
 
-/* Runs rounds until `condition` holds; fails the test when it does not within half a minute, which only a broken
+/* Runs rounds until `condition` holds; stops the program when it does not within half a minute, which only a broken
  * program needs. */
 #define VX_TEST_UNTIL(net, condition)                                                                        \
     do {                                                                                                     \

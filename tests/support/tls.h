@@ -5,12 +5,14 @@
 
 #include <openssl/base.h>
 
+#include "core/base/assert.h"
 #include "core/config/model.h"
 
 struct vx_test_certs {
     char folder[64];
     char paths[64][96];
     unsigned path_count;
+    bool rsa; /* keys made from now on are RSA of 2048 bits instead of P-256 */
     X509 *ca;
     EVP_PKEY *ca_key;
 };

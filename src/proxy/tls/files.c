@@ -136,6 +136,7 @@ X509 *vx_tls_use_files(SSL_CTX *ctx, struct vx_slice cert_path, struct vx_slice 
         return NULL;
     X509 *leaf = use_chain(ctx, &cert, problem);
     free(cert.bytes);
+    problem->key = leaf != NULL;
     if (!leaf || !read_file(&key_file, key_path, "key", problem))
         return NULL;
     EVP_PKEY *key = parse_key(&key_file, problem);

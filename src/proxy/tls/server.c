@@ -113,6 +113,7 @@ static bool demand_client(SSL_CTX *ctx, const struct client_ca *ca) {
 static bool add_certificate(struct vx_tls_server *s, const struct vx_config_certificate *c,
                             const struct client_ca *ca, struct vx_tls_problem *problem) {
     problem->certificate = s->count;
+    problem->key = false;
     SSL_CTX *ctx = SSL_CTX_new(TLS_method());
     if (!ctx || !configure(s, ctx) || !demand_client(ctx, ca)) {
         SSL_CTX_free(ctx);

@@ -17,7 +17,8 @@ enum { VX_TLS_WHY_MAX = 512 };
 
 /* What is wrong with the files. */
 struct vx_tls_problem {
-    uint32_t certificate;      /* index in the listener's certificates; its place points at the line */
+    uint32_t certificate;      /* index in the listener's certificates; its places point at the lines */
+    bool key;                  /* it is its key, not its certificate */
     char text[VX_TLS_WHY_MAX]; /* names the file */
 };
 

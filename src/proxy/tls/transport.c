@@ -256,6 +256,12 @@ static void advance_shut(struct vx_tls *t) {
     }
 }
 
+/* Nothing more can come of reading before the next edge. Asking SSL would find that out too, for the price of a record. */
+static bool is_drained(const struct vx_tls *t) {
+    return !t->in.block && !t->lower->readable && !t->lower_ended && !t->lower_failed &&
+           SSL_pending(t->ssl) == 0;
+}
+
 /* Why SSL_read or SSL_peek gave nothing: one of enum vx_io, or 0 for the orderly end. */
 static ssize_t judge_read(struct vx_tls *t, int result) {
     int error = SSL_get_error(t->ssl, result);
@@ -289,6 +295,10 @@ static ssize_t read_tls(struct vx_transport *base, char *to, size_t room) {
             break;
         }
         got += (size_t)n;
+        if (is_drained(t)) {
+            verdict = VX_IO_AGAIN;
+            break;
+        }
     }
     /* Reading may have sealed something, too: an alert, the answer to a KeyUpdate (RFC 8446 §4.6.3). */
     send_sealed(t);
@@ -419,8 +429,8 @@ static const struct vx_transport_ops tls_ops = {
  * an idle connection to a backend that sent a ticket does not look as if it had something to say. */
 static bool has_news(struct vx_tls *t) {
     char byte;
-    if (!t->lower->readable && !t->in.block && SSL_pending(t->ssl) == 0)
-        return t->lower_ended || t->lower_failed;
+    if (is_drained(t))
+        return false;
     int n = SSL_peek(t->ssl, &byte, 1);
     bool news = n > 0 || judge_read(t, n) != VX_IO_AGAIN;
     send_sealed(t);
