@@ -26,7 +26,7 @@
 #include "core/routing/balance/state.h"
 
 enum { BEGIN_TRIES = 4, RANDOM_TRIES = 8, SAMPLE_TRIES = 16 };
-enum { SAMPLED = 1, SETTLED = 2, FAILED = 4, TRIAL = 8 };
+enum { SAMPLED = 1, SETTLED = 2, SUCCEEDED = 4, FAILED = 8, TRIAL = 16 };
 
 /* One pick while it looks around. */
 struct search {
@@ -436,7 +436,9 @@ void vx_backend_ticket_sample(struct vx_backend_ticket *t, uint64_t latency_ns, 
     touch(t->slot, now_ns);
 }
 
+/* Tells the breaker of a success that was settled and has held to the end. */
 static void succeed(struct vx_backend_ticket *t, uint64_t now_ns) {
+    t->flags &= (uint8_t)~SUCCEEDED;
     bool closed =
         vx_breaker_success(&t->slot->breaker, &t->set->route->breaker, t->flags & TRIAL, t->epoch, now_ns);
     if (VX_UNLIKELY(closed))
@@ -465,7 +467,11 @@ void vx_backend_ticket_settle(struct vx_backend_ticket *t, enum vx_backend_outco
     t->flags |= SETTLED;
     switch (outcome) {
     case VX_OUTCOME_SUCCESS:
-        succeed(t, now_ns);
+        /* A trial is over with this; else the body may still break, and a success now would end the row of failures
+         * of a backend that breaks every body. */
+        t->flags |= SUCCEEDED;
+        if (t->flags & TRIAL)
+            succeed(t, now_ns);
         break;
     case VX_OUTCOME_FAILURE:
         fail(t, now_ns);
@@ -478,16 +484,22 @@ void vx_backend_ticket_settle(struct vx_backend_ticket *t, enum vx_backend_outco
 
 void vx_backend_ticket_detach(struct vx_backend_ticket *t) {
     VX_CHECK(t->line);
+    if (t->flags & SUCCEEDED)
+        succeed(t, t->begun_ns);
     give_permit_back(t);
     t->set = NULL;
 }
 
 void vx_backend_ticket_end(struct vx_backend_ticket *t, enum vx_backend_outcome outcome, uint64_t now_ns) {
     VX_CHECK(t->line);
-    if (t->set && !(t->flags & SETTLED))
-        vx_backend_ticket_settle(t, outcome, now_ns);
-    else if (t->set && outcome == VX_OUTCOME_FAILURE && !(t->flags & FAILED))
-        fail(t, now_ns);
+    if (t->set) {
+        if (!(t->flags & SETTLED))
+            vx_backend_ticket_settle(t, outcome, now_ns);
+        else if (outcome == VX_OUTCOME_FAILURE && !(t->flags & FAILED))
+            fail(t, now_ns);
+        if (t->flags & SUCCEEDED && !(t->flags & FAILED))
+            succeed(t, now_ns);
+    }
     /* Release: see active_on in registry.c. */
     uint32_t before = atomic_fetch_sub_explicit(&t->line->active[t->lane], 1, memory_order_release);
     VX_CHECK((before & ~VX_LANE_SPECIAL) > 0);

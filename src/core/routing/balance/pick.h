@@ -60,8 +60,9 @@ static inline bool vx_backend_ticket_open(const struct vx_backend_ticket *ticket
  * head has arrived, so that a long body neither delays nor poisons it. Any thread; at most once a ticket. */
 void vx_backend_ticket_sample(struct vx_backend_ticket *ticket, uint64_t latency_ns, uint64_t now_ns);
 
-/* Judges the request before it ends: success or failure for the breaker (a failure counts as slow, too). For
- * exchanges that go on for long, as tunnels. At most once a ticket. */
+/* Judges the request before it ends, when the head of the answer tells how it went. A failure counts as slow and
+ * against the breaker at once. A success ends a trial at once; any other waits for the end, in case the body breaks.
+ * At most once a ticket. */
 void vx_backend_ticket_settle(struct vx_backend_ticket *ticket, enum vx_backend_outcome outcome,
                               uint64_t now_ns);
 
@@ -70,7 +71,7 @@ void vx_backend_ticket_settle(struct vx_backend_ticket *ticket, enum vx_backend_
 void vx_backend_ticket_detach(struct vx_backend_ticket *ticket);
 
 /* Ends the ticket: the request is no longer active. Settles it with `outcome` unless that was done; a failure after
- * a settled success (the body broke) counts as well. Ending a ticket that is not open is a bug and panics. */
+ * a settled success (the body broke) counts as a failure. Ending a ticket that is not open is a bug and panics. */
 void vx_backend_ticket_end(struct vx_backend_ticket *ticket, enum vx_backend_outcome outcome,
                            uint64_t now_ns);
 
