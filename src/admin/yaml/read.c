@@ -400,15 +400,15 @@ static bool read_conditions(struct vx_yaml_reader *r, const struct vx_yaml_key *
     char *array = new_array(r, row, node, sizeof(struct vx_config_header_match), base);
     if (!array)
         return false;
-    struct vx_config_header_match *first = (struct vx_config_header_match *)array, *at = first;
+    struct vx_config_header_match *at = (struct vx_config_header_match *)array;
     for (const struct vx_yaml_item *item = node->items; item; item = item->next, at++) {
         if (!read_condition(r, row, item, at))
             return false;
-        for (const struct vx_config_header_match *h = first; h < at; h++)
-            if (vx_slice_eq(h->name, at->name))
+        for (const struct vx_yaml_item *before = node->items; before != item; before = before->next)
+            if (vx_slice_ieq(before->key->text, item->key->text))
                 return vx_yaml_fault(r->error, item->key->place,
                                      "the header `%s` is asked for twice; keep one",
-                                     vx_yaml_quote(at->name).text);
+                                     vx_yaml_quote(item->key->text).text);
     }
     return true;
 }

@@ -21,9 +21,9 @@
 #define PERCENT(...)  NUMBER(VX_YAML_PERCENT, __VA_ARGS__, )
 #define FRACTION(...) NUMBER(VX_YAML_FRACTION, __VA_ARGS__, )
 
-#define FLAG(key, f, def)      {.name = key, .type = VX_YAML_FLAG, FIELD(f), .standard = def}
-#define CHOICE(key, f, def, w) {.name = key, .type = VX_YAML_CHOICE, FIELD(f), .standard = def, .words = w}
-#define CHECKED(key, w)        {.name = key, .type = VX_YAML_CHOICE, .words = w} /* stored nowhere */
+#define FLAG(key, f, def)      {.name = (key), .type = VX_YAML_FLAG, FIELD(f), .standard = (def)}
+#define CHOICE(key, f, def, w) {.name = (key), .type = VX_YAML_CHOICE, FIELD(f), .standard = (def), .words = (w)}
+#define CHECKED(key, w)        {.name = (key), .type = VX_YAML_CHOICE, .words = (w)} /* stored nowhere */
 #define TEXT(key, f, how, ...) {.name = key, .type = VX_YAML_TEXT, FIELD(f), .check = how, __VA_ARGS__}
 #define PATH(key, f, ...)      {.name = key, .type = VX_YAML_PATH, FIELD(f), __VA_ARGS__}
 #define ADDRESS(key, f, ...)   {.name = key, .type = VX_YAML_ADDRESS, FIELD(f), __VA_ARGS__}
@@ -41,7 +41,7 @@
 #define IN struct vx_config_certificate
 static const struct vx_yaml_key certificate_keys[] = {
     PATH("cert", cert_path, .required = true, .place = AT(place)),
-    PATH("key", key_path, .required = true),
+    PATH("key", key_path, .required = true, .place = AT(key_place)),
 };
 static const struct vx_yaml_shape certificate_shape = SHAPE("a certificate", certificate_keys, );
 static const struct vx_yaml_key certificate = {
@@ -51,7 +51,7 @@ static const struct vx_yaml_key certificate = {
 #define IN struct vx_yaml_listener_tls
 static const struct vx_yaml_key listener_tls_keys[] = {
     PATH("cert", single.cert_path, .place = AT(single.place)),
-    PATH("key", single.key_path),
+    PATH("key", single.key_path, .place = AT(single.key_place)),
     LIST("certificates", certificates, certificate_count, certificate, "1000"),
     PATH("client_ca", client_ca_path),
 };
@@ -79,7 +79,11 @@ static const struct vx_yaml_key match_keys[] = {
     TEXT("path", path, vx_config_check_path),
     TEXT("path_prefix", path_prefix, vx_config_check_path),
     TEXT("method", method, vx_config_check_method),
-    {.name = "headers", .type = VX_YAML_CONDITIONS, FIELD(headers), .count = AT(header_count), .high = "32"},
+    {.name = "headers",
+     .type = VX_YAML_CONDITIONS,
+     .offset = offsetof(IN, headers),
+     .count = AT(header_count),
+     .high = "32"},
 };
 static const struct vx_yaml_shape match_shape = SHAPE("match", match_keys, .finish = vx_yaml_finish_match);
 #undef IN

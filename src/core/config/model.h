@@ -19,7 +19,7 @@ struct vx_place {
 
 struct vx_config_certificate {
     struct vx_slice cert_path, key_path; /* absolute */
-    struct vx_place place;               /* of the cert value, for errors found while loading it */
+    struct vx_place place, key_place;    /* of the two values, for errors found while loading them */
 };
 
 struct vx_config_listener {

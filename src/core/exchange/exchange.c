@@ -314,11 +314,10 @@ static void refused(struct vx_handler *handler, const struct vx_client_info *cli
                     const struct vx_request *request, const struct vx_error *error, uint64_t started_ns,
                     uint64_t now_ns) {
     struct vx_proxy *proxy = (struct vx_proxy *)handler;
-    char ip[VX_ADDRESS_TEXT_MAX];
     struct vx_exchange_record record = {
         .request = request,
         .client = client,
-        .client_ip = vx_slice(ip, vx_address_format_ip(&client->remote, ip)),
+        .client_ip = client->remote_text,
         .error = error->code,
         .error_detail = error->detail,
         .status = vx_error_info(error->code)->status,

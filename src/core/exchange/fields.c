@@ -154,10 +154,7 @@ static void strip(struct vx_headers *headers, bool *upgrade) {
 
 bool vx_exchange_edit_request(struct vx_exchange *x) {
     x->forwarded = *x->down->request;
-    char *text = vx_arena_alloc(x->down->arena, VX_ADDRESS_TEXT_MAX);
-    if (!text)
-        return false;
-    struct vx_slice peer = vx_slice(text, vx_address_format_ip(&x->down->client->remote, text));
+    struct vx_slice peer = x->down->client->remote_text;
     bool trusted = x->snapshot->config->trusted_proxy_count &&
                    is_trusted(x->snapshot->config, &x->down->client->remote);
     x->client_ip = trusted ? forwarded_client(x, peer) : peer;

@@ -183,7 +183,7 @@ size_t vx_h1_write_request_head(char *p, size_t room, const struct vx_request *r
 }
 
 static struct vx_slice reason_of(const struct vx_response *resp) {
-    return resp->reason.len ? resp->reason : vx_status_reason(resp->status);
+    return resp->reason.ptr ? resp->reason : vx_status_reason(resp->status);
 }
 
 size_t vx_h1_response_head_max(const struct vx_response *resp, const struct vx_h1_response_write *how) {

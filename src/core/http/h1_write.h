@@ -44,7 +44,8 @@ size_t vx_h1_response_head_max(const struct vx_response *resp, const struct vx_h
 size_t vx_h1_write_request_head(char *out, size_t room, const struct vx_request *req,
                                 const struct vx_h1_request_write *how);
 
-/* `HTTP/1.1 status reason`, the fields, the empty line. An empty reason is replaced by the standard one. */
+/* `HTTP/1.1 status reason`, the fields, the empty line. A reason whose ptr is NULL is replaced by the standard one; a
+ * backend's empty one stays empty. */
 size_t vx_h1_write_response_head(char *out, size_t room, const struct vx_response *resp,
                                  const struct vx_h1_response_write *how);
 

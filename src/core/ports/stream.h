@@ -73,6 +73,7 @@ struct vx_stream {
 struct vx_client_info {
     struct vx_address remote; /* the peer, or what PROXY protocol says of it */
     struct vx_address local;
+    struct vx_slice remote_text; /* the peer's IP address as text; "unix:" where it has none */
     bool https;
     struct vx_slice server_name; /* SNI; empty: none */
     struct vx_slice tls_version, tls_cipher, peer_subject;

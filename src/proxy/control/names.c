@@ -102,7 +102,8 @@ bool vx_names_watch(struct vx_names *names, const struct vx_config *config, cons
             const struct vx_address *address = &config->routes[r].backends[b].address;
             if (address->kind != VX_ADDRESS_NAME)
                 continue;
-            if (!names->resolver && !(names->resolver = vx_resolver_new(names->loop, NULL, why)))
+            struct vx_resolver_options options = {0};
+            if (!names->resolver && !(names->resolver = vx_resolver_new(names->loop, &options, why)))
                 return false;
             *why = "out of memory";
             if (!want(names, address->text))

@@ -27,8 +27,11 @@ static bool load_servers(struct vx_setup *s, struct vx_tls_tickets *tickets, str
         s->servers[i] = vx_tls_server_new(listener, alpn, 1, tickets, &problem);
         if (s->servers[i])
             continue;
-        bool known = problem.certificate < listener->certificate_count;
-        error->place = known ? listener->certificates[problem.certificate].place : listener->place;
+        error->place = listener->place;
+        if (problem.certificate < listener->certificate_count) {
+            const struct vx_config_certificate *certificate = &listener->certificates[problem.certificate];
+            error->place = problem.key ? certificate->key_place : certificate->place;
+        }
         snprintf(error->text, sizeof error->text, "%s", problem.text);
         return false;
     }

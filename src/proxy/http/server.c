@@ -54,7 +54,12 @@ static void drop(struct fresh *f) {
     transport->ops->close(transport, false);
 }
 
+/* Its first request may be on its way; the handshake has a time limit anyway. */
 static void fresh_drain(struct vx_server_connection *c) {
+    (void)c;
+}
+
+static void fresh_cut(struct vx_server_connection *c) {
     drop((struct fresh *)c);
 }
 
@@ -91,7 +96,7 @@ void vx_http_server_accept(struct vx_http_server *s, struct vx_transport *transp
     }
     f->transport = transport;
     f->base.drain = fresh_drain;
-    f->base.cut = fresh_drain;
+    f->base.cut = fresh_cut;
     vx_task_init(&f->reap, reap_fresh);
     vx_timer_init(&f->timer, handshake_timed_out);
     vx_timer_set(&s->rt->wheel, &f->timer, s->rt->now_ns + s->timeouts.handshake_ns);

@@ -99,8 +99,11 @@ static void release(struct vx_stream *stream) {
     bool complete = c->state == H1_CLIENT_BODY && c->reader.ended && !c->reader.tunnel && c->sink.finished &&
                     !c->sink.failed && !vx_h1_sink_pending(&c->sink) && r->response.keep_alive &&
                     vx_buffer_len(&c->reader.in) == 0;
+    bool tail = c->reader.tunnel && c->sink.finished && !c->sink.failed && vx_h1_sink_pending(&c->sink);
     if (complete)
         vx_h1_pool_return(c, r->target);
+    else if (tail)
+        vx_h1_client_leave(c);
     else
         vx_h1_client_close(c, false);
 }

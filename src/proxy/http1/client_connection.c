@@ -3,7 +3,7 @@
  *
  * Invariants
  *   1. A connection counts in shared->connections from before the connect until it is CLOSED.
- *   2. `request` is set in CONNECTING, HEAD and BODY until its user lets go; IDLE and CLOSED have none.
+ *   2. `request` is set in CONNECTING, HEAD and BODY until its user lets go; IDLE, LEAVING and CLOSED have none.
  *   3. Only a connection on which a response ended cleanly, with nothing behind it, becomes IDLE.
  *   4. A broken write is not yet the end: the backend may have answered before it stopped reading. What decides is the
  *      reading side.
@@ -18,6 +18,8 @@
  * BODY        user lets go, all is whole     IDLE     vx_h1_pool_return (or HEAD, for the next in the queue)
  * BODY        user lets go otherwise         CLOSED   vx_h1_client_close
  * BODY        idle timeout                   CLOSED   fail
+ * BODY        user lets go, a tunnel's tail  LEAVING  vx_h1_client_leave
+ * LEAVING     all written, broken, timeout   CLOSED   vx_h1_client_close
  * IDLE        taken                          HEAD     vx_h1_client_bind
  * IDLE        any event, idle timeout        CLOSED   vx_h1_client_close
  */
@@ -25,6 +27,8 @@
 
 #include "core/http/h1_write.h"
 #include "proxy/http1/client_internal.h"
+
+enum { LEAVING_MS = 10000 };
 
 static struct vx_runtime *runtime(const struct h1_client_connection *c) {
     return c->pool->client->rt;
@@ -41,6 +45,7 @@ void vx_h1_client_set_deadline(struct h1_client_connection *c, uint64_t after_ns
 
 void vx_h1_client_close(struct h1_client_connection *c, bool reset) {
     VX_ASSERT(c->state != H1_CLIENT_CLOSED);
+    vx_h1_pool_unlink(c);
     c->state = H1_CLIENT_CLOSED;
     c->reader.transport->ops->close(c->reader.transport, reset);
     vx_timer_remove(&runtime(c)->wheel, &c->timer);
@@ -49,6 +54,18 @@ void vx_h1_client_close(struct h1_client_connection *c, bool reset) {
     c->pool->client->connection_count--;
     vx_h1_pool_closed(c);
     vx_runtime_defer(runtime(c), &c->task);
+}
+
+void vx_h1_client_leave(struct h1_client_connection *c) {
+    c->state = H1_CLIENT_LEAVING;
+    vx_list_push_back(&c->pool->leaving, &c->link);
+    vx_h1_client_set_deadline(c, (uint64_t)LEAVING_MS * 1000000);
+}
+
+static void leave_on(struct h1_client_connection *c) {
+    vx_h1_sink_flush(&c->sink);
+    if (c->sink.failed || !vx_h1_sink_pending(&c->sink))
+        vx_h1_client_close(c, c->sink.failed);
 }
 
 static void fail(struct h1_client_connection *c, struct vx_error error, uint64_t now_ns) {
@@ -99,11 +116,16 @@ bool vx_h1_client_bind(struct h1_client_connection *c, struct h1_client_request 
         .body_bytes = r->request->body_bytes,
         .upgrade = upgrade_value(r->request),
     };
-    size_t bound = vx_h1_request_head_max(r->request, &how);
-    char *room = vx_h1_sink_reserve(&c->sink, bound);
-    if (!room)
-        return false;
-    vx_h1_sink_commit(&c->sink, vx_h1_write_request_head(room, bound, r->request, &how));
+    char *room = vx_h1_sink_reserve(&c->sink, VX_H1_HEAD_USUAL_BYTES);
+    size_t n = room ? vx_h1_write_request_head(room, vx_buffer_room(&c->sink.out), r->request, &how) : 0;
+    if (VX_UNLIKELY(!n)) {
+        size_t bound = vx_h1_request_head_max(r->request, &how);
+        room = vx_h1_sink_reserve(&c->sink, bound);
+        if (!room)
+            return false;
+        n = vx_h1_write_request_head(room, bound, r->request, &how);
+    }
+    vx_h1_sink_commit(&c->sink, n);
     vx_h1_sink_begin_body(&c->sink, r->request->framing, r->request->body_bytes);
     c->sink.sent = 0;
     c->request = r;
@@ -214,6 +236,7 @@ static void readable(struct h1_client_connection *c, uint64_t now_ns) {
         vx_h1_client_close(c, false);
         break;
     case H1_CLIENT_CONNECTING:
+    case H1_CLIENT_LEAVING:
     case H1_CLIENT_CLOSED:
         break;
     }
@@ -223,6 +246,10 @@ static void writable(struct h1_client_connection *c, uint64_t now_ns) {
     struct h1_client_request *r = c->request;
     if (c->state == H1_CLIENT_CONNECTING) {
         connected(c, now_ns);
+        return;
+    }
+    if (c->state == H1_CLIENT_LEAVING) {
+        leave_on(c);
         return;
     }
     if (!r)
@@ -241,6 +268,10 @@ static void broken(struct h1_client_connection *c, uint64_t now_ns) {
         struct vx_error error = c->reader.transport->error;
         error.retryable = true;
         fail(c, error, now_ns);
+        return;
+    }
+    if (c->state == H1_CLIENT_LEAVING) {
+        vx_h1_client_close(c, true);
         return;
     }
     /* What the backend said before it broke may still lie in the socket. */
@@ -301,6 +332,9 @@ static void timed_out(struct vx_timer *timer, uint64_t now_ns) {
         break;
     case H1_CLIENT_IDLE:
         vx_h1_client_close(c, false);
+        break;
+    case H1_CLIENT_LEAVING:
+        vx_h1_client_close(c, true);
         break;
     case H1_CLIENT_CLOSED:
         break;

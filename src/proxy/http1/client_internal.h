@@ -11,6 +11,7 @@
     X(HEAD)       /* the response's head is awaited */                                                       \
     X(BODY)       /* its body is pulled; or a tunnel */                                                      \
     X(IDLE)       /* in the pool */                                                                          \
+    X(LEAVING)    /* a tunnel whose user has let go; its last bytes wait for the backend */                  \
     X(CLOSED)     /* the memory goes at the end of the round */
 
 enum h1_client_state {
@@ -45,7 +46,7 @@ struct h1_client_connection {
     struct vx_h1_pool *pool;
     struct vx_target_shared *shared;
     struct h1_client_request *request; /* NULL: idle or closed */
-    struct vx_list link;               /* in the pool's idle list */
+    struct vx_list link;               /* in the pool's list of idle or of leaving ones */
     struct vx_timer timer;
     struct vx_task task;
     uint64_t deadline_ns; /* of what is awaited now; 0: none */
@@ -59,6 +60,7 @@ struct vx_h1_pool {
     struct vx_h1_client *client;
     struct vx_target_shared *shared; /* whose connections the idle ones are */
     struct vx_list idle;             /* the last used first: the warmest, and the rest can age out */
+    struct vx_list leaving;          /* connections in LEAVING */
     struct vx_list queue;            /* requests waiting because of max_connections */
     struct vx_timer poll;            /* looks for places that other workers gave up, and for waits that are over */
     uint32_t idle_count, queue_count;
@@ -73,6 +75,8 @@ struct h1_client_connection *vx_h1_client_connect(struct vx_h1_pool *pool, struc
 bool vx_h1_client_bind(struct h1_client_connection *c, struct h1_client_request *request);
 /* Closes it; the request, if any, is cut off without a word. */
 void vx_h1_client_close(struct h1_client_connection *c, bool reset);
+/* Closes it once what waits in the sink has gone out, or a time limit is over. Its user has let go. */
+void vx_h1_client_leave(struct h1_client_connection *c);
 /* Sends what waits, and notes it. */
 void vx_h1_client_flush(struct h1_client_connection *c);
 /* After anything that may have sent: when the head left, and that the backend has the word now. */
@@ -91,6 +95,8 @@ bool vx_h1_pool_assign(struct vx_h1_pool *pool, struct h1_client_request *reques
 void vx_h1_pool_return(struct h1_client_connection *c, const struct vx_target *target);
 /* The connection has closed: its place is free. */
 void vx_h1_pool_closed(struct h1_client_connection *c);
+/* Takes an idle or leaving connection off its list. */
+void vx_h1_pool_unlink(struct h1_client_connection *c);
 void vx_h1_pool_unqueue(struct h1_client_request *request);
 
 #endif

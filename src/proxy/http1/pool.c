@@ -15,14 +15,15 @@ static struct vx_h1_pool *new_pool(struct vx_h1_client *client) {
         return NULL;
     pool->client = client;
     vx_list_init(&pool->idle);
+    vx_list_init(&pool->leaving);
     vx_list_init(&pool->queue);
     vx_timer_init(&pool->poll, poll_queue);
     return pool;
 }
 
-static void close_idle(struct vx_h1_pool *pool) {
-    while (!vx_list_empty(&pool->idle))
-        vx_h1_client_close(VX_CONTAINER_OF(pool->idle.next, struct h1_client_connection, link), false);
+static void close_listed(struct vx_list *list) {
+    while (!vx_list_empty(list))
+        vx_h1_client_close(VX_CONTAINER_OF(list->next, struct h1_client_connection, link), false);
 }
 
 struct vx_h1_pool *vx_h1_pool_of(struct vx_h1_client *client, const struct vx_target *target) {
@@ -43,7 +44,7 @@ struct vx_h1_pool *vx_h1_pool_of(struct vx_h1_client *client, const struct vx_ta
             return NULL;
     }
     if (VX_UNLIKELY(pool->shared != target->shared)) {
-        close_idle(pool);
+        close_listed(&pool->idle);
         pool->shared = target->shared;
     }
     return pool;
@@ -63,8 +64,7 @@ static struct h1_client_connection *pop_idle(struct vx_h1_pool *pool, const stru
             vx_h1_client_close(c, false);
             continue;
         }
-        vx_list_remove(&c->link);
-        pool->idle_count--;
+        vx_h1_pool_unlink(c);
         return c;
     }
     return NULL;
@@ -191,12 +191,14 @@ void vx_h1_pool_return(struct h1_client_connection *c, const struct vx_target *t
     vx_h1_client_set_deadline(c, target->pool_idle_ns);
 }
 
+void vx_h1_pool_unlink(struct h1_client_connection *c) {
+    if (c->state == H1_CLIENT_IDLE)
+        c->pool->idle_count--;
+    vx_list_remove(&c->link);
+}
+
 void vx_h1_pool_closed(struct h1_client_connection *c) {
     struct vx_h1_pool *pool = c->pool;
-    if (!vx_list_empty(&c->link)) {
-        vx_list_remove(&c->link);
-        pool->idle_count--;
-    }
     give_place(c->shared);
     /* The place may be taken by the next in the queue; not here, where a user's call may be on the stack. */
     if (pool->queue_count)
@@ -207,7 +209,7 @@ void vx_h1_client_retire(struct vx_h1_client *client, const uint64_t *keep, uint
     for (uint32_t i = 0; i < client->pool_count; i++) {
         bool kept = i < count && (keep[i / 64] >> (i % 64) & 1);
         if (client->pools[i] && !kept) {
-            close_idle(client->pools[i]);
+            close_listed(&client->pools[i]->idle);
             client->pools[i]->shared = NULL; /* what is still active closes when it is done */
         }
     }
@@ -217,7 +219,8 @@ void vx_h1_client_destroy(struct vx_h1_client *client) {
     for (uint32_t i = 0; i < client->pool_count; i++) {
         if (!client->pools[i])
             continue;
-        close_idle(client->pools[i]);
+        close_listed(&client->pools[i]->idle);
+        close_listed(&client->pools[i]->leaving);
         vx_timer_remove(&client->rt->wheel, &client->pools[i]->poll);
         free(client->pools[i]);
     }

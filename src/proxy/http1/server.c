@@ -35,6 +35,7 @@ enum {
     LINGER_IDLE_MS = 5000, /* as nginx: how long a client may pause after an early answer, and how long it may go on */
     LINGER_WHOLE_MS = 30000,
     LINGER_ROUNDS = 64, /* reads before others get their turn */
+    DRAIN_SILENT_MS = 1000,
     PIPELINE_BURST = 32, /* requests answered on the spot before others get their turn */
 };
 
@@ -281,6 +282,7 @@ static void begin_request(struct h1_server *c, size_t head_bytes, uint64_t now_n
     c->reader.in.start += (uint32_t)head_bytes;
     vx_h1_reader_begin_body(&c->reader, s->request.framing, s->request.body_bytes, server->body_bytes, &s->arena);
     c->state = H1_SERVER_ACTIVE;
+    c->served = true;
     c->sink.sent = 0;
     c->sink.tunnel = false;
     c->read_deadline_ns = 0; /* the timer stays where it is: it finds nothing due and moves on */
@@ -459,8 +461,21 @@ static void timed_out(struct vx_timer *timer, uint64_t now_ns) {
 
 static void drain(struct vx_server_connection *base) {
     struct h1_server *c = (struct h1_server *)base;
-    if (c->state == H1_SERVER_IDLE && !c->reader.transport->readable)
+    if (c->state != H1_SERVER_IDLE)
+        return;
+    /* A request may lie in the socket already; it is answered. A connection that has said nothing yet, and may just have
+     * come out of the listener's queue, gets a moment. */
+    uint64_t now_ns = h1_runtime(c)->now_ns;
+    c->reader.transport->readable = true;
+    read_head(c, now_ns);
+    if (c->state != H1_SERVER_IDLE)
+        return;
+    if (c->served) {
         close_connection(c, false);
+        return;
+    }
+    c->read_deadline_ns = now_ns + (uint64_t)DRAIN_SILENT_MS * 1000000;
+    vx_h1_server_arm(c);
 }
 
 static void cut(struct vx_server_connection *base) {
@@ -472,6 +487,14 @@ static void cut(struct vx_server_connection *base) {
 static void describe_client(struct h1_server *c, const struct vx_transport *t) {
     c->client.remote = t->remote;
     c->client.local = t->local;
+    bool ip = t->remote.kind == VX_ADDRESS_IP4 || t->remote.kind == VX_ADDRESS_IP6;
+    c->client.remote_text = VX_SLICE("unix:");
+    if (ip) {
+        char text[VX_ADDRESS_TEXT_MAX];
+        size_t len = vx_address_format_ip(&t->remote, text);
+        memcpy(c->remote_text, text, len);
+        c->client.remote_text = vx_slice(c->remote_text, len);
+    }
     if (!t->tls)
         return;
     c->client.https = true;

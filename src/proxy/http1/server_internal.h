@@ -54,12 +54,14 @@ struct h1_server {
     struct vx_timer timer;
     struct vx_task task;
     struct vx_client_info client;
+    char remote_text[46]; /* the longest IPv6 address: what each request says of its client, written once */
     uint64_t read_deadline_ns, write_deadline_ns; /* 0: none */
     uint64_t sent_mark; /* sink.sent when write_deadline_ns was set: progress moves it on */
     uint64_t linger_until_ns;
     uint8_t state; /* enum h1_server_state */
     bool in_begin;        /* the handler's begin() is on the stack */
     bool failed;          /* the transport is broken */
+    bool served;          /* a request has been taken */
     bool body_timed_out;
     bool shut;            /* a tunnel's writing half is closed */
     uint8_t ending;       /* FLUSHING: enum h1_server_ending for what comes then */

@@ -116,6 +116,22 @@ static struct vx_slice upgrade_value(const struct vx_response *response) {
     return h ? vx_header_value(h) : VX_SLICE_NONE;
 }
 
+/* False: no memory. */
+static bool write_head(struct vx_h1_sink *sink, const struct vx_response *response,
+                       const struct vx_h1_response_write *how) {
+    char *room = vx_h1_sink_reserve(sink, VX_H1_HEAD_USUAL_BYTES);
+    size_t n = room ? vx_h1_write_response_head(room, vx_buffer_room(&sink->out), response, how) : 0;
+    if (VX_UNLIKELY(!n)) {
+        size_t bound = vx_h1_response_head_max(response, how);
+        room = vx_h1_sink_reserve(sink, bound);
+        if (!room)
+            return false;
+        n = vx_h1_write_response_head(room, bound, response, how);
+    }
+    vx_h1_sink_commit(sink, n);
+    return true;
+}
+
 static void respond(struct vx_downstream *d, struct vx_response *response) {
     struct h1_stream *s = (struct h1_stream *)d;
     struct h1_server *c = s->conn;
@@ -133,14 +149,11 @@ static void respond(struct vx_downstream *d, struct vx_response *response) {
                              (response->framing == VX_BODY_LENGTH ||
                               vx_headers_has(&response->headers, VX_HEADER_CONTENT_LENGTH));
     }
-    size_t bound = vx_h1_response_head_max(response, &how);
-    char *room = vx_h1_sink_reserve(&c->sink, bound);
-    if (!room) {
+    if (!write_head(&c->sink, response, &how)) {
         c->sink.failed = true;
         vx_h1_server_watch_writes(c);
         return;
     }
-    vx_h1_sink_commit(&c->sink, vx_h1_write_response_head(room, bound, response, &how));
     if (interim) {
         vx_h1_sink_flush(&c->sink);
         return;
