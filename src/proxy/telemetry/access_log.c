@@ -36,6 +36,7 @@ enum {
     STUCK_POLL_MS = 100,   /* how often a writer that cannot write looks whether it is still wanted */
     WARN_EVERY_MS = 10000, /* at most so often about lost lines */
     FREE_TIMEOUT_MS = 1000,
+    ADOPTION_MS = 500, /* for the writer to take up another file; it looks every ROUND_MS at the latest */
 };
 
 enum mode { OFF, JSON, COMBINED };
@@ -313,6 +314,18 @@ static void give_file(struct vx_access_log *log, int fd) {
         close(unused);
 }
 
+/* Waits, for a moment at most, until the writer has the new file: what happens after a reload is said there, not in the
+ * file that was renamed meanwhile. */
+static void await_adoption(struct vx_access_log *log) {
+    struct timespec pause = {.tv_nsec = 1000000};
+    wake(log);
+    for (unsigned ms = 0; ms < ADOPTION_MS; ms++) {
+        if (atomic_load_explicit(&log->next_fd, memory_order_acquire) == NO_CHANGE)
+            return;
+        nanosleep(&pause, NULL);
+    }
+}
+
 static bool turn_on(struct vx_access_log *log, const struct vx_config_access_log *config, char *path,
                     char *why, size_t why_bytes) {
     if (!log->producers && !make_producers(log))
@@ -350,7 +363,7 @@ bool vx_access_log_apply(struct vx_access_log *log, const struct vx_config_acces
     log->path = path;
     refresh_clock(log);
     atomic_store_explicit(&log->mode, config->json ? JSON : COMBINED, memory_order_release);
-    wake(log);
+    await_adoption(log);
     return true;
 }
 
@@ -361,7 +374,7 @@ bool vx_access_log_reopen(struct vx_access_log *log, char *why, size_t why_bytes
     if (fd < 0)
         return refuse(why, why_bytes, "cannot open the access log", log->path, errno);
     give_file(log, fd);
-    wake(log);
+    await_adoption(log);
     return true;
 }
 
