@@ -7,15 +7,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum {
-    POOL_MAX = 32,
-    /* Larger than the default of 64 KiB, so that one pair of splices carries more; the kernel may grant less. */
-    PIPE_BYTES = 256 * 1024
-};
+enum { POOL_MAX = 32 };
 
 struct vx_pipe {
     struct vx_pipe *next;
     int from, to; /* the end to read, the end to write */
+    size_t bytes; /* what it holds at most */
+    bool fixed;   /* the kernel lets it grow no more (pipe-user-pages-soft) */
 };
 
 struct vx_pipe *vx_pipe_get(struct vx_tcp *tcp) {
@@ -31,8 +29,13 @@ struct vx_pipe *vx_pipe_get(struct vx_tcp *tcp) {
         free(pipe);
         return NULL;
     }
-    fcntl(fds[1], F_SETPIPE_SZ, PIPE_BYTES);
-    *pipe = (struct vx_pipe){NULL, fds[0], fds[1]};
+    int bytes = fcntl(fds[1], F_GETPIPE_SZ);
+    *pipe = (struct vx_pipe){NULL, fds[0], fds[1], bytes > 0 ? (size_t)bytes : 0, false};
+    /* A user who has too many pages in pipes gets tiny ones (pipe(7)): copying is cheaper then. */
+    if (pipe->bytes < VX_PIPE_BYTES_MIN) {
+        vx_pipe_destroy(pipe);
+        return NULL;
+    }
     return pipe;
 }
 
@@ -70,7 +73,12 @@ static ssize_t splice_between(int from, int to, size_t bytes) {
 }
 
 ssize_t vx_pipe_fill(struct vx_pipe *pipe, int fd, size_t bytes) {
-    return splice_between(fd, pipe->to, bytes < PIPE_BYTES ? bytes : PIPE_BYTES);
+    if (bytes > pipe->bytes && !pipe->fixed) {
+        int granted = fcntl(pipe->to, F_SETPIPE_SZ, (int)bytes);
+        pipe->fixed = granted < 0;
+        pipe->bytes = granted > 0 ? (size_t)granted : pipe->bytes;
+    }
+    return splice_between(fd, pipe->to, bytes < pipe->bytes ? bytes : pipe->bytes);
 }
 
 ssize_t vx_pipe_drain(struct vx_pipe *pipe, int fd, size_t bytes) {

@@ -9,7 +9,11 @@
 
 #include "proxy/net/tcp.h"
 
-/* An empty pipe; NULL: no descriptors left. */
+/* How much one move() carries. It begins small and doubles while the other side takes all of it, so that a fast reader
+ * costs few calls and a slow one holds little memory. */
+enum { VX_PIPE_BYTES_MIN = 64 * 1024, VX_PIPE_BYTES_MAX = 1024 * 1024 };
+
+/* An empty pipe; NULL: no descriptors left, or the kernel grants this user no pipe worth having. */
 struct vx_pipe *vx_pipe_get(struct vx_tcp *tcp);
 
 /* Back to the pool; it must be empty. */
@@ -20,7 +24,8 @@ void vx_pipe_destroy(struct vx_pipe *pipe);
 
 void vx_pipe_pool_free(struct vx_tcp *tcp);
 
-/* splice from `fd` into an empty pipe, and out of it. The results of splice: bytes, 0 at the end, -1 with errno. */
+/* splice from `fd` into an empty pipe (at most VX_PIPE_BYTES_MAX), and out of it. The results of splice: bytes, 0 at
+ * the end, -1 with errno. */
 ssize_t vx_pipe_fill(struct vx_pipe *pipe, int fd, size_t bytes);
 ssize_t vx_pipe_drain(struct vx_pipe *pipe, int fd, size_t bytes);
 

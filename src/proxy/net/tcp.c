@@ -49,7 +49,8 @@ struct socket {
     struct vx_tcp *tcp;
     struct vx_pipe *pipe; /* holds base.pending_bytes */
     struct vx_retired retired;
-    uint8_t state; /* enum socket_state */
+    uint32_t move_bytes; /* what the next move() to this socket carries at most */
+    uint8_t state;       /* enum socket_state */
     bool dialed, broken, shut_wanted;
 };
 
@@ -219,6 +220,8 @@ static ssize_t move_socket(struct vx_transport *from, struct vx_transport *to, s
     struct vx_pipe *pipe = vx_pipe_get(source->tcp);
     if (!pipe)
         return VX_IO_UNSUPPORTED;
+    if (bytes > sink->move_bytes)
+        bytes = sink->move_bytes;
     ssize_t n = fill_pipe(source, pipe, bytes);
     if (n <= 0) {
         vx_pipe_put(source->tcp, pipe);
@@ -227,7 +230,11 @@ static ssize_t move_socket(struct vx_transport *from, struct vx_transport *to, s
     source->tcp->stats.moved_bytes += (uint64_t)n;
     sink->pipe = pipe;
     to->pending_bytes = (size_t)n;
-    flush_pipe(sink);
+    if (!flush_pipe(sink))
+        sink->move_bytes =
+            sink->move_bytes / 2 > VX_PIPE_BYTES_MIN ? sink->move_bytes / 2 : VX_PIPE_BYTES_MIN;
+    else if ((size_t)n == sink->move_bytes && sink->move_bytes < VX_PIPE_BYTES_MAX)
+        sink->move_bytes *= 2;
     return sink->broken ? VX_IO_FAILED : n;
 }
 
@@ -370,6 +377,7 @@ static struct socket *new_socket(struct vx_tcp *tcp, int fd) {
     s->tcp = tcp;
     s->watch = (struct vx_watch){on_events, fd};
     s->retired.free = free_socket;
+    s->move_bytes = VX_PIPE_BYTES_MIN;
     if (!vx_loop_watch(tcp->loop, &s->watch, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)) {
         free(s);
         return NULL;
