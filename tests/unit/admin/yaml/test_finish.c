@@ -16,6 +16,8 @@ static void listener_tls(void **state) {
     assert_slice(l->certificates[0].key_path, "/etc/vortex/k.pem");
     assert_int_equal(l->certificates[0].place.line, 1);
     assert_int_equal(l->certificates[0].place.column, 53);
+    assert_int_equal(l->certificates[0].key_place.line, 1);
+    assert_int_equal(l->certificates[0].key_place.column, 65);
     assert_int_equal(l->client_ca_path.len, 0);
     vx_config_free(config);
     config = must_read(fill(IN_TLS, "%s", "off"));

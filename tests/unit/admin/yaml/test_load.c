@@ -136,8 +136,10 @@ static void from_a_pipe(void **state) {
     close(ends[1]);
     snprintf(path, sizeof(path), "/proc/self/fd/%d", ends[0]);
     struct vx_config *config = vx_yaml_load(path, &error);
-    if (!config)
+    if (!config) {
         fail_msg("%s", error.text);
+        return;
+    }
     assert_int_equal(config->listeners[0].place.line, 3001);
     vx_config_free(config);
     close(ends[0]);
@@ -196,8 +198,10 @@ static void vortex_yaml_of_the_tree(void **state) {
     size_t n = fread(text, 1, sizeof(text), file);
     fclose(file);
     struct vx_config *config = vx_yaml_parse("vortex.yaml", vx_slice(text, n), &error);
-    if (!config)
+    if (!config) {
         fail_msg("vortex.yaml:%u:%u: %s", error.place.line, error.place.column, error.text);
+        return;
+    }
     assert_int_equal(config->listener_count, 2);
     assert_int_equal(config->listeners[0].address.port, 8443);
     assert_true(config->listeners[0].tls);

@@ -25,8 +25,8 @@ static void check_all(const char *what, reader *read, const struct row *good, si
             fail_msg("%s %s accepted", what, bad[i]);
     }
 }
-#define CHECK(read, good, bad)                                                                               \
-    check_all(#read, read, good, sizeof(good) / sizeof(*good), bad, sizeof(bad) / sizeof(*bad))
+#define COUNT_OF(array)        (sizeof(array) / sizeof(*(array)))
+#define CHECK(read, good, bad) check_all(#read, read, good, COUNT_OF(good), bad, COUNT_OF(bad))
 
 static void counts(void **state) {
     (void)state;

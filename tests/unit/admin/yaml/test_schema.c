@@ -217,6 +217,8 @@ static void paths(void **state) {
     assert_int_equal(l->certificates[0].place.line, 3);
     assert_int_equal(l->certificates[0].place.column, 32);
     assert_int_equal(l->certificates[1].place.line, 4);
+    assert_int_equal(l->certificates[1].key_place.line, 4);
+    assert_int_equal(l->certificates[1].key_place.column, 45);
     assert_slice(l->client_ca_path, "/etc/vortex/ca.pem");
     assert_slice(config->path, CONFIG_PATH);
     vx_config_free(config);
@@ -312,7 +314,7 @@ static bool read_bound(enum vx_yaml_type type, const char *text, uint64_t *out) 
 
 static void check_bounds(const struct vx_yaml_shape *shape, const struct vx_yaml_key *row, const char *path,
                          void *user) {
-    uint64_t low, high;
+    uint64_t low = 0, high = 0;
     (void)shape;
     ++*(int *)user;
     if (row->type > VX_YAML_PERCENT || row->type == VX_YAML_FLAG)
@@ -321,6 +323,23 @@ static void check_bounds(const struct vx_yaml_shape *shape, const struct vx_yaml
         fail_msg("%s: the bounds cannot be read", path);
     if (row->bytes < 8 && high >> (8 * row->bytes))
         fail_msg("%s: the highest value does not fit %u bytes", path, row->bytes);
+}
+
+/* `off` zeroes fields by their size, which for arrays is not that of the field. */
+static void check_off(const struct vx_yaml_shape *shape, const struct vx_yaml_key *row, const char *path,
+                      void *user) {
+    (void)shape;
+    (void)user;
+    if (!row->can_be_off || row->shape->apart)
+        return;
+    for (uint32_t i = 0; i < row->shape->key_count; i++)
+        if (row->shape->keys[i].type >= VX_YAML_LIST_OF)
+            fail_msg("%s cannot be off: %s is an array", path, row->shape->keys[i].name);
+}
+
+static void only_plain_groups_can_be_off(void **state) {
+    (void)state;
+    visit(&vx_yaml_root, "", check_off, NULL);
 }
 
 static void bounds_fit_their_fields(void **state) {
@@ -417,6 +436,7 @@ int main(void) {
         cmocka_unit_test(paths),
         cmocka_unit_test(file_sections),
         cmocka_unit_test(bounds_fit_their_fields),
+        cmocka_unit_test(only_plain_groups_can_be_off),
         cmocka_unit_test(documentation_agrees),
         cmocka_unit_test(documented_examples_are_right),
     };

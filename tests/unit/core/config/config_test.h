@@ -71,8 +71,10 @@ static inline void fill_routes(struct sample *s) {
 
 static inline void fill_sample(struct sample *s) {
     memset(s, 0, sizeof(*s));
-    s->certificates[0] = (struct vx_config_certificate){VX_SLICE("/c.pem"), VX_SLICE("/k.pem"), {11, 5}};
-    s->certificates[1] = (struct vx_config_certificate){VX_SLICE("/d.pem"), VX_SLICE("/l.pem"), {12, 5}};
+    s->certificates[0] =
+        (struct vx_config_certificate){VX_SLICE("/c.pem"), VX_SLICE("/k.pem"), {11, 5}, {11, 20}};
+    s->certificates[1] =
+        (struct vx_config_certificate){VX_SLICE("/d.pem"), VX_SLICE("/l.pem"), {12, 5}, {12, 20}};
     s->listeners[0] = (struct vx_config_listener){.address = address("0.0.0.0:8080"), .place = {10, 5}};
     s->listeners[1] = (struct vx_config_listener){.address = address("0.0.0.0:8443"),
                                                   .place = {11, 5},

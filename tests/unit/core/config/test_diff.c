@@ -26,6 +26,7 @@ static void equal(void **state) {
     static const struct vx_config_diff none;
     after.listeners[0].place.line++;
     after.certificates[0].place.line++;
+    after.certificates[0].key_place.line++;
     after.routes[0].place.line++;
     after.backends[0].place.line++;
     after.config.metrics_place.line++;
