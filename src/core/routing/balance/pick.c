@@ -284,16 +284,9 @@ static uint32_t choose(struct search *s) {
     s->position = s->trial = VX_POSITION_NONE;
     if (s->view->member_count == 0)
         return VX_POSITION_NONE;
-    switch (s->set->balance) {
-    case VX_BALANCE_ROUND_ROBIN:
-        return choose_round_robin(s);
-    case VX_BALANCE_RANDOM:
-        return choose_random(s);
-    case VX_BALANCE_PEAK_EWMA:
-    case VX_BALANCE_LEAST_REQUEST:
-        break;
-    }
-    return choose_lowest(s);
+    if (s->view->lowest)
+        return choose_lowest(s);
+    return s->set->balance == VX_BALANCE_ROUND_ROBIN ? choose_round_robin(s) : choose_random(s);
 }
 
 static inline void open_ticket(const struct vx_backend_set *set, const struct vx_backend_view *view,

@@ -52,8 +52,8 @@ static uint32_t line_count(const struct vx_backend_page *page) {
 
 static bool view_alloc(struct vx_arena *arena, struct vx_backend_view *view) {
     size_t positions = (size_t)view->line_count * VX_LANES;
-    view->lines = zeroed(arena, view->line_count, sizeof *view->lines);
-    view->slots = zeroed(arena, view->line_count, sizeof *view->slots);
+    view->lines = zeroed(arena, view->line_count, sizeof(struct vx_backend_line *));
+    view->slots = zeroed(arena, view->line_count, sizeof(struct vx_backend_slot *));
     /* Read by vectors, which must not cross cache lines. */
     char *weights = zeroed(arena, positions * sizeof *view->inverse_weight + 64, 1);
     view->inverse_weight = weights ? (float *)(void *)(weights + (-(uintptr_t)weights & 63)) : NULL;
@@ -166,7 +166,7 @@ static bool cursors_build(struct vx_arena *arena, struct vx_backend_set *set, ui
     if (set->route->balance != VX_BALANCE_ROUND_ROBIN)
         return true;
     size_t stride = ((set->model_count + 1) * sizeof(struct vx_backend_cursor) + 63) & ~(size_t)63;
-    set->cursors = zeroed(arena, workers, sizeof *set->cursors);
+    set->cursors = zeroed(arena, workers, sizeof(struct vx_backend_cursor *));
     char *memory = zeroed(arena, workers * stride + 64, 1);
     if (!set->cursors || !memory)
         return false;

@@ -56,12 +56,14 @@ static void add(struct fixture *f, const char *host, const char *path, const cha
     struct vx_config_match *m = &f->matches[f->count];
     *m = (struct vx_config_match){
         vx_slice_of(host), vx_slice_of(path), vx_slice_of(prefix), vx_slice_of(method), NULL, 0};
-    for (uint32_t n = 0; headers && headers[2 * n]; n++)
-        m->header_count = n + 1;
-    m->headers = vx_arena_alloc(&f->arena, (m->header_count + 1) * sizeof *m->headers);
-    for (uint32_t n = 0; n < m->header_count; n++)
-        m->headers[n] =
-            (struct vx_config_header_match){vx_slice_of(headers[2 * n]), vx_slice_of(headers[2 * n + 1])};
+    if (headers) {
+        while (headers[2 * m->header_count])
+            m->header_count++;
+        m->headers = vx_arena_alloc(&f->arena, (m->header_count + 1) * sizeof *m->headers);
+        for (uint32_t n = 0; n < m->header_count; n++)
+            m->headers[n] =
+                (struct vx_config_header_match){vx_slice_of(headers[2 * n]), vx_slice_of(headers[2 * n + 1])};
+    }
     f->entries[f->count] = (struct vx_route_entry){m, f->count};
     f->count++;
 }
@@ -312,7 +314,7 @@ static uint32_t reference_find(const struct fixture *f, const struct vx_request 
     return found;
 }
 
-#define ANY_OF(list) list[vx_random_below(random, sizeof list / sizeof *list)]
+#define ANY_OF(list) (list)[vx_random_below(random, sizeof(list) / sizeof *(list))]
 
 static const char *const some_hosts[] = {"*",         "a",     "b.a",   "*.a",     "*.b.a", "c.b.a",
                                          "*.c.b.a",   "x.y",   "*.y",   "d.c.b.a", NULL,    "xa",
@@ -334,7 +336,7 @@ static void random_headers(struct vx_random *random, const char *headers[9], uin
 }
 
 static void random_table(struct fixture *f, struct vx_random *random, uint32_t count) {
-    const char *headers[9];
+    const char *headers[9] = {NULL};
     for (uint32_t i = 0; i < count; i++) {
         const char *path = NULL, *prefix = NULL, *method = NULL;
         uint32_t kind = vx_random_below(random, 8);
@@ -360,7 +362,7 @@ static void random_tables_agree_with_the_reference(void **state) {
         random_table(f, random, sizes[round % 6]);
         build(f);
         for (uint32_t i = 0; i < 300; i++) {
-            const char *headers[9];
+            const char *headers[9] = {NULL};
             struct vx_header items[8];
             random_headers(random, headers, 4);
             const char *host = ANY_OF(some_hosts);
