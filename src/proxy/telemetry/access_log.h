@@ -21,7 +21,8 @@ struct vx_access_log *vx_access_log_new(uint32_t workers, struct vx_metrics *met
 
 /* Makes it as configured: on, off, another path or format. A file is (re)opened each time, so a reload also
  * follows log rotation; `stdout` and `stderr` stay those of the process. False: the file cannot be opened (or
- * no memory, no thread), *why says so in `why_bytes` bytes, NUL-terminated, and the log stays as it was. */
+ * no memory, no thread), *why says so in `why_bytes` bytes, NUL-terminated, and the log stays as it was.
+ * Waits until the writer has the new file, 500 ms at most; so does vx_access_log_reopen. */
 bool vx_access_log_apply(struct vx_access_log *log, const struct vx_config_access_log *config, char *why,
                          size_t why_bytes);
 
