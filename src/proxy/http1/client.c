@@ -51,9 +51,12 @@ static size_t push(struct vx_stream *stream, struct vx_slice bytes) {
 }
 
 static void finish(struct vx_stream *stream, struct vx_headers *fields) {
-    struct h1_client_connection *c = of(stream)->connection;
+    struct h1_client_request *r = of(stream);
+    struct h1_client_connection *c = r->connection;
+    r->ended = true;
+    r->trailers = fields;
     if (!c)
-        return;
+        return; /* queued: the connection that it gets hears of it in vx_h1_client_bind */
     vx_h1_sink_finish(&c->sink, fields);
     vx_h1_client_flush(c);
     vx_h1_client_shut_when_flushed(c);
@@ -81,7 +84,9 @@ static int64_t move(struct vx_stream *from, struct vx_stream *to) {
     r->waits_body = moved == 0;
     if (moved > 0)
         r->up.received_bytes += (uint64_t)moved;
-    vx_h1_client_set_deadline(r->connection, moved == 0 ? r->idle_timeout_ns : 0);
+    /* As in pull(): where it is the client that takes no more, the backend owes us nothing. */
+    bool waits = moved == 0 && !r->connection->reader.transport->readable;
+    vx_h1_client_set_deadline(r->connection, waits ? r->idle_timeout_ns : 0);
     return moved;
 }
 

@@ -127,6 +127,8 @@ bool vx_h1_client_bind(struct h1_client_connection *c, struct h1_client_request 
     }
     vx_h1_sink_commit(&c->sink, n);
     vx_h1_sink_begin_body(&c->sink, r->request->framing, r->request->body_bytes);
+    if (r->ended)
+        vx_h1_sink_finish(&c->sink, r->trailers);
     c->sink.sent = 0;
     c->request = r;
     r->connection = c;

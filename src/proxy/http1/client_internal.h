@@ -35,6 +35,8 @@ struct h1_client_request {
     struct vx_list link;   /* in the pool's queue */
     uint64_t queued_until_ns;
     uint64_t idle_timeout_ns; /* of the target */
+    struct vx_headers *trailers; /* of the request, once `ended` */
+    bool ended;      /* finish() was called: all of the body has been pushed */
     bool waits_body; /* pull() said WAIT */
     bool woken;      /* again() was called: on_readable at the end of the round */
     bool waits_room; /* push() took less than it was given */

@@ -192,7 +192,7 @@ void vx_h1_pool_return(struct h1_client_connection *c, const struct vx_target *t
 }
 
 void vx_h1_pool_unlink(struct h1_client_connection *c) {
-    if (c->state == H1_CLIENT_IDLE)
+    if (!vx_list_empty(&c->link) && c->state == H1_CLIENT_IDLE)
         c->pool->idle_count--;
     vx_list_remove(&c->link);
 }
