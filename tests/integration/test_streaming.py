@@ -2,6 +2,7 @@
 """Bodies pass as they come, in bounded memory whoever is slow, and every wait has its end."""
 
 import hashlib
+import pathlib
 import threading
 import time
 
@@ -16,9 +17,21 @@ from harness.wait import wait_until
 
 MIB = 1 << 20
 BLOCK = bytes(range(256)) * 256
-IN_FLIGHT = (
-    32 * MIB
-)  # socket buffers of both connections and what the proxy holds, far below the sizes used here
+
+
+def kernel_buffers():
+    """The most that two TCP connections may hold in the kernel here: both send sides, and the one receive side that tunes
+    itself (the tests fix the other)."""
+    receive, send = (
+        int(pathlib.Path(f"/proc/sys/net/ipv4/tcp_{name}").read_text().split()[2])
+        for name in ("rmem", "wmem")
+    )
+    return receive + 2 * send
+
+
+# What may be on its way when one side stops: the kernel's buffers and some MiB in the proxy. Bodies are far bigger.
+IN_FLIGHT = kernel_buffers() + 8 * MIB
+BLOCKS = 3 * IN_FLIGHT // len(BLOCK)
 NO_RETRY = {"retries": {"attempts": 0}}
 
 
@@ -137,7 +150,7 @@ def test_100_mib_pass_unchanged_both_ways(vortex, backend):
 
 @pytest.mark.parametrize("framing", ["length", "chunked", "tls"])
 def test_slow_reader_stops_the_backend_and_memory_stays_bounded(vortex, backend, ca, framing):
-    blocks = 1600
+    blocks = BLOCKS
     senders = []
 
     def script(conn):
@@ -187,7 +200,7 @@ def test_many_slow_readers_take_bounded_memory(vortex, backend):
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 def test_slow_backend_stops_the_upload_and_memory_stays_bounded(vortex, backend, framing):
-    blocks = 1600
+    blocks = BLOCKS
     go = threading.Event()
 
     def script(conn):
@@ -222,7 +235,7 @@ def test_slow_tunnel_reader_stops_the_backend(vortex, backend):
     def script(conn):
         conn.head()
         conn.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
-        senders.append(Sender(conn.send, 1600))
+        senders.append(Sender(conn.send, BLOCKS))
         senders[0].thread.join()
 
     proxy = vortex(backend(script))
@@ -233,7 +246,7 @@ def test_slow_tunnel_reader_stops_the_backend(vortex, backend):
         wait_until(lambda: senders)
         assert stalled_value(lambda: senders[0].sent) < IN_FLIGHT
         assert proxy.rss_bytes() - before < 16 * MIB * memory_slack()
-        assert client.stream.exactly(1600 * len(BLOCK)) == BLOCK * 1600
+        assert client.stream.exactly(BLOCKS * len(BLOCK)) == BLOCK * BLOCKS
 
 
 def test_pipelining_without_reading_is_bounded(vortex, backend):
@@ -245,7 +258,7 @@ def test_pipelining_without_reading_is_bounded(vortex, backend):
     with proxy.client(rcvbuf=4096, timeout=3) as client:
         sent = 0
         with pytest.raises(TimeoutError):
-            while sent < 64 * MIB:
+            while sent < 2 * IN_FLIGHT:
                 client.send(one * 60)
                 sent += len(one) * 60
         assert sent < IN_FLIGHT
@@ -364,9 +377,9 @@ def test_client_that_does_not_read_is_dropped_after_the_write_timeout(vortex, ba
 
     def script(conn):
         conn.request()
-        conn.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (len(BLOCK) * 3200))
+        conn.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (len(BLOCK) * BLOCKS))
         try:
-            for _ in range(3200):
+            for _ in range(BLOCKS):
                 conn.send(BLOCK)
         finally:
             ended.set()
