@@ -4,7 +4,7 @@
  * that a fuzzer once found interesting, in every test run. A missing or empty corpus is a failure, not a pass.
  *
  * Beside each file itself, its prefixes are run (all of them for short inputs, a spread for long ones), because a cut
- * input is what a parser meets on every slow connection.
+ * input is what a parser meets on every slow connection. `--mutations N` then runs N seeded mutations of the corpus.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -14,7 +14,16 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "fuzz/mutate.h"
+
 #define MAX_PREFIXES 64u
+#define MAX_INPUTS   512u
+#define MAX_MUTATION 8192u
+#define SEED         20261123u
+
+/* The corpus, for the mutations. */
+static struct fuzz_input inputs[MAX_INPUTS];
+static size_t input_count;
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 __attribute__((weak)) int LLVMFuzzerInitialize(int *argc, char ***argv);
@@ -54,8 +63,19 @@ static int run_file(const char *path) {
     for (size_t length = 0; length < size; length += step)
         run_once(data, length);
     run_once(data, size);
-    free(data);
+    if (input_count < MAX_INPUTS)
+        inputs[input_count++] = (struct fuzz_input){data, size};
+    else
+        free(data);
     return 0;
+}
+
+static void run_mutations(unsigned long count) {
+    static uint8_t mutation[MAX_MUTATION];
+    struct vx_random random = {SEED};
+    for (unsigned long i = 0; i < count; i++)
+        run_once(mutation, fuzz_mutate(&random, inputs, input_count, mutation, sizeof mutation));
+    printf("%lu mutations\n", count);
 }
 
 /* The number of files run, or -1 after a failure that was printed. */
@@ -83,8 +103,14 @@ static long run_folder(const char *folder) {
 }
 
 int main(int argc, char **argv) {
+    unsigned long mutations = 0;
+    if (argc > 2 && strcmp(argv[1], "--mutations") == 0) {
+        mutations = strtoul(argv[2], NULL, 10);
+        argv += 2;
+        argc -= 2;
+    }
     if (argc < 2) {
-        fprintf(stderr, "usage: %s CORPUS_FOLDER...\n", argv[0]);
+        fprintf(stderr, "usage: %s [--mutations N] CORPUS_FOLDER...\n", argv[0]);
         return 2;
     }
     if (LLVMFuzzerInitialize)
@@ -99,5 +125,8 @@ int main(int argc, char **argv) {
         }
         printf("%s: %ld inputs\n", argv[i], count);
     }
+    run_mutations(mutations);
+    while (input_count > 0)
+        free(inputs[--input_count].data);
     return 0;
 }

@@ -6,9 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/base/random.h"
+
 const struct vx_h1_limits vx_test_limits = {65536, 128, 8192, true};
 
-enum { EVERY_CUT_BYTES = 512, SPREAD_CUTS = 32, FIRST_CHUNK_BYTES = 64 };
+enum { EVERY_CUT_BYTES = 512, SPREAD_CUTS = 32, FUZZ_EACH_BYTE = 128, FUZZ_CUTS = 4, FIRST_CHUNK_BYTES = 64 };
 
 void vx_test_require_at(bool condition, const char *text, const char *file, int line) {
     if (condition)
@@ -191,4 +193,19 @@ char *vx_test_parse_every_way(enum vx_test_head kind, struct vx_slice bytes,
     if (bytes.len <= EVERY_CUT_BYTES)
         require_same(bytes, whole, vx_test_parse(kind, bytes, limits, VX_TEST_EACH_BYTE), VX_TEST_EACH_BYTE);
     return whole;
+}
+
+void vx_test_require_any_cut(enum vx_test_head kind, struct vx_slice bytes,
+                             const struct vx_h1_limits *limits) {
+    char *whole = vx_test_parse(kind, bytes, limits, VX_TEST_WHOLE);
+    struct vx_random random = {bytes.len};
+    for (size_t i = 0; i < bytes.len; i++)
+        random.state = random.state * 31 + (unsigned char)bytes.ptr[i];
+    for (int i = 0; i < FUZZ_CUTS && bytes.len > 1; i++) {
+        size_t cut = 1 + vx_random_below(&random, (uint32_t)bytes.len - 1);
+        require_same(bytes, whole, vx_test_parse(kind, bytes, limits, cut), cut);
+    }
+    if (bytes.len <= FUZZ_EACH_BYTE)
+        require_same(bytes, whole, vx_test_parse(kind, bytes, limits, VX_TEST_EACH_BYTE), VX_TEST_EACH_BYTE);
+    free(whole);
 }

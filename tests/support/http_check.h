@@ -42,6 +42,10 @@ char *vx_test_parse(enum vx_test_head kind, struct vx_slice bytes, const struct 
 char *vx_test_parse_every_way(enum vx_test_head kind, struct vx_slice bytes,
                               const struct vx_h1_limits *limits);
 
+/* The same for fuzzers, with fewer cuts: byte by byte when it is short, and in two at a few places. */
+void vx_test_require_any_cut(enum vx_test_head kind, struct vx_slice bytes,
+                             const struct vx_h1_limits *limits);
+
 /* Ends the program when `condition` is false. */
 #define vx_test_require(condition) vx_test_require_at((condition), #condition, __FILE__, __LINE__)
 void vx_test_require_at(bool condition, const char *text, const char *file, int line);

@@ -166,6 +166,8 @@ static void forwards_a_response(void **state) {
     how.declare_length = false;
     resp.reason = VX_SLICE("");
     resp.status = 404;
+    check_response(&resp, &how, "HTTP/1.1 404 \r\nServer: y\r\nA: 1\r\n\r\n");
+    resp.reason = VX_SLICE_NONE;
     check_response(&resp, &how, "HTTP/1.1 404 Not Found\r\nServer: y\r\nA: 1\r\n\r\n");
     resp.status = 101;
     how.upgrade = VX_SLICE("websocket");
