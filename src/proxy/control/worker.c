@@ -10,10 +10,10 @@
 
 #include "proxy/telemetry/log.h"
 
-enum { TICK_MS = 50 };
+enum { TICK_MS = 250 };
 
-static void tick_soon(struct vx_worker *w) {
-    vx_timer_set(&w->engine.rt.wheel, &w->tick, w->engine.rt.now_ns + (uint64_t)TICK_MS * 1000000);
+static void tick_after(struct vx_worker *w, uint64_t ms) {
+    vx_timer_set(&w->engine.rt.wheel, &w->tick, w->engine.rt.now_ns + ms * 1000000);
 }
 
 static bool over_budget(const struct vx_connection_budget *budget) {
@@ -39,6 +39,8 @@ static void counted(void *user, int change) {
         vx_metrics_add(w->counters, VX_WORKER_ACCEPT_PAUSES, 1);
         pause_listeners(w, true);
     }
+    if (change < 0 && (w->draining || w->paused))
+        tick_after(w, 0); /* perhaps the one that was waited for */
 }
 
 static uint32_t open_connections(const struct vx_worker *w) {
@@ -60,7 +62,7 @@ static void on_tick(struct vx_timer *timer, uint64_t now_ns) {
         w->drained(w->user);
         w->drained = NULL;
     }
-    tick_soon(w);
+    tick_after(w, TICK_MS);
 }
 
 static struct vx_worker_site *find_site(struct vx_worker *w, const struct vx_address *address) {
@@ -163,6 +165,7 @@ static void drain(void *arg, uint64_t now_ns) {
     w->engine.client.draining = true;
     for (struct vx_worker_site *s = w->sites; s; s = s->next)
         close_site(s);
+    tick_after(w, 0);
 }
 
 bool vx_worker_drain(struct vx_worker *w) {
@@ -182,7 +185,7 @@ static void pin(const struct vx_worker *w) {
 static void *run(void *arg) {
     struct vx_worker *w = arg;
     pin(w);
-    tick_soon(w);
+    tick_after(w, TICK_MS);
     vx_loop_run(w->engine.loop);
     for (struct vx_worker_site *s = w->sites; s; s = s->next) {
         vx_listener_free(s->site.listener);
