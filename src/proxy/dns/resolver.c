@@ -37,6 +37,7 @@ struct name {
     struct vx_resolver *resolver;
     struct vx_list watches;
     struct vx_timer timer; /* asks again */
+    struct vx_task attend; /* asks for the first time, tells new watches */
     bool asking, telling;
     uint32_t generation; /* of what is known; 0: nothing yet */
     uint64_t pause_ns;   /* after the next failure */
@@ -59,7 +60,6 @@ struct vx_resolver {
     ares_channel channel;
     struct vx_list names, sockets;
     struct vx_timer timeout; /* c-ares's own */
-    struct vx_task work;     /* asks for new names and tells new watches */
     bool closing;
 };
 
@@ -139,6 +139,7 @@ static void free_name_if_unused(struct name *n) {
     if (!vx_list_empty(&n->watches) || n->asking || n->telling)
         return;
     vx_timer_remove(wheel_of(n->resolver), &n->timer);
+    vx_task_cancel(&n->attend);
     vx_list_remove(&n->link);
     free(n->addresses);
     free(n);
@@ -282,25 +283,13 @@ static void on_time_over(struct vx_timer *t, uint64_t now_ns) {
     ask(VX_CONTAINER_OF(t, struct name, timer));
 }
 
-/* One name that has something to do, or NULL. */
-static struct name *first_with_work(struct vx_resolver *r) {
-    for (struct vx_list *at = r->names.next; at != &r->names; at = at->next) {
-        struct name *n = VX_CONTAINER_OF(at, struct name, link);
-        if (n->generation ? !n->telling && first_untold(n) != NULL : !n->asking)
-            return n;
-    }
-    return NULL;
-}
-
-static void work(struct vx_task *task, uint64_t now_ns) {
-    struct vx_resolver *r = VX_CONTAINER_OF(task, struct vx_resolver, work);
-    struct name *n;
-    while ((n = first_with_work(r))) {
-        if (n->generation)
-            tell(n, now_ns);
-        else
-            ask(n);
-    }
+/* A name that is watched anew: asks for it, or tells what is known. */
+static void attend(struct vx_task *task, uint64_t now_ns) {
+    struct name *n = VX_CONTAINER_OF(task, struct name, attend);
+    if (n->generation)
+        tell(n, now_ns);
+    else
+        ask(n);
 }
 
 static void apply_defaults(struct vx_resolver_options *o) {
@@ -347,7 +336,6 @@ struct vx_resolver *vx_resolver_new(struct vx_loop *loop, const struct vx_resolv
     vx_list_init(&r->names);
     vx_list_init(&r->sockets);
     vx_timer_init(&r->timeout, on_timeout);
-    vx_task_init(&r->work, work);
     int status = ares_library_init(ARES_LIB_INIT_ALL);
     if (status == ARES_SUCCESS) {
         status = open_channel(r);
@@ -371,13 +359,16 @@ void vx_resolver_free(struct vx_resolver *r) {
     ares_destroy(r->channel);
     ares_library_cleanup();
     vx_timer_remove(wheel_of(r), &r->timeout);
-    vx_task_cancel(&r->work);
-    struct vx_list *node;
-    while ((node = vx_list_pop_front(&r->names))) {
-        struct name *n = VX_CONTAINER_OF(node, struct name, link);
+    struct vx_list *next_name, *next;
+    for (struct vx_list *at = r->names.next; at != &r->names; at = next_name) {
+        struct name *n = VX_CONTAINER_OF(at, struct name, link);
+        next_name = at->next;
+        for (struct vx_list *w = n->watches.next; w != &n->watches; w = next) {
+            next = w->next;
+            free(VX_CONTAINER_OF(w, struct vx_resolver_watch, link));
+        }
+        vx_list_init(&n->watches);
         VX_ASSERT(!n->telling && !n->asking);
-        while ((node = vx_list_pop_front(&n->watches)))
-            free(VX_CONTAINER_OF(node, struct vx_resolver_watch, link));
         free_name_if_unused(n);
     }
     free(r);
@@ -401,6 +392,7 @@ static struct name *new_name(struct vx_resolver *r, struct vx_slice host) {
     memcpy(n->host, host.ptr, host.len);
     vx_list_init(&n->watches);
     vx_timer_init(&n->timer, on_time_over);
+    vx_task_init(&n->attend, attend);
     vx_list_init(&n->link);
     vx_list_push_back(&r->names, &n->link);
     return n;
@@ -427,7 +419,7 @@ vx_resolver_watch(struct vx_resolver *r, struct vx_slice host,
     w->user = user;
     vx_list_init(&w->link);
     vx_list_push_back(&n->watches, &w->link);
-    vx_runtime_defer(vx_loop_runtime(r->loop), &r->work);
+    vx_runtime_defer(vx_loop_runtime(r->loop), &n->attend);
     return w;
 }
 

@@ -125,13 +125,13 @@ static int bio_read(BIO *bio, char *to, int room) {
     BIO_clear_retry_flags(bio);
     if (!t->in.block)
         refill(t);
-    size_t n = vx_buffer_len(&t->in);
-    if (n == 0) {
+    if (!t->in.block) {
         if (t->lower_ended || t->lower_failed)
             return 0;
         BIO_set_retry_read(bio);
         return -1;
     }
+    size_t n = vx_buffer_len(&t->in);
     if (n > (size_t)room)
         n = (size_t)room;
     memcpy(to, t->in.block->data + t->in.start, n);

@@ -47,8 +47,7 @@ static void start(struct door *d, struct vx_address a, bool proxy) {
     vx_test_net_start(&d->net);
     struct vx_listen_options options = {.dual_stack = true};
     d->set = vx_listen_open(&a, 1, &options, why);
-    if (!d->set)
-        fail_msg("%s", why);
+    assert_non_null(d->set);
     d->options = (struct vx_listener_options){.on_accept = on_accept,
                                               .user = d,
                                               .address = d->set->address,
