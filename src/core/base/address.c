@@ -82,49 +82,58 @@ static bool parse_group(struct vx_slice s, uint8_t out[2]) {
     return true;
 }
 
+/* Moves what stood behind the `::` at byte `gap` of `at` bytes read to the end; or, without one (gap beyond the end),
+ * sees that nothing is missing. */
+static bool close_gap(uint8_t bytes[IP6_BYTES], size_t at, size_t gap) {
+    if (gap > IP6_BYTES)
+        return at == IP6_BYTES;
+    if (at == IP6_BYTES)
+        return false; /* `::` stands for at least one group */
+    size_t tail = at - gap;
+    memmove(bytes + IP6_BYTES - tail, bytes + gap, tail);
+    memset(bytes + gap, 0, IP6_BYTES - at);
+    return true;
+}
+
+/* One group, or the IPv4 form of the last two; *at is moved behind it. */
+static bool take_group(struct vx_slice s, bool last, uint8_t bytes[IP6_BYTES], size_t *at) {
+    if (last && find_byte(s, '.') < s.len) {
+        if (*at + IP4_BYTES > IP6_BYTES || !parse_ip4(s, bytes + *at))
+            return false;
+        *at += IP4_BYTES;
+        return true;
+    }
+    if (*at == IP6_BYTES || !parse_group(s, bytes + *at))
+        return false;
+    *at += 2;
+    return true;
+}
+
 /* RFC 4291 §2.2: eight groups, one run of zero groups as `::`, the last 32 bits as IPv4 if so written. */
 static bool parse_ip6(struct vx_slice s, uint8_t out[IP6_BYTES]) {
-    uint8_t bytes[IP6_BYTES] = {0};
     size_t at = 0, gap = IP6_BYTES + 1; /* gap: where `::` stood */
-    if (s.len >= 2 && s.ptr[0] == ':' && s.ptr[1] == ':') {
+    memset(out, 0, IP6_BYTES);
+    if (vx_slice_starts_with(s, VX_SLICE("::"))) {
         gap = 0;
         s = vx_slice_skip(s, 2);
     }
     while (s.len) {
         size_t n = find_byte(s, ':');
-        if (n == s.len && find_byte(s, '.') < s.len) {
-            if (at + IP4_BYTES > IP6_BYTES || !parse_ip4(s, bytes + at))
-                return false;
-            at += IP4_BYTES;
-            break;
-        }
-        if (at == IP6_BYTES || !parse_group(vx_slice(s.ptr, n), bytes + at))
+        if (!take_group(vx_slice(s.ptr, n), n == s.len, out, &at))
             return false;
-        at += 2;
         if (n == s.len)
             break;
         s = vx_slice_skip(s, n + 1);
-        if (s.len && s.ptr[0] == ':') {
+        if (s.len == 0)
+            return false; /* ends in a single colon */
+        if (s.ptr[0] == ':') {
             if (gap <= IP6_BYTES)
                 return false;
             gap = at;
             s = vx_slice_skip(s, 1);
-        } else if (s.len == 0) {
-            return false; /* ends in a single colon */
         }
     }
-    if (gap > IP6_BYTES) {
-        if (at != IP6_BYTES)
-            return false;
-    } else {
-        if (at == IP6_BYTES)
-            return false; /* `::` stands for at least one group */
-        size_t tail = at - gap;
-        memmove(bytes + IP6_BYTES - tail, bytes + gap, tail);
-        memset(bytes + gap, 0, IP6_BYTES - at);
-    }
-    memcpy(out, bytes, IP6_BYTES);
-    return true;
+    return close_gap(out, at, gap);
 }
 
 /* As written: a mapped address stays IP6. */

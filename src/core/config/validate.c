@@ -211,21 +211,14 @@ static bool check_backends(const struct vx_config_route *r, struct vx_config_err
     return true;
 }
 
-static bool check_policy(const struct vx_config_route *r, struct vx_config_error *error) {
-    const struct vx_config_backend_tls *tls = &r->tls;
+static bool check_tls(const struct vx_config_backend_tls *tls, struct vx_config_error *error) {
     if ((tls->cert_path.len != 0) != (tls->key_path.len != 0))
         return FAULT(error, tls->place,
                      S("`cert` and `key` of a route's tls belong together; give both or none"));
-    if (!check_optional(tls->place, "server_name", tls->server_name, vx_config_check_server_name, error))
-        return false;
-    if (!(r->ewma_decay >= 0 && r->ewma_decay < 1))
-        return FAULT(error, r->place, S("`ewma_decay` must be a number from 0 to below 1"));
-    if (r->connect_timeout_ns == 0 || r->response_timeout_ns == 0 || r->idle_timeout_ns == 0)
-        return FAULT(error, r->place, S("a route's timeouts must be longer than 0"));
-    const struct vx_config_breaker *b = &r->breaker;
-    if ((b->failures || b->failure_rate_percent) && (b->open_for_ns == 0 || b->half_open_requests == 0))
-        return FAULT(error, r->place,
-                     S("`open_for` and `half_open_requests` of a circuit breaker must not be 0"));
+    return check_optional(tls->place, "server_name", tls->server_name, vx_config_check_server_name, error);
+}
+
+static bool check_health(const struct vx_config_route *r, struct vx_config_error *error) {
     const struct vx_config_health_check *h = &r->health_check;
     if (!h->enabled)
         return true;
@@ -236,11 +229,24 @@ static bool check_policy(const struct vx_config_route *r, struct vx_config_error
     return check_text(r->place, "health_check.path", h->path, vx_config_check_request_target, error);
 }
 
+static bool check_policy(const struct vx_config_route *r, struct vx_config_error *error) {
+    if (!(r->ewma_decay >= 0 && r->ewma_decay < 1))
+        return FAULT(error, r->place, S("`ewma_decay` must be a number from 0 to below 1"));
+    if (r->connect_timeout_ns == 0 || r->response_timeout_ns == 0 || r->idle_timeout_ns == 0)
+        return FAULT(error, r->place, S("a route's timeouts must be longer than 0"));
+    const struct vx_config_breaker *b = &r->breaker;
+    if ((b->failures || b->failure_rate_percent) && (b->open_for_ns == 0 || b->half_open_requests == 0))
+        return FAULT(error, r->place,
+                     S("`open_for` and `half_open_requests` of a circuit breaker must not be 0"));
+    return true;
+}
+
 static bool check_route(const struct vx_config *c, const struct vx_config_route *r,
                         struct vx_config_error *error) {
     return check_text(r->place, "name", r->name, vx_config_check_name, error) &&
            (!r->has_match || check_match(c, r, error)) && check_target(r, error) &&
-           check_backends(r, error) && check_policy(r, error);
+           check_backends(r, error) && check_tls(&r->tls, error) && check_policy(r, error) &&
+           check_health(r, error);
 }
 
 /* --- Routes among each other -------------------------------------------------------------------------------------- */
