@@ -67,10 +67,10 @@ static void end_whole(struct vx_exchange *x, uint64_t now_ns) {
     vx_exchange_end(x, now_ns);
 }
 
-void vx_exchange_pump_request(struct vx_exchange *x, uint64_t now_ns) {
+bool vx_exchange_pump_request(struct vx_exchange *x, uint64_t now_ns) {
     struct vx_stream *from = &x->down->stream, *to = &x->up->stream;
     if (x->request_done)
-        return;
+        return true;
     if (x->gathered_whole) {
         bool all = push_gathered(x);
         if (all) {
@@ -79,7 +79,7 @@ void vx_exchange_pump_request(struct vx_exchange *x, uint64_t now_ns) {
         } else {
             to->ops->flush(to);
         }
-        return;
+        return true;
     }
     uint64_t before = x->request_bytes;
     enum pumped result = pump(from, to, &x->request_bytes, vx_exchange_is_bulk(x));
@@ -91,13 +91,16 @@ void vx_exchange_pump_request(struct vx_exchange *x, uint64_t now_ns) {
     case PUMP_ENDED:
         x->request_done = true;
         to->ops->finish(to, x->tunnel ? NULL : from->ops->trailers(from));
-        if (x->response_done)
+        if (x->response_done) {
             end_whole(x, now_ns);
+            return false;
+        }
         break;
     case PUMP_FAILED:
         vx_exchange_fail(x, from->error, now_ns);
-        break;
+        return false;
     }
+    return true;
 }
 
 void vx_exchange_pump_response(struct vx_exchange *x, uint64_t now_ns) {

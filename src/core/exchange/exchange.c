@@ -222,8 +222,7 @@ static void on_response(void *user, struct vx_response *response, uint64_t now_n
     x->down->ops->respond(x->down, response);
     if (response->status == 101) {
         become_tunnel(x, now_ns);
-        vx_exchange_pump_request(x, now_ns);
-        if (x->state == VX_EXCHANGE_ENDED)
+        if (!vx_exchange_pump_request(x, now_ns))
             return;
     }
     vx_exchange_pump_response(x, now_ns);

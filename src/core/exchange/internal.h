@@ -65,7 +65,7 @@ void vx_exchange_drop_upstream(struct vx_exchange *x, enum vx_backend_outcome ou
 
 /* bodies.c */
 bool vx_exchange_is_bulk(const struct vx_exchange *x); /* the request's body may move inside the kernel */
-void vx_exchange_pump_request(struct vx_exchange *x, uint64_t now_ns);
+bool vx_exchange_pump_request(struct vx_exchange *x, uint64_t now_ns); /* false: x may be gone */
 void vx_exchange_pump_response(struct vx_exchange *x, uint64_t now_ns);
 void vx_exchange_gather(struct vx_exchange *x, uint64_t now_ns); /* goes on to the first attempt when it has the body */
 void vx_exchange_choose_model(struct vx_exchange *x, struct vx_slice model, uint64_t now_ns);

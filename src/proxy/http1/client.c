@@ -132,6 +132,10 @@ struct vx_h1_sink *vx_h1_client_sink(struct vx_stream *upstream) {
     return c && c->state != H1_CLIENT_CONNECTING ? &c->sink : NULL;
 }
 
+void vx_h1_client_moved(struct vx_stream *upstream, uint64_t sent_before) {
+    vx_h1_client_note_sent(of(upstream)->connection, sent_before);
+}
+
 static struct vx_upstream *open_request(struct vx_http_client *port, const struct vx_upstream_open *open,
                                         struct vx_error *error, uint64_t now_ns) {
     (void)now_ns;

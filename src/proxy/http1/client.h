@@ -32,4 +32,7 @@ void vx_h1_client_destroy(struct vx_h1_client *client);
 /* The sink beneath an upstream of this client, when it is ready for a body; else NULL. For vx_h1_move. */
 struct vx_h1_sink *vx_h1_client_sink(struct vx_stream *upstream);
 
+/* After a vx_h1_move into that sink, whose `sent` was `sent_before`: what went out counts as sent and as progress. */
+void vx_h1_client_moved(struct vx_stream *upstream, uint64_t sent_before);
+
 #endif

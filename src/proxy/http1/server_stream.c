@@ -8,6 +8,16 @@ static struct h1_stream *of(struct vx_stream *s) {
     return (struct h1_stream *)s;
 }
 
+/* While it is the backend that is slow, the client owes us nothing; in a tunnel nobody owes anything. */
+static void await_body(struct h1_server *c, bool client_owes) {
+    if (client_owes && !c->sink.tunnel) {
+        c->read_deadline_ns = h1_runtime(c)->now_ns + c->base.server->timeouts.body_ns;
+        vx_h1_server_arm(c);
+    } else {
+        c->read_deadline_ns = 0;
+    }
+}
+
 static enum vx_pull pull(struct vx_stream *stream, struct vx_slice *bytes) {
     struct h1_stream *s = of(stream);
     struct h1_server *c = s->conn;
@@ -17,12 +27,7 @@ static enum vx_pull pull(struct vx_stream *stream, struct vx_slice *bytes) {
     }
     enum vx_pull result = vx_h1_reader_pull(&c->reader, bytes, &stream->error);
     s->waits_body = result == VX_PULL_WAIT;
-    if (result == VX_PULL_WAIT && !c->sink.tunnel) {
-        c->read_deadline_ns = h1_runtime(c)->now_ns + c->base.server->timeouts.body_ns;
-        vx_h1_server_arm(c);
-    } else {
-        c->read_deadline_ns = 0;
-    }
+    await_body(c, s->waits_body);
     return result;
 }
 
@@ -70,8 +75,11 @@ static int64_t move(struct vx_stream *from, struct vx_stream *to) {
     struct vx_h1_sink *sink = vx_h1_client_sink(to);
     if (!sink)
         return -1;
+    uint64_t sent_before = sink->sent;
     int64_t moved = vx_h1_move(&s->conn->reader, sink);
+    vx_h1_client_moved(to, sent_before);
     s->waits_body = moved == 0;
+    await_body(s->conn, moved == 0 && !s->conn->reader.transport->readable);
     return moved;
 }
 
