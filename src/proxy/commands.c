@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "admin/yaml/load.h"
+#include "proxy/compose.h"
 #include "proxy/control/control.h"
 #include "proxy/control/setup.h"
 #include "proxy/engine.h"
@@ -30,7 +30,7 @@ int vx_command_check(const char *path) {
         return 0;
     }
     char text[1024];
-    vx_config_error_format(path, &error, text, sizeof text);
+    vx_compose_config_source()->explain(path, &error, text, sizeof text);
     fprintf(stderr, "%s\n", text);
     return 2;
 }
@@ -67,7 +67,8 @@ static bool serve_echo(struct vx_engine *engine, struct vx_site *site, struct vx
     vx_http_server_init(&site->server, &engine->rt, &echo->handler);
     site->server.limits = (struct vx_h1_limits){.header_bytes = 65536, .headers = 256, .uri_bytes = 32768};
     uint64_t minute_ns = UINT64_C(60000000000);
-    site->server.timeouts = (struct vx_config_timeouts){minute_ns, 5 * minute_ns, minute_ns, minute_ns, minute_ns};
+    site->server.timeouts =
+        (struct vx_config_timeouts){minute_ns, 5 * minute_ns, minute_ns, minute_ns, minute_ns};
     bool started = vx_site_start(site, engine, vx_listen_take(set), &address, false);
     vx_listen_close(set, false);
     return started;

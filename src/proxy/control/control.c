@@ -13,13 +13,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "admin/yaml/load.h"
+#include "proxy/compose.h"
 #include "proxy/control/internal.h"
 #include "proxy/telemetry/log.h"
 
 enum {
     TICK_MS = 60 * 1000,
-    NAMES_WAIT_MS = 5000,     /* for the first answers about backend names, before listening */
+    NAMES_WAIT_MS = 5000, /* for the first answers about backend names, before listening */
     LOG_FLUSH_MS = 2000,
     REGISTRY_KEEP_BYTES = 1024 * 1024,
 };
@@ -32,7 +32,7 @@ static uint64_t wall_ns(void) {
 
 static void complain(const struct vx_control *c, const struct vx_config_error *error) {
     char text[1024];
-    vx_config_error_format(c->path, error, text, sizeof text);
+    vx_compose_config_source()->explain(c->path, error, text, sizeof text);
     vx_log(VX_LOG_ERROR, "%s", text);
 }
 
@@ -181,11 +181,11 @@ static bool start_workers(struct vx_control *c, uint32_t wanted) {
 
 /* How many workers the file asks for; it has to be known before anything else is built. */
 static bool peek_workers(const struct vx_control *c, uint32_t *workers, struct vx_config_error *error) {
-    struct vx_config *config = vx_yaml_load(c->path, error);
+    struct vx_config *config = vx_compose_config_source()->load(c->path, error);
     if (!config)
         return false;
     *workers = config->workers;
-    vx_config_free(config);
+    vx_compose_config_source()->free(config);
     return true;
 }
 

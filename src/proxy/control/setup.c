@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "admin/yaml/load.h"
 #include "core/base/hash.h"
+#include "proxy/compose.h"
 
 enum { FILE_PIECE_BYTES = 16384 };
 
@@ -88,13 +88,14 @@ static bool load_clients(struct vx_setup *s, struct vx_config_error *error) {
     return true;
 }
 
-struct vx_setup *vx_setup_load(const char *path, struct vx_tls_tickets *tickets, struct vx_config_error *error) {
-    struct vx_config *config = vx_yaml_load(path, error);
+struct vx_setup *vx_setup_load(const char *path, struct vx_tls_tickets *tickets,
+                               struct vx_config_error *error) {
+    struct vx_config *config = vx_compose_config_source()->load(path, error);
     if (!config)
         return NULL;
     struct vx_setup *s = calloc(1, sizeof *s);
     if (!s) {
-        vx_config_free(config);
+        vx_compose_config_source()->free(config);
         out_of_memory(error);
         return NULL;
     }
@@ -129,6 +130,6 @@ void vx_setup_drop(struct vx_setup *s) {
     free(s->servers);
     free(s->clients);
     free(s->client_identities);
-    vx_config_free(s->config);
+    vx_compose_config_source()->free(s->config);
     free(s);
 }

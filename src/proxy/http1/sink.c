@@ -5,8 +5,8 @@
 #include "core/http/h1_write.h"
 
 enum {
-    COPY_MAX_BYTES = 4096,    /* pieces up to this size are copied behind what waits: cheaper than an iovec */
-    CHUNK_LINES_BYTES = 24,   /* size line and the CRLF behind the data */
+    COPY_MAX_BYTES = 4096,  /* pieces up to this size are copied behind what waits: cheaper than an iovec */
+    CHUNK_LINES_BYTES = 24, /* size line and the CRLF behind the data */
     MOVE_MIN_BYTES = 64 * 1024,
     MOVE_STEP_BYTES = 1024 * 1024,
 };
@@ -111,23 +111,32 @@ static size_t push_reference(struct vx_h1_sink *s, struct vx_slice bytes) {
     return taken;
 }
 
+static bool has_length(const struct vx_h1_sink *s) {
+    return !s->tunnel && s->framing == VX_BODY_LENGTH;
+}
+
+/* Nothing more is taken while bytes wait that the transport does not take. */
+static bool blocked(const struct vx_h1_sink *s) {
+    return !s->transport->writable && vx_h1_sink_pending(s);
+}
+
+static size_t push_some(struct vx_h1_sink *s, struct vx_slice bytes) {
+    if (blocked(s) || !bytes.len || !vx_h1_sink_reserve(s, CHUNK_LINES_BYTES))
+        return 0;
+    bool fits = vx_buffer_room(&s->out) >= bytes.len + CHUNK_LINES_BYTES;
+    if (bytes.len > COPY_MAX_BYTES || s->chunk_left || !fits)
+        return push_reference(s, bytes);
+    push_copy(s, bytes);
+    return bytes.len;
+}
+
 size_t vx_h1_sink_push(struct vx_h1_sink *s, struct vx_slice bytes) {
     if (VX_UNLIKELY(s->failed))
         return 0;
-    if (!s->tunnel && s->framing == VX_BODY_LENGTH && bytes.len > s->left)
+    if (has_length(s) && bytes.len > s->left)
         bytes.len = s->left;
-    size_t taken = 0;
-    bool blocked = !s->transport->writable && (vx_buffer_len(&s->out) || s->transport->pending_bytes);
-    if (!blocked && bytes.len && vx_h1_sink_reserve(s, CHUNK_LINES_BYTES)) {
-        bool fits = vx_buffer_room(&s->out) >= bytes.len + CHUNK_LINES_BYTES;
-        if (bytes.len <= COPY_MAX_BYTES && s->chunk_left == 0 && fits) {
-            push_copy(s, bytes);
-            taken = bytes.len;
-        } else {
-            taken = push_reference(s, bytes);
-        }
-    }
-    if (!s->tunnel && s->framing == VX_BODY_LENGTH)
+    size_t taken = push_some(s, bytes);
+    if (has_length(s))
         s->left -= taken;
     if (taken < bytes.len)
         s->wants_room = true;
@@ -149,11 +158,26 @@ void vx_h1_sink_finish(struct vx_h1_sink *s, struct vx_headers *trailers) {
     s->finished = s->left == 0;
 }
 
+/* Both sides plain, the bytes the same on both, and much of them left. */
+static bool can_move(const struct vx_h1_reader *r, const struct vx_h1_sink *s) {
+    if (r->tunnel || r->framing != VX_BODY_LENGTH || r->left < MOVE_MIN_BYTES || vx_buffer_len(&r->in))
+        return false;
+    if (s->failed || chunked(s) || (has_length(s) && s->left < r->left))
+        return false;
+    return !r->transport->tls && !s->transport->tls && (s->tunnel || s->framing != VX_BODY_NONE);
+}
+
+static void count_moved(struct vx_h1_reader *r, struct vx_h1_sink *s, uint64_t n) {
+    r->left -= n;
+    r->received += n;
+    r->ended = r->left == 0;
+    s->sent += n;
+    if (has_length(s))
+        s->left -= n;
+}
+
 int64_t vx_h1_move(struct vx_h1_reader *r, struct vx_h1_sink *s) {
-    bool raw_out = s->tunnel || s->framing == VX_BODY_LENGTH || s->framing == VX_BODY_UNTIL_CLOSE;
-    bool raw_in = !r->tunnel && r->framing == VX_BODY_LENGTH && r->left >= MOVE_MIN_BYTES;
-    if (!raw_in || !raw_out || s->failed || vx_buffer_len(&r->in) || r->transport->tls || s->transport->tls ||
-        (!s->tunnel && s->framing == VX_BODY_LENGTH && s->left < r->left))
+    if (!can_move(r, s))
         return -1;
     vx_h1_sink_flush(s);
     if (s->failed || !s->transport->writable || vx_buffer_len(&s->out)) {
@@ -168,12 +192,7 @@ int64_t vx_h1_move(struct vx_h1_reader *r, struct vx_h1_sink *s) {
     }
     if (n <= 0)
         return -1; /* the copying path meets the same end or error and reports it */
-    r->left -= (uint64_t)n;
-    r->received += (uint64_t)n;
-    r->ended = r->left == 0;
-    if (s->framing == VX_BODY_LENGTH && !s->tunnel)
-        s->left -= (uint64_t)n;
-    s->sent += (uint64_t)n;
+    count_moved(r, s, (uint64_t)n);
     return n;
 }
 

@@ -25,7 +25,8 @@
 enum vx_ready {
     VX_READABLE = 1, /* read() has something, or the end, or an error to tell */
     VX_WRITABLE = 2, /* write() has room again; the first one: connected, and for TLS the handshake is done */
-    VX_FAILED = 4,   /* broken both ways (reset, timeout of the kernel, failed connect or handshake): see error */
+    VX_FAILED =
+        4, /* broken both ways (reset, timeout of the kernel, failed connect or handshake): see error */
     VX_PEER_SHUT = 8 /* the peer sends no more (FIN or close_notify); what it sent before can still be read */
 };
 
@@ -76,8 +77,8 @@ struct vx_transport {
     /* Set by the owner before the loop runs again; `now_ns` is the loop's clock. */
     void (*on_ready)(struct vx_transport *t, uint32_t ready, uint64_t now_ns);
     void *owner;
-    struct vx_error error;        /* valid after VX_FAILED or VX_IO_FAILED */
-    struct vx_address remote;     /* of the peer, or what the PROXY header said; IPv4-mapped already unmapped */
+    struct vx_error error;    /* valid after VX_FAILED or VX_IO_FAILED */
+    struct vx_address remote; /* of the peer, or what the PROXY header said; IPv4-mapped already unmapped */
     struct vx_address local;
     const struct vx_tls_info *tls; /* NULL: plain */
     size_t pending_bytes;          /* taken by move() and not yet written out */
@@ -87,9 +88,9 @@ struct vx_transport {
 /* Where to connect to. */
 struct vx_tls_client; /* a client TLS context (proxy/tls/), immutable, outlives its transports */
 struct vx_dial {
-    struct vx_address address;        /* IP4, IP6 or UNIX */
-    const struct vx_tls_client *tls;  /* NULL: plain */
-    struct vx_slice server_name;      /* for SNI and verification */
+    struct vx_address address;       /* IP4, IP6 or UNIX */
+    const struct vx_tls_client *tls; /* NULL: plain */
+    struct vx_slice server_name;     /* for SNI and verification */
 };
 
 /* Opens transports; one a worker (the simulator has its own). */
