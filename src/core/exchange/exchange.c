@@ -164,9 +164,10 @@ static void upstream_failed(void *user, uint64_t now_ns) {
         vx_exchange_fail(x, x->up->stream.error, now_ns);
 }
 
-/* What of a 5xx speaks against the backend itself; 501 and 505 speak about the request. */
+/* What of a 5xx says that the backend cannot work: 500 is an application's bug at one path, which must not take the
+ * whole backend out; 501 and 505 speak about the request. */
 static bool counts_as_failure(uint16_t status) {
-    return status == 500 || (status >= 502 && status <= 504);
+    return status >= 502 && status <= 504;
 }
 
 /* The names that a log line needs, copied out of the snapshot. False: no memory. */
@@ -213,8 +214,9 @@ static void on_response(void *user, struct vx_response *response, uint64_t now_n
         return;
     }
     bool failure = counts_as_failure(response->status);
-    x->backend_ns = now_ns - x->up->sent_ns;
-    if (!failure)
+    /* A backend may answer before it was asked; that says nothing about how long an answer takes. */
+    x->backend_ns = x->up->sent_ns ? now_ns - x->up->sent_ns : 0;
+    if (!failure && x->up->sent_ns)
         vx_backend_ticket_sample(&x->ticket, x->backend_ns, now_ns);
     vx_backend_ticket_settle(&x->ticket, failure ? VX_OUTCOME_FAILURE : VX_OUTCOME_SUCCESS, now_ns);
     x->state = VX_EXCHANGE_RESPONDING;
