@@ -428,7 +428,7 @@ static struct vx_transport *dial(struct vx_dialer *self, const struct vx_dial *t
     socklen_t len = vx_sockaddr_of(&to->address, &sa);
     tcp->stats.dialed++;
     if (len == 0)
-        return refuse_dial(tcp, ENAMETOOLONG, error);
+        return refuse_dial(tcp, to->address.kind == VX_ADDRESS_UNIX ? ENAMETOOLONG : EDESTADDRREQ, error);
     int fd = socket(sa.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return refuse_dial(tcp, errno, error);

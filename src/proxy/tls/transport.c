@@ -141,20 +141,30 @@ static int bio_read(BIO *bio, char *to, int room) {
     return (int)n;
 }
 
+static bool make_room(struct vx_tls_worker *w, size_t bytes) {
+    size_t need = w->sealed_bytes + bytes;
+    if (VX_LIKELY(need <= w->sealed_room))
+        return true;
+    char *more = realloc(w->sealed, need + VX_TLS_SEALED_BYTES);
+    if (!more)
+        return false;
+    w->sealed = more;
+    w->sealed_room = need + VX_TLS_SEALED_BYTES;
+    return true;
+}
+
 static int bio_write(BIO *bio, const char *from, int bytes) {
     struct vx_tls *t = BIO_get_data(bio);
     struct vx_tls_worker *w = t->worker;
     BIO_clear_retry_flags(bio);
-    size_t n = sizeof w->sealed - w->sealed_bytes;
-    if (n == 0 || vx_buffer_len(&t->out) > 0) {
+    /* What was sealed earlier waits: the order would be lost. */
+    if (vx_buffer_len(&t->out) > 0 || !make_room(w, (size_t)bytes)) {
         BIO_set_retry_write(bio);
         return -1;
     }
-    if (n > (size_t)bytes)
-        n = (size_t)bytes;
-    memcpy(w->sealed + w->sealed_bytes, from, n);
-    w->sealed_bytes += n;
-    return (int)n;
+    memcpy(w->sealed + w->sealed_bytes, from, (size_t)bytes);
+    w->sealed_bytes += (size_t)bytes;
+    return bytes;
 }
 
 static long bio_ctrl(BIO *bio, int command, long number, void *pointer) {
@@ -169,8 +179,12 @@ struct vx_tls_worker *vx_tls_worker_new(struct vx_runtime *rt) {
     w->rt = rt;
     w->stats = (struct vx_tls_stats){0};
     w->sealed_bytes = 0;
+    w->sealed_room = VX_TLS_SEALED_BYTES;
+    w->sealed = malloc(w->sealed_room);
     w->method = BIO_meth_new(BIO_get_new_index(), "vx_transport");
-    if (!w->method) {
+    if (!w->method || !w->sealed) {
+        BIO_meth_free(w->method);
+        free(w->sealed);
         free(w);
         return NULL;
     }
@@ -183,6 +197,7 @@ struct vx_tls_worker *vx_tls_worker_new(struct vx_runtime *rt) {
 void vx_tls_worker_free(struct vx_tls_worker *w) {
     VX_ASSERT(w->stats.open == 0);
     BIO_meth_free(w->method);
+    free(w->sealed);
     free(w);
 }
 
@@ -302,6 +317,8 @@ static ssize_t read_tls(struct vx_transport *base, char *to, size_t room) {
     }
     /* Reading may have sealed something, too: an alert, the answer to a KeyUpdate (RFC 8446 §4.6.3). */
     send_sealed(t);
+    if (t->broken)
+        verdict = VX_IO_FAILED;
     if (verdict == VX_IO_AGAIN)
         base->readable = false;
     return got ? (ssize_t)got : verdict;
@@ -434,7 +451,7 @@ static bool has_news(struct vx_tls *t) {
     int n = SSL_peek(t->ssl, &byte, 1);
     bool news = n > 0 || judge_read(t, n) != VX_IO_AGAIN;
     send_sealed(t);
-    return news;
+    return news || t->broken;
 }
 
 static struct vx_slice copy_lower(char **to, const char *from) {
@@ -524,32 +541,27 @@ static void finish_handshake(struct vx_tls *t, uint64_t now_ns) {
 
 /* Takes the handshake as far as it goes now. */
 static void drive(struct vx_tls *t, uint64_t now_ns) {
-    while (send_kept(t) && !t->write_broken) {
-        int r = SSL_do_handshake(t->ssl);
-        if (r == 1) {
-            send_sealed(t);
-            if (t->broken || t->write_broken)
-                break;
-            finish_handshake(t, now_ns);
+    if (!send_kept(t))
+        return;
+    if (!t->write_broken) {
+        int error = SSL_get_error(t->ssl, SSL_do_handshake(t->ssl));
+        if (error != SSL_ERROR_NONE && error != SSL_ERROR_WANT_READ) {
+            bool lower_down = error == SSL_ERROR_SYSCALL && (t->lower_ended || t->lower_failed);
+            struct vx_error why = lower_down ? lower_error(t) : tls_error(t);
+            send_sealed(t); /* the alert */
+            fail_handshake(t, why, now_ns);
             return;
         }
-        int error = SSL_get_error(t->ssl, r);
-        bool lower_down = error == SSL_ERROR_SYSCALL && (t->lower_ended || t->lower_failed);
-        bool wants = error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE;
-        struct vx_error why = wants ? (struct vx_error){.code = VX_ERR_NONE} : tls_error(t);
-        /* Also the alert of a handshake that failed. */
         send_sealed(t);
-        if (!wants) {
-            fail_handshake(t, lower_down ? lower_error(t) : why, now_ns);
+        if (!t->broken && !t->write_broken) {
+            if (error == SSL_ERROR_NONE)
+                finish_handshake(t, now_ns);
             return;
         }
-        if (error == SSL_ERROR_WANT_READ && !t->write_broken)
-            return;
     }
-    if (t->write_broken && !t->broken) {
+    if (t->write_broken)
         t->lower_failed = true;
-        fail_handshake(t, lower_error(t), now_ns);
-    }
+    fail_handshake(t, t->broken ? t->base.error : lower_error(t), now_ns);
 }
 
 static void on_open_ready(struct vx_tls *t, uint32_t lower_ready, uint64_t now_ns) {
@@ -578,6 +590,8 @@ static void on_open_ready(struct vx_tls *t, uint32_t lower_ready, uint64_t now_n
         base->peer_shut = true;
         ready |= VX_PEER_SHUT;
     }
+    if (t->broken)
+        ready |= VX_READABLE;
     report(t, ready, now_ns);
 }
 
@@ -596,7 +610,10 @@ static void on_lower_ready(struct vx_transport *lower, uint32_t ready, uint64_t 
 }
 
 static void start(struct vx_task *task, uint64_t now_ns) {
-    drive(VX_CONTAINER_OF(task, struct vx_tls, start), now_ns);
+    struct vx_tls *t = VX_CONTAINER_OF(task, struct vx_tls, start);
+    /* An event of the same round may have been quicker. */
+    if (t->state == TLS_HANDSHAKE && !t->broken)
+        drive(t, now_ns);
 }
 
 static bool attach(struct vx_tls *t, SSL_CTX *ctx) {

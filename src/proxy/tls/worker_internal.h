@@ -12,16 +12,17 @@ enum {
     VX_TLS_RECORD_BYTES = 16384, /* of plaintext, RFC 8446 §5.1 */
     /* What one write() seals and one send carries. */
     VX_TLS_RECORDS_AT_ONCE = 4,
-    /* Header, tag and padding of each record; and a handshake flight or tickets that go out with them. */
-    VX_TLS_SEALED_BYTES = VX_TLS_RECORDS_AT_ONCE * (VX_TLS_RECORD_BYTES + 256) + 32 * 1024
+    /* Header, tag and padding of each record; and tickets that go out with them. It grows for a large flight of a
+     * handshake (long chains of certificates). */
+    VX_TLS_SEALED_BYTES = VX_TLS_RECORDS_AT_ONCE * (VX_TLS_RECORD_BYTES + 256) + 16 * 1024
 };
 
 struct vx_tls_worker {
     struct vx_runtime *rt;
     BIO_METHOD *method;
     struct vx_tls_stats stats;
-    size_t sealed_bytes;
-    char sealed[VX_TLS_SEALED_BYTES];
+    char *sealed;
+    size_t sealed_bytes, sealed_room;
     char plain[VX_TLS_RECORD_BYTES]; /* where small slices are put together to one record */
 };
 

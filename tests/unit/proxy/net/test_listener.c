@@ -119,6 +119,34 @@ static void accepts_many_and_unix(void **state) {
     }
 }
 
+static void workers_share_a_unix_socket(void **state) {
+    (void)state;
+    static struct door a, b;
+    int clients[60];
+    start(&a, (struct vx_address){.kind = VX_ADDRESS_UNIX, .text = VX_SLICE("@vx_test_shared")}, false);
+    b = (struct door){.options = a.options};
+    b.options.user = &b;
+    vx_test_net_start(&b.net);
+    b.listener = vx_listener_start(&b.net.tcp, dup(vx_listener_fd(a.listener)), &b.options);
+    assert_non_null(b.listener);
+    for (int i = 0; i < 60; i++) {
+        clients[i] = knock_at(&a.set->address);
+        /* The first worker pauses half-way: the other one goes on. */
+        if (i == 30)
+            vx_listener_pause(a.listener);
+        vx_loop_run_once((i % 3 ? &a : &b)->net.loop, 0);
+    }
+    VX_TEST_UNTIL(&b.net, a.count + b.count == 60);
+    assert_true(a.count > 0 && b.count > 0);
+    for (int i = 0; i < 60; i++)
+        close(clients[i]);
+    for (unsigned i = 0; i < b.count; i++)
+        b.guests[i].t->ops->close(b.guests[i].t, false);
+    vx_listener_free(b.listener);
+    vx_test_net_end(&b.net);
+    end(&a);
+}
+
 static void pauses_and_resumes(void **state) {
     (void)state;
     struct door d;
@@ -312,6 +340,7 @@ int main(void) {
         cmocka_unit_test(raises_the_limit_of_open_files),
         cmocka_unit_test(hands_over_with_addresses),
         cmocka_unit_test(accepts_many_and_unix),
+        cmocka_unit_test(workers_share_a_unix_socket),
         cmocka_unit_test(pauses_and_resumes),
         cmocka_unit_test(stopping_takes_those_who_wait),
         cmocka_unit_test(may_be_stopped_from_inside),

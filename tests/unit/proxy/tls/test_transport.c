@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <openssl/ssl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -20,7 +21,7 @@
 #include "support/net.h"
 #include "support/tls.h"
 
-static struct {
+static _Thread_local struct {
     unsigned recv, send;
 } calls;
 
@@ -648,6 +649,74 @@ static void a_server_may_go_before_its_connections(void **state) {
     end(&s);
 }
 
+static void *no_memory(struct vx_chunk_source *self, size_t bytes) {
+    (void)self, (void)bytes;
+    return NULL;
+}
+
+static void without_memory_it_fails_in_words(void **state) {
+    (void)state;
+    static char bytes[65536];
+    struct vx_chunk_source empty = {.take = no_memory, .chunk_bytes = 4096};
+    for (int writing = 0; writing < 2; writing++) {
+        struct scene s;
+        start(&s);
+        shake_hands(&s, "site.test");
+        assert_int_equal(write_text(s.c, "hello"), 5);
+        VX_TEST_UNTIL(&s.net, s.s->readable);
+        s.net.rt.blocks = &empty;
+        ssize_t n = writing ? 0 : s.s->ops->read(s.s, bytes, sizeof bytes);
+        struct vx_slice slice = {bytes, sizeof bytes};
+        for (int i = 0; writing && n >= 0 && i < 1000; i++)
+            n = s.s->ops->write(s.s, &slice, 1);
+        assert_int_equal(n, VX_IO_FAILED);
+        assert_int_equal(s.s->error.code, VX_ERR_OUT_OF_MEMORY);
+        assert_int_equal(s.s->error.source, VX_BY_SELF);
+        s.net.rt.blocks = &s.net.blocks.source;
+        end(&s);
+    }
+}
+
+struct shared {
+    struct vx_tls_server *server;
+    struct vx_tls_client *client;
+    struct vx_tls_tickets *tickets;
+};
+
+static void *work(void *arg) {
+    struct shared *shared = arg;
+    struct scene s;
+    start_with(&s, vx_tls_server_hold(shared->server), vx_tls_client_hold(shared->client),
+               vx_tls_tickets_hold(shared->tickets));
+    for (int i = 0; i < 20; i++) {
+        shake_hands(&s, i % 2 ? "site.test" : "other.test");
+        VX_CHECK(s.s->tls->resumed == (i > 1));
+        VX_CHECK(write_text(s.s, "hello") == 5);
+        expect_text(&s, s.c, "hello");
+        hang_up(&s);
+    }
+    end(&s);
+    return NULL;
+}
+
+/* Contexts are built once and used by all workers, while the control thread turns the keys. */
+static void workers_share_contexts(void **state) {
+    (void)state;
+    enum { WORKERS = 3 };
+    struct vx_tls_tickets *tickets = vx_tls_tickets_new(0);
+    struct shared shared = {make_server(tickets, false), make_client(true, false), tickets};
+    pthread_t threads[WORKERS];
+    for (int i = 0; i < WORKERS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, work, &shared), 0);
+    for (uint64_t h = 1; h < 10; h++)
+        vx_tls_tickets_rotate(tickets, h * 3600000000000u);
+    for (int i = 0; i < WORKERS; i++)
+        pthread_join(threads[i], NULL);
+    vx_tls_server_drop(shared.server);
+    vx_tls_client_drop(shared.client);
+    vx_tls_tickets_drop(tickets);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(shakes_hands_and_tells_about_it),
@@ -669,6 +738,8 @@ int main(void) {
         cmocka_unit_test(closed_at_any_moment),
         cmocka_unit_test(a_tls_dialer_connects),
         cmocka_unit_test(a_server_may_go_before_its_connections),
+        cmocka_unit_test(without_memory_it_fails_in_words),
+        cmocka_unit_test(workers_share_contexts),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
