@@ -81,7 +81,7 @@ struct vx_transport {
     struct vx_address remote; /* of the peer, or what the PROXY header said; IPv4-mapped already unmapped */
     struct vx_address local;
     const struct vx_tls_info *tls; /* NULL: plain */
-    size_t pending_bytes;          /* taken by move() and not yet written out */
+    size_t pending_bytes;          /* taken by move(), or sealed by TLS, and not yet written out */
     bool readable, writable, peer_shut;
 };
 
