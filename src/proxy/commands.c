@@ -12,6 +12,7 @@
 #include "proxy/control/setup.h"
 #include "proxy/engine.h"
 #include "proxy/handlers/echo.h"
+#include "proxy/net/signals.h"
 #include "proxy/telemetry/log.h"
 
 int vx_command_run(const char *path) {
@@ -19,7 +20,7 @@ int vx_command_run(const char *path) {
 }
 
 int vx_command_check(const char *path) {
-    struct vx_config_error error;
+    struct vx_config_error error = {{0, 0}, "out of memory"};
     struct vx_tls_tickets *tickets = vx_tls_tickets_new(0);
     struct vx_setup *setup = tickets ? vx_setup_load(path, tickets, &error) : NULL;
     if (tickets)
@@ -46,12 +47,10 @@ bool vx_command_parse_port(const char *text, uint16_t *port) {
     return value > 0 && value <= UINT16_MAX;
 }
 
-/* A signal handler has no argument to find the loop by. */
-static struct vx_loop *echo_loop;
-
-static void stop_echo(int signal_number) {
-    (void)signal_number;
-    vx_loop_stop(echo_loop);
+static void stop_echo(void *user, int number, uint64_t now_ns) {
+    (void)number;
+    (void)now_ns;
+    vx_loop_stop(user);
 }
 
 static bool serve_echo(struct vx_engine *engine, struct vx_site *site, struct vx_echo *echo, uint16_t port) {
@@ -83,18 +82,18 @@ int vx_command_echo(uint16_t port) {
         fprintf(stderr, "vortex echo: %s\n", strerror(errno));
         return 1;
     }
-    bool started = serve_echo(&engine, &site, &echo, port);
+    static const int numbers[] = {SIGINT, SIGTERM};
+    struct vx_signals signals = {0};
+    bool started = vx_signals_start(&signals, engine.loop, numbers, 2, stop_echo, engine.loop) &&
+                   serve_echo(&engine, &site, &echo, port);
     if (started) {
-        struct sigaction action = {.sa_handler = stop_echo};
-        echo_loop = engine.loop;
-        sigaction(SIGINT, &action, NULL);
-        sigaction(SIGTERM, &action, NULL);
         vx_log(VX_LOG_INFO, "ready: echo backend on 127.0.0.1:%u", port);
         vx_loop_run(engine.loop);
         vx_listener_free(site.listener);
         vx_http_server_close_all(&site.server);
         vx_runtime_run_tasks(&engine.rt);
     }
+    vx_signals_stop(&signals);
     vx_engine_free(&engine);
     return started ? 0 : 1;
 }

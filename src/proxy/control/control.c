@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -86,37 +85,22 @@ static void reopen_logs(struct vx_control *c) {
         vx_log(VX_LOG_ERROR, "the access log cannot be reopened: %s", why);
 }
 
-static void on_signal(struct vx_watch *watch, uint32_t events, uint64_t now_ns) {
-    (void)events;
-    struct vx_control *c = VX_CONTAINER_OF(watch, struct vx_control, signals);
-    struct signalfd_siginfo info;
-    while (read(watch->fd, &info, sizeof info) == (ssize_t)sizeof info) {
-        bool draining = c->readiness == VX_DRAINING;
-        if (info.ssi_signo == SIGHUP && !draining)
-            reload(c);
-        else if (info.ssi_signo == SIGUSR1)
-            reopen_logs(c);
-        else if ((info.ssi_signo == SIGINT || info.ssi_signo == SIGTERM) && !draining)
-            begin_drain(c, now_ns);
-        else if (info.ssi_signo == SIGINT || info.ssi_signo == SIGTERM)
-            vx_loop_stop(c->engine.loop);
-    }
+static void on_signal(void *user, int number, uint64_t now_ns) {
+    struct vx_control *c = user;
+    bool draining = c->readiness == VX_DRAINING;
+    if (number == SIGUSR1)
+        reopen_logs(c);
+    else if (number == SIGHUP && !draining)
+        reload(c);
+    else if (number != SIGHUP && !draining)
+        begin_drain(c, now_ns);
+    else if (number != SIGHUP)
+        vx_loop_stop(c->engine.loop);
 }
 
 static bool watch_signals(struct vx_control *c) {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGHUP);
-    sigaddset(&set, SIGUSR1);
-    /* Blocked here, before any worker starts, so that all threads leave them to the descriptor. */
-    if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0)
-        return false;
-    signal(SIGPIPE, SIG_IGN);
-    c->signals.fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
-    c->signals.on_events = on_signal;
-    return c->signals.fd >= 0 && vx_loop_watch(c->engine.loop, &c->signals, EPOLLIN);
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1};
+    return vx_signals_start(&c->signals, c->engine.loop, numbers, sizeof numbers / sizeof *numbers, on_signal, c);
 }
 
 static void on_tick(struct vx_timer *timer, uint64_t now_ns) {
@@ -154,14 +138,14 @@ static int nth_cpu(const cpu_set_t *set, uint32_t n) {
 static bool start_workers(struct vx_control *c, uint32_t wanted) {
     cpu_set_t cpus;
     uint32_t cpu_count = allowed_cpus(&cpus);
-    c->worker_count = wanted ? wanted : cpu_count;
-    c->metrics = vx_metrics_new(c->worker_count);
-    c->access_log = c->metrics ? vx_access_log_new(c->worker_count, c->metrics) : NULL;
-    c->workers = calloc(c->worker_count, sizeof *c->workers);
+    uint32_t count = wanted ? wanted : cpu_count;
+    c->metrics = vx_metrics_new(count);
+    c->access_log = c->metrics ? vx_access_log_new(count, c->metrics) : NULL;
+    c->workers = calloc(count, sizeof *c->workers);
     if (!c->access_log || !c->workers)
         return false;
-    vx_backend_registry_init(&c->registry, &c->registry_memory.source, c->worker_count);
-    for (uint32_t w = 0; w < c->worker_count; w++) {
+    vx_backend_registry_init(&c->registry, &c->registry_memory.source, count);
+    for (uint32_t w = 0; w < count; w++) {
         struct vx_worker_options options = {
             .index = w,
             .cpu = nth_cpu(&cpus, w % cpu_count),
@@ -171,10 +155,9 @@ static bool start_workers(struct vx_control *c, uint32_t wanted) {
             .drained = drained,
             .user = c,
         };
-        if (!vx_worker_init(&c->workers[w], &options)) {
-            c->worker_count = w;
+        if (!vx_worker_init(&c->workers[w], &options))
             return false;
-        }
+        c->worker_count++; /* what finish() has to stop */
     }
     return true;
 }
@@ -246,6 +229,10 @@ static bool start(struct vx_control *c) {
         return false;
     }
     await_names(c);
+    if (c->readiness == VX_DRAINING) {
+        c->exit_code = 0; /* a signal came while names were looked up */
+        return false;
+    }
     if (!run_workers(c)) {
         vx_log(VX_LOG_ERROR, "cannot start a worker: %s", strerror(errno));
         return false;
@@ -277,10 +264,7 @@ static void finish(struct vx_control *c) {
         vx_tls_tickets_drop(c->tickets);
     vx_timer_remove(&c->engine.rt.wheel, &c->drain_timer);
     vx_timer_remove(&c->engine.rt.wheel, &c->tick);
-    if (c->signals.fd >= 0) {
-        vx_loop_unwatch(c->engine.loop, &c->signals);
-        close(c->signals.fd);
-    }
+    vx_signals_stop(&c->signals);
     vx_engine_free(&c->engine);
     vx_pool_table_free(&c->pools);
     vx_metrics_free(c->metrics);
@@ -289,7 +273,7 @@ static void finish(struct vx_control *c) {
 }
 
 int vx_control_run(const char *path) {
-    struct vx_control c = {.path = path, .signals = {.fd = -1}, .exit_code = 1};
+    struct vx_control c = {.path = path, .exit_code = 1};
     vx_tcp_raise_file_limit();
     if (!vx_engine_init(&c.engine, 0)) {
         vx_log(VX_LOG_ERROR, "cannot start: %s", strerror(errno));

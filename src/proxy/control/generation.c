@@ -21,7 +21,7 @@ static void give_chunk(struct vx_chunk_source *self, void *chunk, size_t bytes) 
     free(chunk);
 }
 
-static struct vx_chunk_source heap = {.take = take_chunk, .give = give_chunk, .chunk_bytes = 64 * 1024};
+enum { CHUNK_BYTES = 64 * 1024 };
 
 /* How many endpoints the backends of a route have now. */
 static uint32_t count_endpoints(const struct vx_generation *g, const struct vx_config_route *config) {
@@ -165,7 +165,8 @@ struct vx_generation *vx_generation_new(const struct vx_generation_sources *sour
         return NULL;
     g->sources = *sources;
     g->setup = vx_setup_hold(setup);
-    vx_arena_init(&g->arena, NULL, 0, &heap);
+    g->heap = (struct vx_chunk_source){.take = take_chunk, .give = give_chunk, .chunk_bytes = CHUNK_BYTES};
+    vx_arena_init(&g->arena, NULL, 0, &g->heap);
     const struct vx_config *config = setup->config;
     g->snapshot.config = config;
     g->snapshot.version = version;

@@ -24,6 +24,7 @@ struct vx_generation_sources {
 struct vx_generation {
     struct vx_snapshot snapshot;
     struct vx_setup *setup;
+    struct vx_chunk_source heap; /* of the arena: malloc */
     struct vx_arena arena;
     struct vx_generation_sources sources;
     uint64_t *pools_used; /* a bit per pool number below pool_count: what workers keep */

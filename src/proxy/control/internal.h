@@ -9,6 +9,7 @@
 #include "proxy/control/names.h"
 #include "proxy/control/worker.h"
 #include "proxy/handlers/operations.h"
+#include "proxy/net/signals.h"
 #include "proxy/telemetry/access_log.h"
 
 /* The sockets of one listening address. */
@@ -41,10 +42,17 @@ struct vx_control {
     struct vx_site page; /* the metrics page */
     struct vx_listen_set *page_listen;
     enum vx_readiness readiness;
-    struct vx_watch signals;
+    struct vx_signals signals;
     struct vx_timer drain_timer, tick;
     uint32_t workers_draining;
     int exit_code;
+};
+
+/* A metrics page that is about to move. */
+struct vx_page_change {
+    bool moves;
+    struct vx_listen_set *set; /* NULL: it stays where it is, or goes away */
+    struct vx_listener *listener;
 };
 
 /* reload.c */
@@ -60,11 +68,17 @@ void vx_control_rebuild(struct vx_control *c);
  * or -1. False with *error: nothing has changed. */
 bool vx_control_open_listeners(struct vx_control *c, const struct vx_config *config, int **fds,
                                struct vx_config_error *error);
-/* Forgets the addresses that `config` does not have; the workers close their sockets themselves. */
+/* Closes what is open in the table and leaves -1. */
+void vx_control_close_fds(const struct vx_control *c, const struct vx_config *config, int **fds);
+/* Forgets the addresses that `config` (NULL: none) does not have; the workers close their sockets themselves. */
 void vx_control_forget_listeners(struct vx_control *c, const struct vx_config *config);
 void vx_control_free_listeners(struct vx_control *c);
-/* The metrics page, as `config` says. False with *error. */
-bool vx_control_serve_page(struct vx_control *c, const struct vx_config *config, struct vx_config_error *error);
+/* Opens the metrics page at the address that `config` has, if it is a new one; the old one is served meanwhile. Then
+ * either move or leave. False with *error: nothing has changed. */
+bool vx_control_open_page(struct vx_control *c, const struct vx_config *config, struct vx_page_change *change,
+                          struct vx_config_error *error);
+void vx_control_move_page(struct vx_control *c, const struct vx_config *config, const struct vx_page_change *change);
+void vx_control_leave_page(const struct vx_page_change *change);
 void vx_control_free_page(struct vx_control *c);
 
 #endif
