@@ -73,8 +73,8 @@ static void flush(struct vx_stream *stream) {
 static int64_t move(struct vx_stream *from, struct vx_stream *to) {
     struct h1_stream *s = of(from);
     struct vx_h1_sink *sink = vx_h1_client_sink(to);
-    if (!sink)
-        return -1;
+    if (!sink || s->conn->body_timed_out)
+        return -1; /* pull() tells of the time limit */
     uint64_t sent_before = sink->sent;
     int64_t moved = vx_h1_move(&s->conn->reader, sink);
     vx_h1_client_moved(to, sent_before);
