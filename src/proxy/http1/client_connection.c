@@ -28,7 +28,10 @@
 #include "core/http/h1_write.h"
 #include "proxy/http1/client_internal.h"
 
-enum { LEAVING_MS = 10000 };
+enum {
+    LEAVING_MS = 10000,
+    INTERIMS_MAX = 32, /* a response that has more of them before its final head is no use to anybody */
+};
 
 static struct vx_runtime *runtime(const struct h1_client_connection *c) {
     return c->pool->client->rt;
@@ -164,13 +167,27 @@ static void lost(struct h1_client_connection *c, ssize_t io, uint64_t now_ns) {
     fail(c, vx_error(io == 0 ? VX_ERR_BACKEND_CLOSED : VX_ERR_BACKEND_RESET, unsent, detail), now_ns);
 }
 
+/* Why this head cannot be passed on; NULL: it can. What is left of a framed request must not become a tunnel's first
+ * bytes (RFC 9110 §7.8), and each interim response costs memory until the exchange is over. */
+static const char *object(const struct h1_client_connection *c, const struct vx_response *response, bool interim) {
+    struct h1_client_request *r = c->request;
+    if (interim)
+        return ++r->interims > INTERIMS_MAX ? "too many interim responses" : NULL;
+    if (response->status != 101)
+        return NULL;
+    if (!r->request->upgrade || !response->upgrade)
+        return "101 without an upgrade";
+    return c->sink.finished ? NULL : "101 before the request was complete";
+}
+
 /* Takes a complete head to the user. False: the connection is no longer this request's, or the body begins. */
 static bool deliver(struct h1_client_connection *c, size_t head_bytes, uint64_t now_ns) {
     struct h1_client_request *r = c->request;
     struct vx_response *response = &r->response;
     bool interim = response->status < 200 && response->status != 101;
-    if (response->status == 101 && (!r->request->upgrade || !response->upgrade)) {
-        fail(c, vx_error(VX_ERR_BAD_RESPONSE, false, "101 without an upgrade"), now_ns);
+    const char *objection = object(c, response, interim);
+    if (objection) {
+        fail(c, vx_error(VX_ERR_BAD_RESPONSE, false, objection), now_ns);
         return false;
     }
     vx_block_drop(r->head);
@@ -305,7 +322,7 @@ static void run_task(struct vx_task *task, uint64_t now_ns) {
         c->request->woken = false;
         readable(c, now_ns);
     }
-    if (c->request && c->request->waits_room)
+    if (c->request && c->request->waits_room && !c->sink.failed)
         writable(c, now_ns);
 }
 
