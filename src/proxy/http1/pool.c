@@ -7,7 +7,7 @@
 
 enum { POLL_MS = 10 };
 
-static void poll_queue(struct vx_timer *timer, uint64_t now_ns);
+static void poll_places(struct vx_timer *timer, uint64_t now_ns);
 
 static struct vx_h1_pool *new_pool(struct vx_h1_client *client) {
     struct vx_h1_pool *pool = calloc(1, sizeof *pool);
@@ -17,7 +17,7 @@ static struct vx_h1_pool *new_pool(struct vx_h1_client *client) {
     vx_list_init(&pool->idle);
     vx_list_init(&pool->leaving);
     vx_list_init(&pool->queue);
-    vx_timer_init(&pool->poll, poll_queue);
+    vx_timer_init(&pool->poll, poll_places);
     return pool;
 }
 
@@ -79,8 +79,16 @@ static bool take_place(const struct vx_target *target) {
     return false;
 }
 
+/* Release: once the count is 0 the control thread may free it (vx_pool_table_collect). */
 static void give_place(struct vx_target_shared *shared) {
-    atomic_fetch_sub_explicit(&shared->connections, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&shared->connections, 1, memory_order_release);
+}
+
+/* A time that is set stays: who comes must not put off those who wait. */
+static void poll_later(struct vx_h1_pool *pool) {
+    struct vx_runtime *rt = pool->client->rt;
+    if (pool->poll.at_ms == VX_TIMER_NEVER)
+        vx_timer_set(&rt->wheel, &pool->poll, rt->now_ns + (uint64_t)POLL_MS * 1000000);
 }
 
 static void enqueue(struct vx_h1_pool *pool, struct h1_client_request *request) {
@@ -89,7 +97,7 @@ static void enqueue(struct vx_h1_pool *pool, struct h1_client_request *request) 
     vx_list_push_back(&pool->queue, &request->link);
     pool->queue_count++;
     atomic_fetch_add_explicit(&request->target->shared->waiting, 1, memory_order_relaxed);
-    vx_timer_set(&pool->client->rt->wheel, &pool->poll, now_ns + (uint64_t)POLL_MS * 1000000);
+    poll_later(pool);
 }
 
 void vx_h1_pool_unqueue(struct h1_client_request *request) {
@@ -137,7 +145,19 @@ static struct h1_client_request *first_queued(struct vx_h1_pool *pool) {
                                        : VX_CONTAINER_OF(pool->queue.next, struct h1_client_request, link);
 }
 
-static void poll_queue(struct vx_timer *timer, uint64_t now_ns) {
+/* Requests wait for a place; those of this worker have been seen to before. */
+static bool wanted_elsewhere(const struct vx_target_shared *shared) {
+    return atomic_load_explicit(&shared->waiting, memory_order_relaxed) > 0;
+}
+
+/* A worker with nothing to do must not keep the places that another one's requests wait for. */
+static void give_up_idle(struct vx_h1_pool *pool) {
+    struct h1_client_connection *c = VX_CONTAINER_OF(pool->idle.prev, struct h1_client_connection, link);
+    if (wanted_elsewhere(c->shared))
+        vx_h1_client_close(c, false);
+}
+
+static void poll_places(struct vx_timer *timer, uint64_t now_ns) {
     struct vx_h1_pool *pool = VX_CONTAINER_OF(timer, struct vx_h1_pool, poll);
     struct h1_client_request *request;
     while ((request = first_queued(pool)) != NULL) {
@@ -154,8 +174,10 @@ static void poll_queue(struct vx_timer *timer, uint64_t now_ns) {
             request->up.stream.events->on_failed(request->up.stream.user, now_ns);
         }
     }
-    if (pool->queue_count)
-        vx_timer_set(&pool->client->rt->wheel, &pool->poll, now_ns + (uint64_t)POLL_MS * 1000000);
+    if (pool->limited && pool->idle_count)
+        give_up_idle(pool);
+    if (pool->queue_count || (pool->limited && pool->idle_count))
+        poll_later(pool);
 }
 
 /* Hands a free connection to the first in the queue. */
@@ -177,9 +199,8 @@ void vx_h1_pool_return(struct h1_client_connection *c, const struct vx_target *t
                !too_old(c, target, pool->client->rt->now_ns);
     if (fit && serve_queue(pool, c))
         return;
-    bool wanted_elsewhere =
-        target->max_connections && atomic_load_explicit(&c->shared->waiting, memory_order_relaxed) > 0;
-    if (!fit || wanted_elsewhere || pool->idle_count >= target->max_idle) {
+    bool wanted = target->max_connections && wanted_elsewhere(c->shared);
+    if (!fit || wanted || pool->idle_count >= target->max_idle) {
         vx_h1_client_close(c, false);
         return;
     }
@@ -188,6 +209,9 @@ void vx_h1_pool_return(struct h1_client_connection *c, const struct vx_target *t
     vx_h1_sink_relax(&c->sink);
     vx_list_push_front(&pool->idle, &c->link);
     pool->idle_count++;
+    pool->limited = target->max_connections > 0;
+    if (pool->limited)
+        poll_later(pool);
     vx_h1_client_set_deadline(c, target->pool_idle_ns);
 }
 
