@@ -140,11 +140,24 @@ static bool edit_path(struct vx_exchange *x) {
     return true;
 }
 
+/* Whether a protocol list (RFC 9110 §7.8) has h2c among its members, with a version or not. */
+static bool offers_h2c(struct vx_slice list) {
+    while (list.len) {
+        struct vx_slice protocol = pop_last(&list);
+        for (size_t i = 0; i < protocol.len; i++)
+            if (protocol.ptr[i] == '/')
+                protocol.len = i;
+        if (vx_slice_ieq(protocol, VX_SLICE("h2c")))
+            return true;
+    }
+    return false;
+}
+
 /* Hop-by-hop fields go. The Upgrade field stays where an upgrade is asked for or granted: the connections write it
  * anew on their hop. h2c is never asked for on a client's behalf: it would carry requests past us. */
 static void strip(struct vx_headers *headers, bool *upgrade) {
     struct vx_header *wanted = *upgrade ? vx_headers_find(headers, VX_HEADER_UPGRADE) : NULL;
-    if (wanted && vx_slice_ieq(vx_header_value(wanted), VX_SLICE("h2c")))
+    if (wanted && offers_h2c(vx_header_value(wanted)))
         wanted = NULL;
     vx_headers_strip_hop_by_hop(headers);
     if (wanted)

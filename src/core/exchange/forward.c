@@ -123,10 +123,14 @@ static void ask_again(struct vx_exchange *x, uint64_t now_ns) {
     x->stale_retried = true;
     x->up = NULL;
     stale->stream.ops->release(&stale->stream);
-    if (open_upstream(x, true, &error, now_ns))
+    if (open_upstream(x, true, &error, now_ns)) {
         vx_exchange_pump_request(x, now_ns);
-    else
+    } else if (may_send_again(x, &error, false) && take_retry(x, false, now_ns)) {
+        x->proxy->recorder->retried(x->proxy->recorder, x->route, x->target);
+        vx_exchange_attempt(x, false, now_ns);
+    } else {
         vx_exchange_fail(x, error, now_ns);
+    }
 }
 
 void vx_exchange_attempt_failed(struct vx_exchange *x, struct vx_error error, uint64_t now_ns) {
