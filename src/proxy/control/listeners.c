@@ -45,13 +45,14 @@ static bool hand_out(struct vx_control *c, struct vx_listen_set *set, uint32_t l
     return true;
 }
 
-static void undo(struct vx_control *c, uint32_t listen_count, const struct vx_config *config, int **fds) {
-    for (uint32_t w = 0; w < c->worker_count; w++)
-        for (uint32_t l = 0; l < config->listener_count; l++)
+void vx_control_close_fds(const struct vx_control *c, const struct vx_config *config, int **fds) {
+    for (uint32_t w = 0; w < c->worker_count; w++) {
+        for (uint32_t l = 0; l < config->listener_count; l++) {
             if (fds[w][l] >= 0)
                 close(fds[w][l]);
-    while (c->listen_count > listen_count)
-        vx_listen_close(c->listens[--c->listen_count].set, true);
+            fds[w][l] = -1;
+        }
+    }
 }
 
 bool vx_control_open_listeners(struct vx_control *c, const struct vx_config *config, int **fds,
@@ -72,7 +73,9 @@ bool vx_control_open_listeners(struct vx_control *c, const struct vx_config *con
         if (set)
             c->listens[c->listen_count++] = (struct vx_listen_entry){set, set->address};
         if (!set || !hand_out(c, set, l, fds)) {
-            undo(c, before, config, fds);
+            vx_control_close_fds(c, config, fds);
+            while (c->listen_count > before)
+                vx_listen_close(c->listens[--c->listen_count].set, true);
             return refuse(error, listener->place, set ? "no file descriptors left" : why);
         }
     }
@@ -83,7 +86,7 @@ void vx_control_forget_listeners(struct vx_control *c, const struct vx_config *c
     uint32_t kept = 0;
     for (uint32_t i = 0; i < c->listen_count; i++) {
         bool wanted = false;
-        for (uint32_t l = 0; l < config->listener_count; l++)
+        for (uint32_t l = 0; config && l < config->listener_count; l++)
             wanted = wanted || vx_address_eq(&config->listeners[l].address, &c->listens[i].address);
         if (wanted)
             c->listens[kept++] = c->listens[i];
@@ -120,31 +123,58 @@ void vx_control_free_page(struct vx_control *c) {
     c->page_listen = NULL;
 }
 
-bool vx_control_serve_page(struct vx_control *c, const struct vx_config *config, struct vx_config_error *error) {
-    char why[VX_LISTEN_WHY_MAX];
-    bool same = c->page_listen && vx_address_eq(&c->page_listen->address, &config->metrics_address);
-    if (same)
-        return true;
-    struct vx_listen_set *set = NULL;
-    if (config->metrics_address.kind != VX_ADDRESS_NONE) {
-        struct vx_listen_options options = {.dual_stack = true};
-        set = vx_listen_open(&config->metrics_address, 1, &options, why);
-        if (!set)
-            return refuse(error, config->metrics_place, why);
-    }
-    vx_control_free_page(c);
-    c->page_listen = set;
-    if (!set)
-        return true;
+/* Starts to accept at the new address beside the old one; the site's own listener is left alone. NULL: refused. */
+static struct vx_listener *start_page(struct vx_control *c, struct vx_listen_set *set) {
     struct vx_operations_source source = {.user = c, .metrics = render, .readiness = readiness};
     if (!c->operations.handler.begin)
         vx_operations_init(&c->operations, &source);
     if (!c->page.server.rt)
         vx_http_server_init(&c->page.server, &c->engine.rt, &c->operations.handler);
-    c->page.server.draining = false;
+    struct vx_listener *before = c->page.listener;
+    vx_site_start(&c->page, &c->engine, vx_listen_take(set), &set->address, false);
+    struct vx_listener *started = c->page.listener;
+    c->page.listener = before;
+    return started;
+}
+
+bool vx_control_open_page(struct vx_control *c, const struct vx_config *config, struct vx_page_change *change,
+                          struct vx_config_error *error) {
+    char why[VX_LISTEN_WHY_MAX];
+    const struct vx_address *address = &config->metrics_address;
+    *change = (struct vx_page_change){0};
+    if (address->kind == VX_ADDRESS_NONE) {
+        change->moves = true;
+        return true;
+    }
+    if (c->page_listen && vx_address_eq(&c->page_listen->address, address))
+        return true;
+    struct vx_listen_options options = {.dual_stack = true};
+    change->set = vx_listen_open(address, 1, &options, why);
+    if (!change->set)
+        return refuse(error, config->metrics_place, why);
+    change->listener = start_page(c, change->set);
+    if (!change->listener) {
+        vx_listen_close(change->set, true);
+        return refuse(error, config->metrics_place, "the kernel refused to serve the metrics address");
+    }
+    change->moves = true;
+    return true;
+}
+
+void vx_control_move_page(struct vx_control *c, const struct vx_config *config, const struct vx_page_change *change) {
+    if (change->moves) {
+        vx_control_free_page(c);
+        c->page_listen = change->set;
+        c->page.listener = change->listener;
+        c->page.server.draining = false;
+    }
     c->page.server.limits = (struct vx_h1_limits){.header_bytes = 65536, .headers = 128, .uri_bytes = 8192};
     c->page.server.timeouts = config->timeouts;
-    if (!vx_site_start(&c->page, &c->engine, vx_listen_take(set), &set->address, false))
-        return refuse(error, config->metrics_place, "the kernel refused to serve the metrics address");
-    return true;
+}
+
+void vx_control_leave_page(const struct vx_page_change *change) {
+    if (!change->set)
+        return;
+    vx_listener_free(change->listener);
+    vx_listen_close(change->set, true);
 }

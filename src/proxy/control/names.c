@@ -14,7 +14,8 @@ struct vx_name {
     struct vx_slice host; /* owned */
     struct vx_address *addresses;
     uint32_t count;
-    bool answered, wanted;
+    bool answered;
+    bool wanted; /* by the configuration that vx_names_forget looks at */
 };
 
 void vx_names_init(struct vx_names *names, struct vx_loop *loop, void (*changed)(void *user), void *user) {
@@ -56,32 +57,67 @@ static void drop(struct vx_name *name) {
     free(name);
 }
 
-static bool want(struct vx_names *names, struct vx_slice host) {
-    struct vx_name *name = find(names, host);
-    if (!name) {
-        name = calloc(1, sizeof *name);
-        char *copy = malloc(host.len + 1);
-        if (!name || !copy) {
-            free(name);
-            free(copy);
-            return false;
-        }
-        memcpy(copy, host.ptr, host.len);
-        name->host = vx_slice(copy, host.len);
-        name->names = names;
-        name->watch = vx_resolver_watch(names->resolver, name->host, on_answer, name);
-        if (!name->watch) {
-            drop(name);
-            return false;
-        }
-        name->next = names->first;
-        names->first = name;
+static bool watch(struct vx_names *names, struct vx_slice host) {
+    if (find(names, host))
+        return true;
+    struct vx_name *name = calloc(1, sizeof *name);
+    char *copy = malloc(host.len + 1);
+    if (!name || !copy) {
+        free(name);
+        free(copy);
+        return false;
     }
-    name->wanted = true;
+    memcpy(copy, host.ptr, host.len);
+    name->host = vx_slice(copy, host.len);
+    name->names = names;
+    name->watch = vx_resolver_watch(names->resolver, name->host, on_answer, name);
+    if (!name->watch) {
+        drop(name);
+        return false;
+    }
+    name->next = names->first;
+    names->first = name;
     return true;
 }
 
-static void drop_unwanted(struct vx_names *names) {
+/* Each host name among the backends of `config`. False: `visit` said so. */
+static bool each_name(struct vx_names *names, const struct vx_config *config,
+                      bool (*visit)(struct vx_names *names, struct vx_slice host)) {
+    for (uint32_t r = 0; config && r < config->route_count; r++) {
+        for (uint32_t b = 0; b < config->routes[r].backend_count; b++) {
+            const struct vx_address *address = &config->routes[r].backends[b].address;
+            if (address->kind == VX_ADDRESS_NAME && !visit(names, address->text))
+                return false;
+        }
+    }
+    return true;
+}
+
+static bool needs_resolver(struct vx_names *names, struct vx_slice host) {
+    (void)host;
+    return names->resolver != NULL;
+}
+
+bool vx_names_watch(struct vx_names *names, const struct vx_config *config, const char **why) {
+    struct vx_resolver_options options = {0};
+    if (!each_name(names, config, needs_resolver) &&
+        !(names->resolver = vx_resolver_new(names->loop, &options, why)))
+        return false;
+    *why = "out of memory";
+    return each_name(names, config, watch);
+}
+
+static bool mark(struct vx_names *names, struct vx_slice host) {
+    struct vx_name *name = find(names, host);
+    if (name)
+        name->wanted = true;
+    return true;
+}
+
+void vx_names_forget(struct vx_names *names, const struct vx_config *config) {
+    for (struct vx_name *name = names->first; name; name = name->next)
+        name->wanted = false;
+    each_name(names, config, mark);
     struct vx_name **at = &names->first;
     while (*at) {
         struct vx_name *name = *at;
@@ -92,26 +128,6 @@ static void drop_unwanted(struct vx_names *names) {
         *at = name->next;
         drop(name);
     }
-}
-
-bool vx_names_watch(struct vx_names *names, const struct vx_config *config, const char **why) {
-    for (struct vx_name *name = names->first; name; name = name->next)
-        name->wanted = false;
-    for (uint32_t r = 0; r < config->route_count; r++) {
-        for (uint32_t b = 0; b < config->routes[r].backend_count; b++) {
-            const struct vx_address *address = &config->routes[r].backends[b].address;
-            if (address->kind != VX_ADDRESS_NAME)
-                continue;
-            struct vx_resolver_options options = {0};
-            if (!names->resolver && !(names->resolver = vx_resolver_new(names->loop, &options, why)))
-                return false;
-            *why = "out of memory";
-            if (!want(names, address->text))
-                return false;
-        }
-    }
-    drop_unwanted(names);
-    return true;
 }
 
 const struct vx_address *vx_names_find(const struct vx_names *names, struct vx_slice host, uint32_t *count) {
@@ -128,9 +144,7 @@ bool vx_names_settled(const struct vx_names *names) {
 }
 
 void vx_names_free(struct vx_names *names) {
-    for (struct vx_name *name = names->first; name; name = name->next)
-        name->wanted = false;
-    drop_unwanted(names);
+    vx_names_forget(names, NULL);
     vx_resolver_free(names->resolver);
     names->resolver = NULL;
 }

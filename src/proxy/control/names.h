@@ -19,8 +19,12 @@ struct vx_names {
 
 void vx_names_init(struct vx_names *names, struct vx_loop *loop, void (*changed)(void *user), void *user);
 
-/* Watches the names of `config`'s backends and no others. False: no memory or no resolver; *why is static text. */
+/* Watches the names of `config`'s backends besides those watched already. False: no memory or no resolver; *why is static
+ * text, and vx_names_forget with the configuration before takes back what was done. */
 bool vx_names_watch(struct vx_names *names, const struct vx_config *config, const char **why);
+
+/* Watches the names of no other backends than `config`'s (NULL: none). */
+void vx_names_forget(struct vx_names *names, const struct vx_config *config);
 
 /* What `host` resolves to; count 0: to nothing, or not answered yet. Valid until the loop runs again. */
 const struct vx_address *vx_names_find(const struct vx_names *names, struct vx_slice host, uint32_t *count);

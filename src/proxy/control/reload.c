@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "proxy/control/internal.h"
 #include "proxy/telemetry/log.h"
@@ -39,6 +40,13 @@ static struct vx_generation *build(struct vx_control *c, struct vx_setup *setup)
     return g;
 }
 
+/* A listening socket that nobody accepts from would still get its share of the clients. */
+static void close_row(const struct vx_config *config, const int *fds) {
+    for (uint32_t l = 0; l < config->listener_count; l++)
+        if (fds[l] >= 0)
+            close(fds[l]);
+}
+
 static void hand_to_workers(struct vx_control *c, struct vx_generation *g, int **fds) {
     for (uint32_t w = 0; w < c->worker_count; w++) {
         struct vx_adoption *a = calloc(1, sizeof *a);
@@ -48,6 +56,7 @@ static void hand_to_workers(struct vx_control *c, struct vx_generation *g, int *
             /* It goes on with what it has; its hold on this one must not keep it alive. */
             vx_log(VX_LOG_ERROR, "worker %u could not be told of the new configuration", w);
             vx_snapshot_drop(&g->snapshot, w);
+            close_row(g->snapshot.config, fds[w]);
             free(fds[w]);
             free(a);
         }
@@ -95,49 +104,75 @@ static bool out_of_memory(struct vx_config_error *error) {
     return false;
 }
 
-/* Everything that may be refused. */
-static bool prepare(struct vx_control *c, struct vx_setup *setup, int **fds, struct vx_config_error *error) {
-    const struct vx_config *config = setup->config;
+/* What a load has made ready and not put to use yet. */
+struct change {
+    struct vx_setup *setup;
+    int **fds;
+    struct vx_page_change page;
+    struct vx_generation *generation;
+};
+
+/* Everything that may be refused. The access log is the last: nothing would bring its old file back. */
+static bool prepare(struct vx_control *c, struct change *change, struct vx_config_error *error) {
+    const struct vx_config *config = change->setup->config;
     const char *why = NULL;
     char text[256];
-    if (!vx_control_serve_page(c, config, error))
+    change->fds = new_fds(c, config);
+    if (!change->fds)
+        return out_of_memory(error);
+    if (!vx_control_open_listeners(c, config, change->fds, error) ||
+        !vx_control_open_page(c, config, &change->page, error))
         return false;
     if (!vx_names_watch(&c->names, config, &why)) {
         *error = (struct vx_config_error){{0, 0}, ""};
         snprintf(error->text, sizeof error->text, "backend names cannot be resolved: %s", why);
         return false;
     }
+    change->generation = build(c, change->setup);
+    if (!change->generation)
+        return out_of_memory(error);
     if (!vx_access_log_apply(c->access_log, &config->access_log, text, sizeof text)) {
         *error = (struct vx_config_error){{0, 0}, ""};
         snprintf(error->text, sizeof error->text, "access_log: %s", text);
         return false;
     }
-    return vx_control_open_listeners(c, config, fds, error);
+    return true;
+}
+
+/* After a refusal: as if it had not been asked for. */
+static void undo(struct vx_control *c, struct change *change) {
+    const struct vx_config *in_use = c->setup ? c->setup->config : NULL;
+    if (change->generation)
+        vx_generation_free(change->generation);
+    vx_names_forget(&c->names, in_use);
+    vx_control_leave_page(&change->page);
+    if (change->fds)
+        vx_control_close_fds(c, change->setup->config, change->fds);
+    vx_control_forget_listeners(c, in_use);
+    free_fds(c, change->fds);
+    vx_setup_drop(change->setup);
 }
 
 bool vx_control_load(struct vx_control *c, struct vx_config_error *error) {
-    struct vx_setup *setup = vx_setup_load(c->path, c->tickets, error);
-    if (!setup)
+    struct change change = {.setup = vx_setup_load(c->path, c->tickets, error)};
+    if (!change.setup)
         return false;
-    int **fds = new_fds(c, setup->config);
-    bool ok = fds ? prepare(c, setup, fds, error) : out_of_memory(error);
-    struct vx_generation *g = ok ? build(c, setup) : NULL;
-    if (!g) {
-        if (ok)
-            out_of_memory(error);
-        free_fds(c, fds);
-        vx_setup_drop(setup);
+    if (!prepare(c, &change, error)) {
+        undo(c, &change);
         return false;
     }
-    if (c->setup && c->setup->config->workers != setup->config->workers)
+    const struct vx_config *config = change.setup->config;
+    if (c->setup && c->setup->config->workers != config->workers)
         vx_log(VX_LOG_WARN, "the number of workers changes with a restart only");
     vx_setup_drop(c->setup);
-    c->setup = setup;
-    atomic_store_explicit(&c->budget.limit, setup->config->limits.connections, memory_order_relaxed);
-    hand_to_workers(c, g, fds);
-    free(fds);
-    vx_control_forget_listeners(c, setup->config);
-    use(c, g);
+    c->setup = change.setup;
+    atomic_store_explicit(&c->budget.limit, config->limits.connections, memory_order_relaxed);
+    vx_control_move_page(c, config, &change.page);
+    vx_names_forget(&c->names, config);
+    hand_to_workers(c, change.generation, change.fds);
+    free(change.fds);
+    vx_control_forget_listeners(c, config);
+    use(c, change.generation);
     return true;
 }
 
