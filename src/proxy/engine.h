@@ -36,7 +36,7 @@ struct vx_site {
     struct vx_http_server server;
     struct vx_engine *engine;
     struct vx_listener *listener; /* NULL: not accepting (any more) */
-    struct vx_tls_server *tls;    /* borrowed; NULL: plain */
+    struct vx_tls_server *tls;    /* the caller's, while it accepts; NULL: plain */
 };
 
 /* Begins to accept on `fd`, which is the site's from here on. The server's settings are the caller's to fill in before.

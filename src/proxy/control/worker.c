@@ -72,6 +72,13 @@ static struct vx_worker_site *find_site(struct vx_worker *w, const struct vx_add
     return NULL;
 }
 
+/* The site holds what it accepts with: a connection whose PROXY header is late outlives the generation. */
+static void use_tls(struct vx_site *site, struct vx_tls_server *tls) {
+    struct vx_tls_server *before = site->tls;
+    site->tls = tls ? vx_tls_server_hold(tls) : NULL;
+    vx_tls_server_drop(before);
+}
+
 static void configure(struct vx_worker_site *s, const struct vx_generation *g, uint32_t listener) {
     const struct vx_config *config = g->snapshot.config;
     struct vx_http_server *server = &s->site.server;
@@ -85,7 +92,7 @@ static void configure(struct vx_worker_site *s, const struct vx_generation *g, u
     server->body_bytes = config->limits.body_bytes;
     server->counted = counted;
     server->user = s->worker;
-    s->site.tls = g->setup->servers[listener];
+    use_tls(&s->site, g->setup->servers[listener]);
     s->wanted = true;
 }
 
@@ -106,6 +113,8 @@ static void open_site(struct vx_worker *w, const struct vx_generation *g, uint32
     w->sites = s;
     if (!vx_site_start(&s->site, &w->engine, fd, &config->address, config->proxy_protocol))
         vx_log(VX_LOG_ERROR, "worker %u: cannot accept: %s", w->index, strerror(errno));
+    else if (w->paused)
+        vx_listener_pause(s->site.listener);
 }
 
 /* Whether a listener begins with TLS or a PROXY header is settled when it starts: it starts anew on the same socket. */
@@ -117,6 +126,8 @@ static bool begins_alike(const struct vx_worker_site *s, const struct vx_generat
 static void close_site(struct vx_worker_site *s) {
     vx_site_stop(&s->site);
     vx_http_server_drain(&s->site.server);
+    if (!s->site.listener || !vx_listener_pending(s->site.listener))
+        use_tls(&s->site, NULL);
 }
 
 static void take_up_listeners(struct vx_worker *w, const struct vx_adoption *a) {
@@ -182,16 +193,20 @@ static void pin(const struct vx_worker *w) {
         vx_log(VX_LOG_WARN, "worker %u: cannot be pinned to CPU %d", w->index, w->cpu);
 }
 
-static void *run(void *arg) {
-    struct vx_worker *w = arg;
-    pin(w);
-    tick_after(w, TICK_MS);
-    vx_loop_run(w->engine.loop);
+static void close_sites(struct vx_worker *w) {
     for (struct vx_worker_site *s = w->sites; s; s = s->next) {
         vx_listener_free(s->site.listener);
         s->site.listener = NULL;
         vx_http_server_close_all(&s->site.server);
     }
+}
+
+static void *run(void *arg) {
+    struct vx_worker *w = arg;
+    pin(w);
+    tick_after(w, TICK_MS);
+    vx_loop_run(w->engine.loop);
+    close_sites(w);
     return NULL;
 }
 
@@ -222,12 +237,17 @@ void vx_worker_stop(struct vx_worker *w) {
         vx_loop_stop(w->engine.loop);
         pthread_join(w->thread, NULL);
     }
-    vx_runtime_run_tasks(&w->engine.rt);
+    /* A generation that was posted too late, or before there was a thread, has to be let go as well. */
+    vx_loop_run_once(w->engine.loop, 0);
+    close_sites(w);
+    while (vx_runtime_run_tasks(&w->engine.rt))
+        ;
     if (w->proxy.snapshot)
         vx_snapshot_drop(w->proxy.snapshot, w->index);
     vx_timer_remove(&w->engine.rt.wheel, &w->tick);
     while (w->sites) {
         struct vx_worker_site *next = w->sites->next;
+        vx_tls_server_drop(w->sites->site.tls);
         free(w->sites);
         w->sites = next;
     }
