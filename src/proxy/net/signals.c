@@ -22,7 +22,6 @@ bool vx_signals_start(struct vx_signals *s, struct vx_loop *loop, const int *num
         sigaddset(&set, numbers[i]);
     if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
         return false;
-    signal(SIGPIPE, SIG_IGN);
     int fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     if (fd < 0)
         return false;

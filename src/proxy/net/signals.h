@@ -12,7 +12,7 @@ struct vx_signals {
     void *user;
 };
 
-/* Tells `on_signal`, on the loop's thread, of each of the `count` signals in `numbers`; SIGPIPE is ignored from now on.
+/* Tells `on_signal`, on the loop's thread, of each of the `count` signals in `numbers`.
  * Call before other threads start. False with errno: the kernel refused. */
 bool vx_signals_start(struct vx_signals *s, struct vx_loop *loop, const int *numbers, unsigned count,
                       void (*on_signal)(void *user, int number, uint64_t now_ns), void *user);
