@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What routing and balancing cost a request: the packed score, a pick with its shared atomics, a route among ten
- * thousand, the breaker. One JSON object a line: name, unit, and the median, lowest and highest of the rounds. */
+ * thousand, the breaker. One JSON object a line: name, unit, and the median, lowest and highest of the rounds. A round
+ * is the median of many samples of some ten microseconds, so that being scheduled away does not count. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -13,7 +14,7 @@
 #include "core/routing/balance/state.h"
 #include "core/routing/table.h"
 
-enum { ROUNDS = 101, MAX_BACKENDS = 1000, MAX_ROUTES = 8, ROUTES = 10000, REQUESTS = 1024 };
+enum { ROUNDS = 21, SAMPLES = 101, MAX_BACKENDS = 1000, MAX_ROUTES = 8, ROUTES = 10000, REQUESTS = 1024 };
 
 static const uint64_t start_ns = 3600000000000u;
 
@@ -28,12 +29,31 @@ static int compare_doubles(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static void report(const char *name, const char *unit, double *rounds) {
-    qsort(rounds, ROUNDS, sizeof *rounds, compare_doubles);
+static double median_of(double *values, size_t count) {
+    qsort(values, count, sizeof *values, compare_doubles);
+    return values[count / 2];
+}
+
+/* Nanoseconds that `work` takes for `operations` operations, once. */
+typedef double sample_fn(void *context, uint32_t operations);
+
+/* Runs the rounds and prints one line; `scale` turns nanoseconds an operation into the unit. */
+static void measure(const char *name, const char *unit, double scale, sample_fn *sample, void *context,
+                    uint32_t operations) {
+    double rounds[ROUNDS], samples[SAMPLES];
+    for (int r = 0; r < ROUNDS; r++) {
+        for (int i = 0; i < SAMPLES; i++)
+            samples[i] = sample(context, operations) * scale / operations;
+        rounds[r] = median_of(samples, SAMPLES);
+    }
+    double median = median_of(rounds, ROUNDS);
     printf("{\"name\":\"%s\",\"unit\":\"%s\",\"median\":%.3f,\"min\":%.3f,\"max\":%.3f}\n", name, unit,
-           rounds[ROUNDS / 2], rounds[0], rounds[ROUNDS - 1]);
+           median, rounds[0], rounds[ROUNDS - 1]);
     fflush(stdout);
 }
+
+/* The result of the work, so that no compiler leaves it out. */
+static volatile uint32_t sink;
 
 static void *take(struct vx_chunk_source *self, size_t bytes) {
     (void)self;
@@ -48,10 +68,12 @@ static void give(struct vx_chunk_source *self, void *chunk, size_t bytes) {
 
 static struct vx_chunk_source memory = {take, give, 65536};
 
+/* The sets of all routes lie side by side, as in a snapshot. */
+static struct vx_arena snapshot = {.source = &memory};
+
 /* A set of `count` backends with averages between 1 and 2 ms. */
 struct fixture {
     struct vx_backend_registry registry;
-    struct vx_arena arena;
     struct vx_config_route route;
     struct vx_config_backend backends[MAX_BACKENDS];
     struct vx_backend_endpoint endpoints[MAX_BACKENDS];
@@ -62,7 +84,6 @@ struct fixture {
 static struct fixture *fixture_new(uint32_t count, enum vx_balance_kind balance, uint64_t seed) {
     struct fixture *f = calloc(1, sizeof *f);
     vx_backend_registry_init(&f->registry, &memory, 2);
-    vx_arena_init(&f->arena, NULL, 0, &memory);
     f->random.state = seed;
     f->route = (struct vx_config_route){
         .name = VX_SLICE("bench"),
@@ -80,7 +101,7 @@ static struct fixture *fixture_new(uint32_t count, enum vx_balance_kind balance,
             &f->backends[i],
             {.kind = VX_ADDRESS_IP4, .port = 9000, .ip = {127, 0, (uint8_t)(i >> 8), (uint8_t)i}}};
     }
-    f->set = vx_backend_set_build(&f->registry, &f->arena, &f->route, f->endpoints, count, start_ns);
+    f->set = vx_backend_set_build(&f->registry, &snapshot, &f->route, f->endpoints, count, start_ns);
     for (uint32_t i = 0; i < count; i++) {
         /* No two alike: ties are the exception, and cost a random number. */
         float ewma_us = 1000.0f + (float)vx_random_below(&f->random, 1000) + (float)i / 1024;
@@ -92,84 +113,106 @@ static struct fixture *fixture_new(uint32_t count, enum vx_balance_kind balance,
 static void fixture_free(struct fixture *f) {
     vx_backend_set_drop(&f->registry, f->set);
     vx_backend_registry_destroy(&f->registry);
-    vx_arena_reset(&f->arena);
     free(f);
 }
 
-/* The scores of `count` packed backends and the lowest of them. */
-static void bench_score(const char *name, uint32_t count, const struct vx_score_search *search) {
+struct score_bench {
+    const struct vx_backend_set *set;
+    vx_score_lowest_fn *lowest;
+    struct vx_random random;
+};
+
+static double sample_score(void *context, uint32_t operations) {
+    struct score_bench *b = context;
+    uint32_t sum = 0;
+    uint64_t from = clock_ns();
+    for (uint32_t i = 0; i < operations; i++)
+        sum += b->lowest(&b->set->all, &b->random);
+    uint64_t spent = clock_ns() - from;
+    sink = sum;
+    return (double)spent;
+}
+
+/* Finding the lowest score among `count` backends in the shared atomics, nothing else: a search in nanoseconds, or
+ * what each backend takes of it in picoseconds. */
+static void bench_score(const char *name, const char *unit, uint32_t count,
+                        const struct vx_score_search *search) {
     struct fixture *f = fixture_new(count, VX_BALANCE_PEAK_EWMA, 1);
-    double rounds[ROUNDS];
-    uint32_t repeats = 2000000 / count, sum = 0;
-    vx_score_lowest_fn *lowest = count <= VX_LANES ? search->ewma_line : search->ewma_lines;
-    for (int r = 0; r < ROUNDS; r++) {
-        uint64_t from = clock_ns();
-        for (uint32_t i = 0; i < repeats; i++)
-            sum += lowest(&f->set->all, &f->random);
-        rounds[r] = (double)(clock_ns() - from) * 1000 / ((double)repeats * count);
-    }
-    report(name, "ps/backend", rounds);
-    if (sum == 1)
-        puts("");
+    struct score_bench b = {f->set, count <= VX_LANES ? search->ewma_line : search->ewma_lines, {42}};
+    measure(name, unit, strcmp(unit, "ns") == 0 ? 1 : 1000.0 / count, sample_score, &b, 20000 / count);
     fixture_free(f);
 }
 
-enum { BATCH = 64 };
+enum { TICKETS = 64 };
 
-/* vx_backend_pick as the exchange calls it, active count included; the tickets are ended between the measured
- * batches. Picks go round `routes` routes (a power of two): with one, each pick waits until the count that the pick before it has
- * written can be read back, which no traffic does to it. `down` backends of each route are unhealthy. */
+struct pick_bench {
+    struct fixture *routes[MAX_ROUTES];
+    const struct vx_backend_set *sets[MAX_ROUTES];
+    uint32_t route_count; /* a power of two */
+    struct vx_random random;
+    uint64_t now_ns;
+};
+
+static void clear_active(const struct vx_backend_set *set) {
+    for (uint32_t i = 0; i < set->count; i++)
+        atomic_fetch_and(&set->places[i].line->active[set->places[i].lane], VX_LANE_SPECIAL);
+}
+
+/* vx_backend_pick as the exchange calls it, active count included. The tickets are not ended; their counts are taken
+ * back between the samples. */
+static double sample_pick(void *context, uint32_t operations) {
+    struct pick_bench *b = context;
+    struct vx_backend_ticket tickets[TICKETS];
+    struct vx_pick_request request = {.random = &b->random, .now_ns = b->now_ns += 1000000};
+    uint64_t from = clock_ns();
+    for (uint32_t i = 0; i < operations; i++)
+        vx_backend_pick(b->sets[i & (b->route_count - 1)], &request, &tickets[i % TICKETS]);
+    uint64_t spent = clock_ns() - from;
+    for (uint32_t i = 0; i < b->route_count; i++)
+        clear_active(b->sets[i]);
+    return (double)spent;
+}
+
+/* Picks go round `routes` routes of `count` backends, of which `down` are unhealthy. With one route each pick waits
+ * until the count that the pick before it has written can be read back, which no traffic does to it. */
 static void bench_pick(const char *name, uint32_t routes, uint32_t count, enum vx_balance_kind balance,
                        uint32_t down) {
-    struct fixture *f[MAX_ROUTES];
-    struct vx_backend_ticket tickets[BATCH];
-    struct vx_random random = {42};
-    struct vx_pick_request request = {.random = &random, .now_ns = start_ns};
-    double rounds[ROUNDS];
-    uint32_t batches = (count > 100 ? 8000 : 100000) / BATCH;
+    struct pick_bench b = {.route_count = routes, .random = {42}, .now_ns = start_ns};
     for (uint32_t i = 0; i < routes; i++) {
-        f[i] = fixture_new(count, balance, i);
-        f[i]->route.health_check.enabled = true;
+        b.routes[i] = fixture_new(count, balance, i);
+        b.sets[i] = b.routes[i]->set;
+        b.routes[i]->route.health_check.enabled = true;
         for (uint32_t d = 0; d < down; d++)
-            vx_backend_set_checked(f[i]->set, d * (count / (down + 1)), false, start_ns);
+            vx_backend_set_checked(b.sets[i], d * (count / (down + 1)), false, start_ns);
     }
-    for (int r = 0; r < ROUNDS; r++) {
-        uint64_t spent = 0;
-        for (uint32_t b = 0; b < batches; b++) {
-            request.now_ns += 100000;
-            uint64_t from = clock_ns();
-            for (uint32_t i = 0; i < BATCH; i++)
-                vx_backend_pick(f[i & (routes - 1)]->set, &request, &tickets[i]);
-            spent += clock_ns() - from;
-            for (int i = 0; i < BATCH; i++)
-                vx_backend_ticket_end(&tickets[i], VX_OUTCOME_NEUTRAL, request.now_ns);
-        }
-        rounds[r] = (double)spent / ((double)batches * BATCH);
-    }
-    report(name, "ns", rounds);
+    measure(name, "ns", 1, sample_pick, &b, count > 100 ? 128 : 2048);
     for (uint32_t i = 0; i < routes; i++)
-        fixture_free(f[i]);
+        fixture_free(b.routes[i]);
 }
 
-/* Everything a request does here: pick, sample, end. */
-static void bench_request(const char *name, uint32_t count) {
-    struct fixture *f = fixture_new(count, VX_BALANCE_PEAK_EWMA, 1);
-    struct vx_pick_request request = {.random = &f->random, .now_ns = start_ns};
+/* Everything a request does here: pick, sample, settle, end. */
+static double sample_request(void *context, uint32_t operations) {
+    struct pick_bench *b = context;
+    struct vx_pick_request request = {.random = &b->random, .now_ns = b->now_ns};
     struct vx_backend_ticket ticket;
-    double rounds[ROUNDS];
-    uint32_t repeats = count > 100 ? 8000 : 100000;
-    for (int r = 0; r < ROUNDS; r++) {
-        uint64_t from = clock_ns();
-        for (uint32_t i = 0; i < repeats; i++) {
-            request.now_ns += 1000;
-            vx_backend_pick(f->set, &request, &ticket);
-            vx_backend_ticket_sample(&ticket, 1000000 + (i & 1023), request.now_ns);
-            vx_backend_ticket_end(&ticket, VX_OUTCOME_SUCCESS, request.now_ns);
-        }
-        rounds[r] = (double)(clock_ns() - from) / repeats;
+    uint64_t from = clock_ns();
+    for (uint32_t i = 0; i < operations; i++) {
+        request.now_ns += 1000;
+        vx_backend_pick(b->sets[0], &request, &ticket);
+        vx_backend_ticket_sample(&ticket, 1000000 + (i & 1023), request.now_ns);
+        vx_backend_ticket_settle(&ticket, VX_OUTCOME_SUCCESS, request.now_ns);
+        vx_backend_ticket_end(&ticket, VX_OUTCOME_SUCCESS, request.now_ns);
     }
-    report(name, "ns", rounds);
-    fixture_free(f);
+    b->now_ns = request.now_ns;
+    return (double)(clock_ns() - from);
+}
+
+static void bench_request(const char *name, uint32_t count) {
+    struct pick_bench b = {.route_count = 1, .random = {42}, .now_ns = start_ns};
+    b.routes[0] = fixture_new(count, VX_BALANCE_PEAK_EWMA, 1);
+    b.sets[0] = b.routes[0]->set;
+    measure(name, "ns", 1, sample_request, &b, count > 100 ? 128 : 1024);
+    fixture_free(b.routes[0]);
 }
 
 /* Two threads on the same eight backends: packed into one line, or each on a line of its own. The same plain code in
@@ -185,9 +228,8 @@ struct spread {
 struct contender {
     struct spread *shared;
     bool packed;
-    uint32_t repeats;
-    double ns;
-    pthread_barrier_t *barrier;
+    uint32_t held[4]; /* the four requests that this one has under way */
+    uint32_t turn;
 };
 
 static _Atomic uint32_t *active_of(struct spread *s, bool packed, uint32_t i) {
@@ -198,66 +240,78 @@ static _Atomic uint32_t *ewma_of(struct spread *s, bool packed, uint32_t i) {
     return packed ? &s->packed.ewma[i] : &s->own[i].ewma;
 }
 
-/* The time between two requests of one worker, in which it touches none of this. */
-static void think(uint32_t steps) {
-    for (uint32_t i = 0; i < steps; i++)
+/* Picks the lowest of eight, begins there, and ends the oldest of the four under way with a sample. */
+static void contend_once(struct contender *c) {
+    uint32_t best = 0;
+    float lowest = 1e30f;
+    for (uint32_t i = 0; i < VX_LANES; i++) {
+        uint32_t active = atomic_load_explicit(active_of(c->shared, c->packed, i), memory_order_relaxed);
+        uint32_t ewma = atomic_load_explicit(ewma_of(c->shared, c->packed, i), memory_order_relaxed);
+        float score = vx_ewma_score(vx_float_of_bits(ewma), active, 1.0f);
+        best = score < lowest ? i : best;
+        lowest = score < lowest ? score : lowest;
+    }
+    uint32_t *oldest = &c->held[c->turn++ % 4];
+    atomic_fetch_add_explicit(active_of(c->shared, c->packed, best), 1, memory_order_relaxed);
+    atomic_store_explicit(ewma_of(c->shared, c->packed, *oldest),
+                          vx_bits_of_float(1000.0f + (float)(c->turn % 64)), memory_order_relaxed);
+    atomic_fetch_sub_explicit(active_of(c->shared, c->packed, *oldest), 1, memory_order_relaxed);
+    *oldest = best;
+}
+
+/* What a worker does between two requests: about a microsecond that touches none of this. */
+static void think(void) {
+    for (uint32_t i = 0; i < 2000; i++)
         __asm__ volatile("" ::: "memory");
 }
 
-static void *contend(void *argument) {
-    struct contender *c = argument;
-    uint32_t think_steps = 500;
-    uint32_t held[4] = {0, 1, 2, 3};
-    for (int i = 0; i < 4; i++)
-        atomic_fetch_add(active_of(c->shared, c->packed, held[i]), 1);
-    pthread_barrier_wait(c->barrier);
+static double sample_sharing(void *context, uint32_t operations) {
+    struct contender *c = context;
     uint64_t spent = 0;
-    for (uint32_t r = 0; r < c->repeats; r++) {
+    for (uint32_t i = 0; i < operations; i++) {
         uint64_t from = clock_ns();
-        uint32_t best = 0;
-        float lowest = 1e30f;
-        for (uint32_t i = 0; i < VX_LANES; i++) {
-            uint32_t active = atomic_load_explicit(active_of(c->shared, c->packed, i), memory_order_relaxed);
-            uint32_t ewma = atomic_load_explicit(ewma_of(c->shared, c->packed, i), memory_order_relaxed);
-            float score = vx_ewma_score(vx_float_of_bits(ewma), active, 1.0f);
-            best = score < lowest ? i : best;
-            lowest = score < lowest ? score : lowest;
-        }
-        atomic_fetch_add_explicit(active_of(c->shared, c->packed, best), 1, memory_order_relaxed);
-        uint32_t *done = &held[r & 3];
-        atomic_store_explicit(ewma_of(c->shared, c->packed, *done),
-                              vx_bits_of_float(1000.0f + (float)(r & 63)), memory_order_relaxed);
-        atomic_fetch_sub_explicit(active_of(c->shared, c->packed, *done), 1, memory_order_relaxed);
-        *done = best;
+        contend_once(c);
         spent += clock_ns() - from;
-        think(think_steps);
+        think();
     }
-    c->ns = (double)spent / c->repeats;
+    return (double)spent;
+}
+
+static void contender_init(struct contender *c, struct spread *shared, bool packed) {
+    *c = (struct contender){.shared = shared, .packed = packed, .held = {0, 1, 2, 3}};
+    for (int i = 0; i < 4; i++)
+        atomic_fetch_add(active_of(shared, packed, c->held[i]), 1);
+}
+
+struct opponent {
+    struct contender contender;
+    _Atomic bool stop;
+};
+
+static void *oppose(void *argument) {
+    struct opponent *o = argument;
+    while (!atomic_load_explicit(&o->stop, memory_order_relaxed)) {
+        contend_once(&o->contender);
+        think();
+    }
     return NULL;
 }
 
-static void bench_sharing(const char *name, bool packed, int threads) {
-    double rounds[ROUNDS];
-    for (int r = 0; r < ROUNDS; r++) {
-        struct spread *shared = aligned_alloc(64, sizeof *shared);
-        pthread_barrier_t barrier;
-        struct contender c[2];
-        pthread_t other;
-        memset(shared, 0, sizeof *shared);
-        pthread_barrier_init(&barrier, NULL, (unsigned)threads);
-        for (int i = 0; i < 2; i++)
-            c[i] =
-                (struct contender){.shared = shared, .packed = packed, .repeats = 20000, .barrier = &barrier};
-        if (threads == 2)
-            pthread_create(&other, NULL, contend, &c[1]);
-        contend(&c[0]);
-        if (threads == 2)
-            pthread_join(other, NULL);
-        rounds[r] = threads == 2 ? (c[0].ns + c[1].ns) / 2 : c[0].ns;
-        pthread_barrier_destroy(&barrier);
-        free(shared);
-    }
-    report(name, "ns", rounds);
+static void bench_sharing(const char *name, bool packed, bool opposed) {
+    struct spread *shared = aligned_alloc(64, sizeof *shared);
+    struct contender c;
+    struct opponent o = {.stop = false};
+    pthread_t thread;
+    memset(shared, 0, sizeof *shared);
+    contender_init(&c, shared, packed);
+    contender_init(&o.contender, shared, packed);
+    if (opposed)
+        pthread_create(&thread, NULL, oppose, &o);
+    measure(name, "ns", 1, sample_sharing, &c, 100);
+    atomic_store(&o.stop, true);
+    if (opposed)
+        pthread_join(thread, NULL);
+    free(shared);
 }
 
 struct table_fixture {
@@ -268,6 +322,7 @@ struct table_fixture {
     const struct vx_route_table *table;
     struct vx_request requests[REQUESTS];
     struct vx_header headers[REQUESTS][8];
+    uint32_t turn;
 };
 
 enum shape { BY_HOST, BY_PREFIX, BY_HEADER };
@@ -334,22 +389,24 @@ static void table_requests(struct table_fixture *f, enum shape shape) {
     }
 }
 
-static void bench_table(const char *name, enum shape shape) {
-    struct table_fixture *f = table_new(shape);
-    double rounds[ROUNDS];
+static double sample_table(void *context, uint32_t operations) {
+    struct table_fixture *f = context;
+    uint64_t from = clock_ns();
     uint32_t found = 0;
-    table_requests(f, shape);
-    for (int r = 0; r < ROUNDS; r++) {
-        uint64_t from = clock_ns();
-        for (uint32_t i = 0; i < 20 * REQUESTS; i++)
-            found += vx_route_table_find(f->table, &f->requests[i % REQUESTS]) != VX_ROUTE_NONE;
-        rounds[r] = (double)(clock_ns() - from) / (20.0 * REQUESTS);
-    }
-    if (found != ROUNDS * 20u * REQUESTS) {
-        fprintf(stderr, "%s: a request found no route\n", name);
+    for (uint32_t i = 0; i < operations; i++)
+        found += vx_route_table_find(f->table, &f->requests[f->turn++ % REQUESTS]) != VX_ROUTE_NONE;
+    uint64_t spent = clock_ns() - from;
+    if (found != operations) {
+        fprintf(stderr, "a request found no route\n");
         exit(1);
     }
-    report(name, "ns", rounds);
+    return (double)spent;
+}
+
+static void bench_table(const char *name, enum shape shape) {
+    struct table_fixture *f = table_new(shape);
+    table_requests(f, shape);
+    measure(name, "ns", 1, sample_table, f, 128);
     vx_arena_reset(&f->arena);
     for (uint32_t i = 0; i < ROUTES; i++)
         free(f->matches[i].headers);
@@ -359,30 +416,26 @@ static void bench_table(const char *name, enum shape shape) {
     free(f);
 }
 
-static void bench_breaker(const char *name) {
-    static struct vx_breaker breaker;
-    struct vx_config_breaker policy = {5, 50, 10000000000u, 3};
-    double rounds[ROUNDS];
+static double sample_breaker(void *context, uint32_t operations) {
+    static const struct vx_config_breaker policy = {5, 50, 10000000000u, 3};
+    struct vx_breaker *breaker = context;
     uint32_t passed = 0;
-    for (int r = 0; r < ROUNDS; r++) {
-        uint64_t from = clock_ns();
-        for (uint32_t i = 0; i < 400000; i++) {
-            uint8_t epoch = 0;
-            passed += vx_breaker_admit(&breaker, &policy, start_ns, &epoch) == VX_BREAKER_PASS;
-            vx_breaker_success(&breaker, &policy, false, epoch, start_ns);
-        }
-        rounds[r] = (double)(clock_ns() - from) / 400000;
+    uint64_t from = clock_ns();
+    for (uint32_t i = 0; i < operations; i++) {
+        uint8_t epoch = 0;
+        passed += vx_breaker_admit(breaker, &policy, start_ns, &epoch) == VX_BREAKER_PASS;
+        vx_breaker_success(breaker, &policy, false, epoch, start_ns);
     }
-    if (passed != ROUNDS * 400000u)
-        exit(1);
-    report(name, "ns", rounds);
+    uint64_t spent = clock_ns() - from;
+    sink = passed;
+    return (double)spent;
 }
 
 int main(void) {
-    bench_score("score_packed_1000", 1000, vx_score_search_best());
-    bench_score("score_packed_8", 8, vx_score_search_best());
-    bench_score("score_portable_1000", 1000, vx_score_search_portable());
-    bench_score("score_portable_8", 8, vx_score_search_portable());
+    bench_score("score_packed_1000", "ps/backend", 1000, vx_score_search_best());
+    bench_score("score_portable_1000", "ps/backend", 1000, vx_score_search_portable());
+    bench_score("choose_peak_ewma_8", "ns", 8, vx_score_search_best());
+    bench_score("choose_peak_ewma_1000", "ns", 1000, vx_score_search_best());
     bench_pick("pick_peak_ewma_8", 8, 8, VX_BALANCE_PEAK_EWMA, 0);
     bench_pick("pick_peak_ewma_8_chained", 1, 8, VX_BALANCE_PEAK_EWMA, 0);
     bench_pick("pick_peak_ewma_1000", 1, 1000, VX_BALANCE_PEAK_EWMA, 0);
@@ -393,13 +446,15 @@ int main(void) {
     bench_pick("pick_random_8", 8, 8, VX_BALANCE_RANDOM, 0);
     bench_request("request_peak_ewma_8", 8);
     bench_request("request_peak_ewma_1000", 1000);
-    bench_breaker("breaker_admit_and_success");
+    struct vx_breaker breaker = {0};
+    measure("breaker_admit_and_success", "ns", 1, sample_breaker, &breaker, 2000);
     bench_table("route_by_host_10000", BY_HOST);
     bench_table("route_by_prefix_10000", BY_PREFIX);
     bench_table("route_by_header_10000", BY_HEADER);
-    bench_sharing("sharing_packed_1_thread", true, 1);
-    bench_sharing("sharing_spread_1_thread", false, 1);
-    bench_sharing("sharing_packed_2_threads", true, 2);
-    bench_sharing("sharing_spread_2_threads", false, 2);
+    bench_sharing("sharing_packed_1_thread", true, false);
+    bench_sharing("sharing_spread_1_thread", false, false);
+    bench_sharing("sharing_packed_2_threads", true, true);
+    bench_sharing("sharing_spread_2_threads", false, true);
+    vx_arena_reset(&snapshot);
     return 0;
 }

@@ -43,32 +43,31 @@ struct search {
 
 enum usable { UNUSABLE, USABLE, NEEDS_TRIAL };
 
-static struct vx_backend_line *line_at(const struct vx_backend_view *view, uint32_t position) {
-    return view->lines[position / VX_LANES];
-}
-
 static struct vx_backend_slot *slot_at(const struct vx_backend_view *view, uint32_t position) {
-    return view->slots[position / VX_LANES] + position % VX_LANES;
+    return view->places[position].slot;
 }
 
 static uint32_t active_at(const struct vx_backend_view *view, uint32_t position) {
-    return atomic_load_explicit(&line_at(view, position)->active[position % VX_LANES], memory_order_relaxed);
+    return atomic_load_explicit(&view->lines[position / VX_LANES]->active[position % VX_LANES],
+                                memory_order_relaxed);
 }
 
 static uint32_t touch_tick(uint64_t now_ns) {
     return (uint32_t)(now_ns >> VX_TOUCH_SHIFT);
 }
 
-/* Notes that the backend is in use; the whole seconds it was left alone before, at most 255. */
-static uint8_t touch(struct vx_backend_slot *slot, uint64_t now_ns) {
-    uint32_t tick = touch_tick(now_ns);
-    uint32_t last = atomic_load_explicit(&slot->touched, memory_order_relaxed);
-    if (last == tick)
-        return 0;
-    atomic_store_explicit(&slot->touched, tick, memory_order_relaxed);
+/* Notes that the backend is in use at `tick`; the whole seconds it was left alone before, at most 255. */
+static __attribute__((noinline)) uint8_t touch_anew(struct vx_backend_slot *slot, uint32_t tick) {
+    uint32_t last = atomic_exchange_explicit(&slot->touched, tick, memory_order_relaxed);
     /* Workers' clocks differ by their time of reading: a stamp from the future is no idle time. */
     uint32_t idle = (int32_t)(tick - last) < 0 ? 0 : (tick - last) / VX_TOUCH_TICKS_IDLE;
     return (uint8_t)(idle > 255 ? 255 : idle);
+}
+
+static inline uint8_t touch(struct vx_backend_slot *slot, uint64_t now_ns) {
+    uint32_t tick = touch_tick(now_ns);
+    bool fresh = atomic_load_explicit(&slot->touched, memory_order_relaxed) == tick;
+    return VX_LIKELY(fresh) ? 0 : touch_anew(slot, tick);
 }
 
 /* The share of its weight a backend has by now; ends the gentle start when it is over. */
@@ -101,13 +100,13 @@ static enum usable look(struct search *s, uint32_t position, float *share) {
     }
     *share = ramp_share(slot, now_ns);
     if (*share == 1.0f)
-        vx_backend_unmark(line_at(s->view, position), slot, position % VX_LANES);
+        vx_backend_unmark(s->view->lines[position / VX_LANES], slot, position % VX_LANES);
     return USABLE;
 }
 
 static bool was_tried(const struct search *s, uint32_t position) {
     for (uint32_t i = 0; i < s->tried_count; i++)
-        if (s->request->tried[i] == s->view->index[position])
+        if (s->request->tried[i] == s->view->places[position].index)
             return true;
     return false;
 }
@@ -139,7 +138,7 @@ static void consider(struct search *s, uint32_t position) {
     float ewma_us = 0;
     if (s->set->balance == VX_BALANCE_PEAK_EWMA)
         ewma_us = vx_float_of_bits(atomic_load_explicit(
-            &line_at(s->view, position)->ewma[position % VX_LANES], memory_order_relaxed));
+            &s->view->lines[position / VX_LANES]->ewma[position % VX_LANES], memory_order_relaxed));
     float weight = s->view->inverse_weight[position] / share;
     offer(s, position, vx_ewma_score(ewma_us, active & ~VX_LANE_SPECIAL, weight));
 }
@@ -292,18 +291,16 @@ static uint32_t choose(struct search *s) {
 static inline void open_ticket(const struct vx_backend_set *set, const struct vx_backend_view *view,
                                const struct vx_pick_request *request, uint32_t position,
                                struct vx_backend_ticket *ticket) {
-    struct vx_backend_line *line = line_at(view, position);
-    struct vx_backend_slot *slot = slot_at(view, position);
-    uint32_t lane = position % VX_LANES;
-    atomic_fetch_add_explicit(&line->active[lane], 1, memory_order_relaxed);
+    const struct vx_backend_place *place = &view->places[position];
+    atomic_fetch_add_explicit(&place->line->active[place->lane], 1, memory_order_relaxed);
     *ticket = (struct vx_backend_ticket){
-        .line = line,
-        .slot = slot,
+        .line = place->line,
+        .slot = place->slot,
+        .index = place->index,
+        .lane = (uint8_t)place->lane,
+        .idle = touch(place->slot, request->now_ns),
         .set = set,
         .begun_ns = request->now_ns,
-        .index = view->index[position],
-        .lane = (uint8_t)lane,
-        .idle = touch(slot, request->now_ns),
     };
 }
 

@@ -38,13 +38,13 @@ struct vx_backend_slot;
 struct vx_backend_ticket {
     struct vx_backend_line *line; /* NULL: none, or ended */
     struct vx_backend_slot *slot;
-    const struct vx_backend_set *set; /* NULL: detached from its snapshot */
-    uint64_t begun_ns;
     uint32_t index; /* the endpoint's index in the set */
     uint8_t lane;
     uint8_t flags;
-    uint8_t epoch; /* of the breaker, when this is a trial request */
-    uint8_t idle;  /* whole seconds the backend was left alone before this request */
+    uint8_t epoch;                    /* of the breaker, when this is a trial request */
+    uint8_t idle;                     /* whole seconds the backend was left alone before this request */
+    const struct vx_backend_set *set; /* NULL: detached from its snapshot */
+    uint64_t begun_ns;
 };
 
 /* Picks an endpoint as the route's `balance` says and counts the request as active on it. VX_PICKED: *ticket is open

@@ -151,8 +151,9 @@ static bool same_identity(const struct vx_backend_identity *a, const struct vx_b
            memcmp(a->ip, b->ip, sizeof a->ip) == 0;
 }
 
-static void place_at(struct vx_backend_page *page, uint32_t lane, struct vx_backend_place *place) {
-    *place = (struct vx_backend_place){&page->lines[lane / VX_LANES], &page->slots[lane], lane % VX_LANES};
+static void place_at(struct vx_backend_page *page, uint32_t at, uint32_t index,
+                     struct vx_backend_place *place) {
+    *place = (struct vx_backend_place){&page->lines[at / VX_LANES], &page->slots[at], index, at % VX_LANES};
 }
 
 /* A slot that is in use under this identity and not yet part of the set being built. */
@@ -165,7 +166,7 @@ static bool find_known(struct vx_backend_group *g, const struct vx_backend_ident
                 continue;
             at->sets++;
             at->index = index;
-            place_at(page, i, place);
+            place_at(page, i, index, place);
             return true;
         }
     }
@@ -195,7 +196,7 @@ bool vx_backend_group_place(struct vx_backend_registry *r, struct vx_backend_gro
             if (page->identities[i].sets > 0 || active_on(page, i) > 0)
                 continue;
             page->identities[i] = identity;
-            place_at(page, i, place);
+            place_at(page, i, index, place);
             reset_slot(r, place, now_ns);
             return true;
         }
@@ -207,7 +208,7 @@ bool vx_backend_group_place(struct vx_backend_registry *r, struct vx_backend_gro
     if (!page)
         return false;
     page->identities[0] = identity;
-    place_at(page, 0, place);
+    place_at(page, 0, index, place);
     reset_slot(r, place, now_ns);
     return true;
 }

@@ -53,32 +53,30 @@ static uint32_t line_count(const struct vx_backend_page *page) {
 static bool view_alloc(struct vx_arena *arena, struct vx_backend_view *view) {
     size_t positions = (size_t)view->line_count * VX_LANES;
     view->lines = zeroed(arena, view->line_count, sizeof(struct vx_backend_line *));
-    view->slots = zeroed(arena, view->line_count, sizeof(struct vx_backend_slot *));
     /* Read by vectors, which must not cross cache lines. */
     char *weights = zeroed(arena, positions * sizeof *view->inverse_weight + 64, 1);
     view->inverse_weight = weights ? (float *)(void *)(weights + (-(uintptr_t)weights & 63)) : NULL;
-    view->index = zeroed(arena, positions, sizeof *view->index);
+    view->places = zeroed(arena, positions, sizeof *view->places);
     view->members = zeroed(arena, view->member_count, sizeof *view->members);
     view->weights = zeroed(arena, view->member_count, sizeof *view->weights);
     view->cumulative = zeroed(arena, view->member_count, sizeof *view->cumulative);
-    return view->lines && view->slots && view->inverse_weight && view->index && view->members &&
-           view->weights && view->cumulative;
+    return view->lines && view->inverse_weight && view->places && view->members && view->weights &&
+           view->cumulative;
 }
 
 static void view_add_line(const struct vx_backend_set *set, struct vx_backend_view *view,
                           struct vx_backend_page *page, uint32_t line, const uint32_t index[VX_LANES]) {
     uint32_t at = view->line_count++;
     view->lines[at] = &page->lines[line];
-    view->slots[at] = &page->slots[line * VX_LANES];
     for (uint32_t lane = 0; lane < VX_LANES; lane++) {
         uint32_t position = at * VX_LANES + lane;
-        view->index[position] = index[lane];
         view->inverse_weight[position] = INFINITY;
         if (index[lane] == UINT32_MAX)
             continue;
         uint32_t weight = set->endpoints[index[lane]].backend->weight;
         uint32_t member = view->member_count++;
         view->inverse_weight[position] = 1.0f / (float)weight;
+        view->places[position] = set->places[index[lane]];
         view->members[member] = position;
         view->weights[member] = weight;
         view->cumulative[member] = weight + (member ? view->cumulative[member - 1] : 0);

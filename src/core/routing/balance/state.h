@@ -107,6 +107,14 @@ struct vx_score_search {
     uint32_t (*marked_line)(const struct vx_backend_view *view, uint32_t line);
 };
 
+/* Where the state of an endpoint lies: all that a ticket needs, side by side. */
+struct vx_backend_place {
+    struct vx_backend_line *line;
+    struct vx_backend_slot *slot;
+    uint32_t index; /* in the set */
+    uint32_t lane;
+};
+
 /* Positions in a view count lanes: position / VX_LANES is the line, the rest the lane. */
 struct vx_backend_view {
     struct vx_slice model; /* empty: the view of all */
@@ -114,12 +122,11 @@ struct vx_backend_view {
     uint32_t line_count, member_count;
     vx_score_lowest_fn *lowest; /* as the route's balance asks for; NULL with round robin and random */
     struct vx_backend_line **lines;
-    struct vx_backend_slot **slots; /* by line: the slot of its lane 0 */
-    float *inverse_weight;          /* by position; INFINITY: the lane is not a member */
-    uint32_t *index;                /* by position: the index in the set; only of members */
-    uint32_t *members;              /* positions */
-    uint32_t *weights;              /* by member */
-    uint64_t *cumulative;           /* by member: sum of the weights up to and with it */
+    float *inverse_weight;           /* by position; INFINITY: the lane is not a member */
+    struct vx_backend_place *places; /* by position; only of members */
+    uint32_t *members;               /* positions */
+    uint32_t *weights;               /* by member */
+    uint64_t *cumulative;            /* by member: sum of the weights up to and with it */
     uint32_t heaviest;
 };
 
@@ -132,11 +139,7 @@ struct vx_backend_set {
     const struct vx_config_route *route;
     struct vx_backend_group *group;
     struct vx_backend_endpoint *endpoints;
-    struct vx_backend_place {
-        struct vx_backend_line *line;
-        struct vx_backend_slot *slot;
-        uint32_t lane;
-    } *places; /* by index */
+    struct vx_backend_place *places; /* by index */
     uint32_t count;
     float decay;
     enum vx_balance_kind balance;

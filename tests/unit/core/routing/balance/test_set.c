@@ -36,9 +36,10 @@ static void no_backends(void **state) {
 static bool view_has(const struct vx_backend_set *set, const struct vx_backend_view *view, uint32_t index) {
     for (uint32_t i = 0; i < view->member_count; i++) {
         uint32_t position = view->members[i];
-        if (view->index[position] != index)
+        if (view->places[position].index != index)
             continue;
         assert_ptr_equal(view->lines[position / VX_LANES], set->places[index].line);
+        assert_ptr_equal(view->places[position].slot, set->places[index].slot);
         assert_int_equal(position % VX_LANES, set->places[index].lane);
         assert_false(isinf(view->inverse_weight[position]));
         return true;
