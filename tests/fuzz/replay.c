@@ -27,6 +27,8 @@ static size_t input_count;
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 __attribute__((weak)) int LLVMFuzzerInitialize(int *argc, char ***argv);
+/* A fuzzer's last word on the whole run: not 0 is a failure, which it has printed. */
+__attribute__((weak)) int fuzz_finish(void);
 
 /* A copy of the exact size, so that a sanitizer sees a read behind its end. */
 static void run_once(const uint8_t *data, size_t size) {
@@ -128,5 +130,5 @@ int main(int argc, char **argv) {
     run_mutations(mutations);
     while (input_count > 0)
         free(inputs[--input_count].data);
-    return 0;
+    return fuzz_finish ? fuzz_finish() : 0;
 }

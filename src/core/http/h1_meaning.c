@@ -118,7 +118,8 @@ struct vx_h1_fault vx_h1_read_connection(const struct vx_headers *h, enum vx_htt
     if (o.count > VX_CONNECTION_OPTIONS_MAX)
         return FAULT(BAD_REQUEST, "too many connection options");
     *keep_alive = !o.close && (version != VX_HTTP_10 || o.keep_alive);
-    *upgrade = o.upgrade && version != VX_HTTP_10 && vx_headers_has(h, VX_HEADER_UPGRADE);
+    const struct vx_header *protocols = o.upgrade ? vx_headers_find(h, VX_HEADER_UPGRADE) : NULL;
+    *upgrade = version != VX_HTTP_10 && protocols && protocols->value_len > 0;
     return NO_FAULT;
 }
 

@@ -167,6 +167,7 @@ static void connection(void **state) {
         {"Connection: Upgrade\r\nUpgrade: websocket\r\n", "none keep-alive upgrade"},
         {"Upgrade: websocket\r\nConnection: keep-alive, upgrade\r\n", "none keep-alive upgrade"},
         {"Connection: upgrade\r\n", "none keep-alive"},
+        {"Connection: upgrade\r\nUpgrade:\r\n", "none keep-alive"},
         {"Upgrade: websocket\r\n", "none keep-alive"},
         {"Connection: upgraded\r\nUpgrade: websocket\r\n", "none keep-alive"},
     };
