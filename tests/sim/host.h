@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The simulated backends. Each delivery of a request is answered as the book plans it (exchange.h); what arrives is
+ * checked to be exactly what the client sent, once, with the proxy's own fields added. */
+#ifndef SIM_HOST_H
+#define SIM_HOST_H
+
+#include "sim/exchange.h"
+#include "sim/message.h"
+#include "sim/outgoing.h"
+#include "sim/wire.h"
+
+struct host {
+    struct vx_address address;
+    uint8_t route, index;
+    uint32_t open; /* the proxy's connections to it */
+    uint32_t max_connections;
+    struct host_conn *conns;
+};
+
+struct host_conn {
+    struct sim *sim;
+    struct wire *wire;
+    struct host *host;
+    struct host_conn *next;
+    struct message in;
+    struct outgoing out;
+    struct exchange *e; /* of the request that is here; NULL: none */
+    struct answer_plan plan;
+    uint64_t body_at; /* of the answer */
+    uint64_t tunnel_got;
+    uint32_t served;       /* requests answered: tells an old event from a new one */
+    bool lazy;             /* reads a little at a time */
+    bool upload_over;      /* the request is here as a whole */
+    bool answering;        /* the answer has begun */
+    bool tunnel, finished; /* all of the answer is in `out` */
+    bool doomed;           /* ends when `out` is written: `doom` says how */
+    bool reading_later;
+    bool draining; /* has answered early: only waits for the proxy's end */
+    uint8_t doom;  /* 0 close, 1 reset */
+};
+
+void hosts_init(struct sim *sim);
+void hosts_free(struct sim *sim);
+
+/* The backend with this address. */
+struct host *host_at(struct sim *sim, const struct vx_address *address);
+
+struct host *host_of(struct sim *sim, unsigned route, unsigned index);
+
+/* A connection is made: from now on the wire has somebody at its end. */
+void host_accept(struct sim *sim, struct wire *w);
+
+/* host_answer.c */
+
+/* Begins the answer to the request that is here; sends on what it can. */
+void host_answer(struct sim *sim, void *actor, uint64_t served);
+void host_send(struct host_conn *c);
+/* Ends the connection as the plan wants it, now that the answer is out. */
+void host_after_answer(struct host_conn *c);
+
+/* host.c, for host_answer.c */
+void host_next_request(struct host_conn *c);
+void host_leave(struct host_conn *c, bool reset);
+
+static inline uint64_t tunnel_key(const struct exchange *e, bool up) {
+    return (up ? (uint64_t)1 << 40 : (uint64_t)1 << 41) + e->id;
+}
+
+#endif

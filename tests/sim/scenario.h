@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a world is made of: how often clients, backends and the wire do what. Rates are per mille. */
+#ifndef SIM_SCENARIO_H
+#define SIM_SCENARIO_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct scenario {
+    const char *name, *about;
+    uint32_t exchanges; /* in one world of the default run */
+    uint32_t share;     /* of the default run's exchanges, in parts */
+    uint32_t clients;   /* at a time */
+
+    /* Requests */
+    uint32_t pipelined; /* connections that do not wait for answers */
+    uint32_t one_shot;  /* connections of a single request */
+    uint32_t http10, head, bodies, chunked, big, expect, upgrade, models, malformed;
+    uint32_t bad_body;      /* bodies whose chunked coding breaks in the middle */
+    uint32_t odd_routes;    /* no route, redirect, a route that comes and goes */
+    uint32_t limited_route; /* to the route with max_connections and a queue */
+
+    /* Clients' manners */
+    uint32_t half_close; /* shut after the last request */
+    uint32_t vanish;     /* close or reset somewhere */
+    uint32_t mute;       /* fall silent for ever somewhere, and leave it to the proxy to end it */
+    uint32_t slow;       /* dribble, up to being timed out */
+    uint32_t stall;      /* stop reading for a while */
+    uint32_t stay;       /* wait for the proxy to close an idle connection */
+
+    /* Backends */
+    uint32_t faults;      /* answers that break in some way */
+    uint32_t errors;      /* 5xx */
+    uint32_t silent;      /* answers that never come, or stop coming */
+    uint32_t refuse;      /* connects refused */
+    uint32_t unreachable; /* connects that lead nowhere */
+    uint32_t stale;       /* idle connections that the backend closes */
+    uint32_t early;       /* answers before the upload has ended */
+    uint32_t interim;     /* 1xx before the answer */
+    uint32_t until_close, old_backend;
+    uint32_t slow_backend; /* think for long, short of a timeout */
+
+    /* The wire */
+    uint32_t dribble;     /* wires whose segments are a few bytes */
+    uint32_t narrow;      /* wires with small buffers */
+    uint32_t short_io;    /* reads and writes that do less than they could */
+    uint32_t spurious;    /* readiness without reason */
+    uint32_t lost_memory; /* chunk takes that fail */
+    uint32_t body_limit;  /* limits.body_bytes; 0: none */
+
+    /* Operations */
+    uint32_t reload_every_ms; /* 0: never */
+    uint32_t drain_after_ms;  /* 0: never */
+
+    /* What may be taken for granted */
+    bool all_answered;   /* no fault anywhere: each good request gets its backend's answer */
+    bool backends_sound; /* clients may do what they like: no backend may be blamed */
+    bool reuses;         /* backends keep connections open */
+    bool gets_answered;  /* only stale connections: what may be sent again gets its answer */
+};
+
+extern const struct scenario scenarios[];
+extern const unsigned scenario_count;
+
+/* NULL: there is none of this name. */
+const struct scenario *scenario_find(const char *name);
+
+#endif
