@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where connections start: at once on a plain listener, after the handshake on a TLS one; all are counted and cut. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+/* cmocka.h wants the three above. */
+#include <cmocka.h>
+
+#include "core/http/reply.h"
+#include "proxy/http/server.h"
+#include "support/fake_transport.h"
+
+struct world {
+    struct vx_handler handler;
+    struct fake_net net;
+    struct vx_http_server server;
+    int counted;
+    unsigned comes, goes, begun;
+    char word[32];
+    struct vx_tls_info tls;
+};
+
+static void begin(struct vx_handler *handler, struct vx_downstream *d, uint64_t now_ns) {
+    (void)now_ns;
+    struct vx_reply reply;
+    ((struct world *)handler)->begun++;
+    vx_reply_json(&reply, d, 200, VX_SLICE("{}"));
+    d->stream.ops->release(&d->stream);
+}
+
+static void refused(struct vx_handler *handler, const struct vx_client_info *client,
+                    const struct vx_request *request, const struct vx_error *error, uint64_t started_ns,
+                    uint64_t now_ns) {
+    (void)client, (void)request, (void)started_ns, (void)now_ns;
+    const char *word = vx_error_info(error->code)->word;
+    memcpy(((struct world *)handler)->word, word, strlen(word) + 1);
+}
+
+static void counted(void *user, int change) {
+    struct world *w = user;
+    w->counted += change;
+    w->comes += change > 0;
+    w->goes += change < 0;
+}
+
+static bool covers(const struct vx_transport *transport, struct vx_slice host) {
+    (void)transport;
+    return vx_slice_eq(host, VX_SLICE("a.example")) || vx_slice_eq(host, VX_SLICE("b.example"));
+}
+
+static struct world *start(bool tls) {
+    struct world *w = calloc(1, sizeof *w);
+    assert_non_null(w);
+    fake_net_init(&w->net);
+    w->handler.begin = begin;
+    w->handler.refused = refused;
+    vx_http_server_init(&w->server, &w->net.rt, &w->handler);
+    w->server.limits = (struct vx_h1_limits){.header_bytes = 4096, .headers = 16, .uri_bytes = 1000};
+    w->server.timeouts =
+        (struct vx_config_timeouts){FAKE_S(10), FAKE_S(10), FAKE_S(10), FAKE_S(10), FAKE_S(5)};
+    w->server.covers = tls ? covers : NULL;
+    w->server.counted = counted;
+    w->server.user = w;
+    return w;
+}
+
+static struct fake_transport *accept_one(struct world *w, bool tls) {
+    struct fake_transport *t = fake_transport_new(&w->net);
+    if (tls) {
+        w->tls = (struct vx_tls_info){.server_name = VX_SLICE("a.example"), .version = VX_SLICE("TLSv1.3")};
+        t->base.writable = false;
+        t->base.tls = &w->tls;
+    }
+    vx_http_server_accept(&w->server, &t->base);
+    return t;
+}
+
+static void end(struct world *w) {
+    vx_http_server_close_all(&w->server);
+    fake_net_round(&w->net);
+    assert_int_equal(w->counted, 0);
+    assert_int_equal(w->server.connection_count, 0);
+    fake_net_free(&w->net);
+    free(w);
+}
+
+static void test_a_plain_connection_starts_at_once(void **state) {
+    (void)state;
+    struct world *w = start(false);
+    struct fake_transport *t = accept_one(w, false);
+    assert_int_equal(w->counted, 1);
+    fake_send(t, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_int_equal(w->begun, 1);
+    end(w);
+}
+
+static void test_a_tls_connection_starts_after_its_handshake(void **state) {
+    (void)state;
+    struct world *w = start(true);
+    struct fake_transport *t = accept_one(w, true);
+    assert_int_equal(w->counted, 1); /* it counts against limits.connections from the start */
+    fake_connected(t);
+    assert_int_equal(w->counted, 1);
+    fake_send(t, "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    assert_int_equal(w->begun, 1);
+    end(w);
+}
+
+static void test_a_request_that_came_with_the_handshake_is_served(void **state) {
+    (void)state;
+    struct world *w = start(true);
+    struct fake_transport *t = accept_one(w, true);
+    fake_send(t, "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    assert_int_equal(w->begun, 0);
+    fake_connected(t);
+    assert_int_equal(w->begun, 1);
+    end(w);
+}
+
+static void test_a_handshake_has_a_time_limit(void **state) {
+    (void)state;
+    struct world *w = start(true);
+    struct fake_transport *t = accept_one(w, true);
+    fake_net_advance(&w->net, FAKE_S(4));
+    assert_false(t->closed);
+    fake_net_advance(&w->net, FAKE_S(2));
+    assert_true(t->closed);
+    assert_int_equal(w->counted, 0);
+    end(w);
+}
+
+static void test_a_failed_handshake_is_let_go(void **state) {
+    (void)state;
+    struct world *w = start(true);
+    struct fake_transport *t = accept_one(w, true);
+    fake_break(t);
+    assert_true(t->closed);
+    assert_int_equal(w->counted, 0);
+    end(w);
+}
+
+static void test_a_name_of_another_certificate_is_misdirected(void **state) {
+    (void)state;
+    struct world *w = start(true);
+    struct fake_transport *t = accept_one(w, true);
+    fake_connected(t);
+    fake_send(t, "GET / HTTP/1.1\r\nHost: b.example\r\n\r\n"); /* the same certificate speaks for it */
+    assert_int_equal(w->begun, 1);
+    fake_send(t, "GET / HTTP/1.1\r\nHost: c.example\r\n\r\n");
+    assert_int_equal(w->begun, 1);
+    assert_string_equal(w->word, "misdirected_request");
+    end(w);
+}
+
+static void test_a_drain_waits_for_handshakes_and_a_cut_does_not(void **state) {
+    (void)state;
+    struct world *w = start(true);
+    struct fake_transport *t = accept_one(w, true);
+    vx_http_server_drain(&w->server);
+    assert_false(t->closed);
+    fake_connected(t);
+    fake_send(t, "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    assert_non_null(strstr(fake_received(t), "Connection: close"));
+    struct fake_transport *late = accept_one(w, true);
+    vx_http_server_close_all(&w->server);
+    assert_true(late->closed);
+    assert_true(t->closed);
+    end(w);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_plain_connection_starts_at_once),
+        cmocka_unit_test(test_a_tls_connection_starts_after_its_handshake),
+        cmocka_unit_test(test_a_request_that_came_with_the_handshake_is_served),
+        cmocka_unit_test(test_a_handshake_has_a_time_limit),
+        cmocka_unit_test(test_a_failed_handshake_is_let_go),
+        cmocka_unit_test(test_a_name_of_another_certificate_is_misdirected),
+        cmocka_unit_test(test_a_drain_waits_for_handshakes_and_a_cut_does_not),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,614 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The rows of the state table in server.c: keep-alive, pipelining, refusals, time limits, lingering, tunnels, drains. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+/* cmocka.h wants the three above. */
+#include <cmocka.h>
+
+#include "core/http/reply.h"
+#include "proxy/http1/server.h"
+#include "support/fake_transport.h"
+
+/* A handler that either answers "ok" at once or holds the request for the test to deal with. */
+struct world {
+    struct vx_handler handler;
+    struct fake_net net;
+    struct vx_http_server server;
+    struct fake_transport *t;
+    bool holds;
+    struct vx_downstream *down; /* held */
+    char paths[256];            /* of all requests, with a blank behind each */
+    char refused[64];           /* the word of the last refusal */
+    unsigned readable, writable, failed;
+    enum vx_error_code failure;
+    struct vx_reply reply;
+};
+
+static void on_readable(void *user, uint64_t now_ns) {
+    (void)now_ns;
+    ((struct world *)user)->readable++;
+}
+
+static void on_writable(void *user, uint64_t now_ns) {
+    (void)now_ns;
+    ((struct world *)user)->writable++;
+}
+
+static void let_go(struct world *w) {
+    struct vx_downstream *d = w->down;
+    w->down = NULL;
+    d->stream.ops->release(&d->stream);
+}
+
+static void on_failed(void *user, uint64_t now_ns) {
+    (void)now_ns;
+    struct world *w = user;
+    w->failed++;
+    w->failure = w->down->stream.error.code;
+    let_go(w);
+}
+
+static const struct vx_stream_events events = {
+    .on_readable = on_readable, .on_writable = on_writable, .on_failed = on_failed};
+
+static void answer(struct world *w, const char *text) {
+    struct vx_reply_content content = {.status = 200, .body = vx_slice_of(text)};
+    assert_int_equal(vx_reply_start(&w->reply, w->down, &content), VX_REPLY_DONE);
+    let_go(w);
+}
+
+static void begin(struct vx_handler *handler, struct vx_downstream *d, uint64_t now_ns) {
+    (void)now_ns;
+    struct world *w = (struct world *)handler;
+    size_t len = strlen(w->paths);
+    assert_true(len + d->request->path.len + 2 < sizeof w->paths);
+    memcpy(w->paths + len, d->request->path.ptr, d->request->path.len);
+    w->paths[len + d->request->path.len] = ' ';
+    assert_null(w->down); /* one request at a time */
+    w->down = d;
+    d->stream.events = &events;
+    d->stream.user = w;
+    if (!w->holds)
+        answer(w, "ok");
+}
+
+static void refused(struct vx_handler *handler, const struct vx_client_info *client,
+                    const struct vx_request *request, const struct vx_error *error, uint64_t started_ns,
+                    uint64_t now_ns) {
+    (void)request;
+    assert_true(started_ns <= now_ns);
+    assert_true(vx_slice_eq(client->remote_text, VX_SLICE("192.0.2.1")));
+    struct world *w = (struct world *)handler;
+    const char *word = vx_error_info(error->code)->word;
+    memcpy(w->refused, word, strlen(word) + 1);
+}
+
+static struct world *start(bool holds) {
+    struct world *w = calloc(1, sizeof *w);
+    assert_non_null(w);
+    fake_net_init(&w->net);
+    w->handler.begin = begin;
+    w->handler.refused = refused;
+    w->holds = holds;
+    vx_http_server_init(&w->server, &w->net.rt, &w->handler);
+    w->server.limits = (struct vx_h1_limits){.header_bytes = 4096, .headers = 16, .uri_bytes = 1000};
+    w->server.timeouts = (struct vx_config_timeouts){
+        .header_ns = FAKE_S(10), .idle_ns = FAKE_S(75), .body_ns = FAKE_S(60), .write_ns = FAKE_S(30)};
+    w->t = fake_transport_new(&w->net);
+    vx_http_server_accept(&w->server, &w->t->base);
+    return w;
+}
+
+static void end(struct world *w) {
+    vx_http_server_close_all(&w->server);
+    assert_null(w->down);
+    assert_int_equal(w->server.connection_count, 0);
+    fake_net_free(&w->net);
+    free(w);
+}
+
+static void assert_begins(const char *text, const char *start_text) {
+    char part[64] = "";
+    strncat(part, text, strlen(start_text) < sizeof part ? strlen(start_text) : sizeof part - 1);
+    assert_string_equal(part, start_text);
+}
+
+#define OK        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+#define OK_CLOSE  "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
+#define GET(path) "GET " path " HTTP/1.1\r\nHost: a\r\n\r\n"
+
+static void test_requests_follow_each_other(void **state) {
+    (void)state;
+    struct world *w = start(false);
+    fake_send(w->t, GET("/1"));
+    assert_string_equal(fake_received(w->t), OK);
+    assert_int_equal(w->net.blocks.used_bytes, 0); /* an idle connection holds no buffer */
+    assert_int_equal(w->net.arenas.used_bytes, 0);
+    fake_net_advance(&w->net, FAKE_S(70));
+    fake_send(w->t, GET("/2"));
+    assert_string_equal(fake_received(w->t), OK);
+    assert_string_equal(w->paths, "/1 /2 ");
+    end(w);
+}
+
+static void test_pipelined_requests_keep_their_order(void **state) {
+    (void)state;
+    struct world *w = start(true);
+    fake_send(w->t, GET("/1") GET("/2") "GET /3 HTTP");
+    assert_string_equal(w->paths, "/1 ");
+    answer(w, "ok");
+    fake_net_round(&w->net);
+    assert_string_equal(w->paths, "/1 /2 ");
+    answer(w, "ok");
+    fake_net_round(&w->net);
+    assert_string_equal(fake_received(w->t), OK OK);
+    fake_send(w->t, "/1.1\r\nHost: a\r\n\r\n");
+    assert_string_equal(w->paths, "/1 /2 /3 ");
+    answer(w, "ok");
+    end(w);
+}
+
+static void test_a_burst_of_pipelined_requests_is_answered_whole(void **state) {
+    (void)state;
+    struct world *w = start(false);
+    char *many = calloc(1, 100 * sizeof GET("/"));
+    for (unsigned i = 0; i < 100; i++)
+        memcpy(many + strlen(many), GET("/"), sizeof GET("/") - 1);
+    fake_send(w->t, many);
+    size_t answered = w->t->out_len / (sizeof OK - 1);
+    assert_int_equal(answered, 100);
+    free(many);
+    end(w);
+}
+
+static void test_a_head_may_come_byte_by_byte(void **state) {
+    (void)state;
+    struct world *w = start(false);
+    for (const char *at = GET("/slow"); *at; at++)
+        fake_send_bytes(w->t, at, 1);
+    assert_string_equal(fake_received(w->t), OK);
+    end(w);
+}
+
+static void test_bad_heads_are_answered_and_then_lingered(void **state) {
+    (void)state;
+    static const struct {
+        const char *head, *word, *answer;
+    } cases[] = {
+        {"GET / HTTP/1.1\r\n\r\n", "bad_host", "HTTP/1.1 400 "},
+        {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+         "bad_framing", "HTTP/1.1 400 "},
+        {"GET / HTTP/2.0\r\nHost: a\r\n\r\n", "bad_version", "HTTP/1.1 505 "},
+        {"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", "not_implemented", "HTTP/1.1 501 "},
+    };
+    for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct world *w = start(false);
+        fake_send(w->t, cases[i].head);
+        assert_string_equal(w->refused, cases[i].word);
+        assert_begins(fake_received(w->t), cases[i].answer);
+        assert_string_equal(w->paths, "");
+        assert_int_equal(w->t->shuts, 1); /* our side is shut, theirs is read on */
+        assert_false(w->t->closed);
+        fake_send(w->t, GET("/smuggled"));
+        assert_string_equal(w->paths, "");
+        fake_fin(w->t);
+        assert_true(w->t->closed);
+        assert_false(w->t->reset);
+        end(w);
+    }
+}
+
+static void test_time_limits_of_an_idle_connection(void **state) {
+    (void)state;
+    struct world *w = start(false);
+    fake_net_advance(&w->net, FAKE_S(9));
+    assert_false(w->t->closed);
+    fake_net_advance(&w->net, FAKE_S(2));
+    assert_true(w->t->closed); /* it never said a word */
+    end(w);
+    w = start(false);
+    fake_send(w->t, GET("/"));
+    fake_net_advance(&w->net, FAKE_S(74));
+    assert_false(w->t->closed);
+    fake_net_advance(&w->net, FAKE_S(2));
+    assert_true(w->t->closed);
+    end(w);
+}
+
+static void test_a_head_that_drips_gets_408_at_its_time(void **state) {
+    (void)state;
+    struct world *w = start(false);
+    fake_send(w->t, "GET / HTTP/1.1\r\n");
+    for (unsigned i = 0; i < 9; i++) {
+        fake_net_advance(&w->net, FAKE_S(1));
+        fake_send(w->t, "X: y\r\n"); /* more bytes give no more time */
+    }
+    assert_string_equal(fake_received(w->t), "");
+    fake_net_advance(&w->net, FAKE_S(2));
+    assert_begins(fake_received(w->t), "HTTP/1.1 408 ");
+    assert_string_equal(w->refused, "request_timeout");
+    end(w);
+}
+
+static void test_lingering_has_an_end(void **state) {
+    (void)state;
+    struct world *w = start(false);
+    fake_send(w->t, "nonsense\r\n\r\n");
+    assert_int_equal(w->t->shuts, 1);
+    for (unsigned i = 0; i < 29 && !w->t->closed; i++) {
+        fake_send(w->t, "more");
+        fake_net_advance(&w->net, FAKE_S(1));
+    }
+    assert_false(w->t->closed);
+    for (unsigned i = 0; i < 3 && !w->t->closed; i++) {
+        fake_net_advance(&w->net, FAKE_S(1));
+        if (!w->t->closed)
+            fake_send(w->t, "more");
+    }
+    assert_true(w->t->closed);
+    end(w);
+}
+
+static void test_an_unread_body_ends_the_connection(void **state) {
+    (void)state;
+    struct world *w = start(false);
+    fake_send(w->t, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 30\r\n\r\n" GET("/smuggled"));
+    assert_string_equal(fake_received(w->t), OK_CLOSE);
+    assert_string_equal(w->paths, "/ ");
+    assert_int_equal(w->t->shuts, 1);
+    end(w);
+}
+
+static void test_a_body_too_large_by_its_length(void **state) {
+    (void)state;
+    struct world *w = start(false);
+    w->server.body_bytes = 10;
+    fake_send(w->t, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\n");
+    assert_begins(fake_received(w->t), "HTTP/1.1 413 ");
+    assert_string_equal(w->refused, "body_too_large");
+    end(w);
+}
+
+static void test_a_request_that_asks_for_the_close_gets_it(void **state) {
+    (void)state;
+    struct world *w = start(false);
+    fake_send(w->t, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    assert_string_equal(fake_received(w->t), OK_CLOSE);
+    assert_true(w->t->closed);
+    assert_false(w->t->reset);
+    end(w);
+}
+
+static void test_http10_is_closed_unless_it_asks(void **state) {
+    (void)state;
+    struct world *w = start(false);
+    fake_send(w->t, "GET / HTTP/1.0\r\n\r\n");
+    assert_string_equal(fake_received(w->t), OK_CLOSE);
+    assert_true(w->t->closed);
+    end(w);
+    w = start(false);
+    fake_send(w->t, "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    assert_string_equal(fake_received(w->t),
+                        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nok");
+    assert_false(w->t->closed);
+    end(w);
+}
+
+static void respond(struct world *w, uint16_t status, enum vx_framing framing, uint64_t bytes) {
+    struct vx_response r = {.status = status, .version = VX_HTTP_11, .framing = framing, .body_bytes = bytes};
+    w->down->ops->respond(w->down, &r);
+}
+
+static void push(struct world *w, const char *text) {
+    assert_int_equal(w->down->stream.ops->push(&w->down->stream, vx_slice_of(text)), strlen(text));
+}
+
+static void finish(struct world *w) {
+    w->down->stream.ops->finish(&w->down->stream, NULL);
+}
+
+static void test_unknown_lengths_are_framed_by_the_client_version(void **state) {
+    (void)state;
+    struct world *w = start(true);
+    fake_send(w->t, GET("/"));
+    respond(w, 200, VX_BODY_UNTIL_CLOSE, 0);
+    push(w, "abc");
+    finish(w);
+    let_go(w);
+    assert_string_equal(fake_received(w->t),
+                        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
+    assert_false(w->t->closed);
+    end(w);
+    w = start(true);
+    fake_send(w->t, "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    respond(w, 200, VX_BODY_CHUNKED, 0);
+    push(w, "abc");
+    finish(w);
+    let_go(w);
+    assert_string_equal(fake_received(w->t), "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nabc");
+    end(w);
+}
+
+static void test_a_cut_response_never_looks_whole(void **state) {
+    (void)state;
+    static const struct {
+        const char *request;
+        enum vx_framing framing;
+        bool reset;
+    } cases[] = {
+        {GET("/"), VX_BODY_LENGTH, false},  /* the client counts */
+        {GET("/"), VX_BODY_CHUNKED, false}, /* no last chunk */
+        {"GET / HTTP/1.0\r\n\r\n", VX_BODY_UNTIL_CLOSE, true},
+    };
+    for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct world *w = start(true);
+        fake_send(w->t, cases[i].request);
+        respond(w, 200, cases[i].framing, 100);
+        push(w, "abc");
+        let_go(w);
+        assert_null(strstr(fake_received(w->t), "\r\n0\r\n"));
+        assert_true(w->t->closed);
+        assert_int_equal(w->t->reset, cases[i].reset);
+        end(w);
+    }
+}
+
+static void test_interim_heads_go_to_http11_only(void **state) {
+    (void)state;
+    struct world *w = start(true);
+    fake_send(w->t, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n");
+    respond(w, 100, VX_BODY_NONE, 0);
+    assert_string_equal(fake_received(w->t), "HTTP/1.1 100 Continue\r\n\r\n");
+    fake_send(w->t, "hi");
+    struct vx_slice bytes;
+    assert_int_equal(w->down->stream.ops->pull(&w->down->stream, &bytes), VX_PULL_BYTES);
+    w->down->stream.ops->consume(&w->down->stream, bytes.len);
+    answer(w, "ok");
+    assert_string_equal(fake_received(w->t), OK);
+    end(w);
+    w = start(true);
+    fake_send(w->t, "GET / HTTP/1.0\r\n\r\n");
+    respond(w, 103, VX_BODY_NONE, 0);
+    assert_string_equal(fake_received(w->t), "");
+    answer(w, "ok");
+    end(w);
+}
+
+static void test_a_body_that_stalls_times_out(void **state) {
+    (void)state;
+    struct world *w = start(true);
+    struct vx_slice bytes;
+    fake_send(w->t, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 20\r\n\r\nabc");
+    struct vx_stream *s = &w->down->stream;
+    assert_int_equal(s->ops->pull(s, &bytes), VX_PULL_BYTES);
+    s->ops->consume(s, bytes.len);
+    assert_int_equal(s->ops->pull(s, &bytes), VX_PULL_WAIT);
+    fake_net_advance(&w->net, FAKE_S(59));
+    fake_send(w->t, "d");
+    assert_int_equal(w->readable, 1);
+    assert_int_equal(s->ops->pull(s, &bytes), VX_PULL_BYTES);
+    /* While nobody pulls, the client owes nothing. */
+    fake_net_advance(&w->net, FAKE_S(600));
+    assert_int_equal(w->readable, 1);
+    s->ops->consume(s, bytes.len);
+    assert_int_equal(s->ops->pull(s, &bytes), VX_PULL_WAIT);
+    fake_net_advance(&w->net, FAKE_S(61));
+    assert_int_equal(w->readable, 2);
+    assert_int_equal(s->ops->pull(s, &bytes), VX_PULL_FAILED);
+    assert_int_equal(s->error.code, VX_ERR_REQUEST_TIMEOUT);
+    answer(w, "ok");
+    end(w);
+}
+
+static void test_a_client_that_does_not_read_is_cut(void **state) {
+    (void)state;
+    struct world *w = start(true);
+    char *big = calloc(1, 100000);
+    fake_send(w->t, GET("/"));
+    w->t->room = 1000;
+    respond(w, 200, VX_BODY_LENGTH, 100000);
+    struct vx_stream *s = &w->down->stream;
+    size_t taken = s->ops->push(s, vx_slice(big, 100000));
+    assert_true(taken < 100000);
+    fake_net_advance(&w->net, FAKE_S(29));
+    fake_give_room(w->t, 5000); /* progress */
+    assert_int_equal(w->writable, 1);
+    taken += s->ops->push(s, vx_slice(big, 100000 - taken));
+    fake_net_advance(&w->net, FAKE_S(29));
+    assert_int_equal(w->failed, 0);
+    fake_net_advance(&w->net, FAKE_S(2));
+    assert_int_equal(w->failed, 1);
+    assert_int_equal(w->failure, VX_ERR_CLIENT_WRITE_TIMEOUT);
+    assert_true(w->t->closed);
+    free(big);
+    end(w);
+}
+
+static void test_a_written_answer_waits_for_the_client_in_flushing(void **state) {
+    (void)state;
+    struct world *w = start(false);
+    w->t->room = 10;
+    fake_send(w->t, GET("/1") GET("/2"));
+    assert_string_equal(w->paths, "/1 "); /* the next head waits for the bytes of this answer */
+    fake_give_room(w->t, SIZE_MAX);
+    assert_string_equal(w->paths, "/1 /2 ");
+    assert_string_equal(fake_received(w->t), OK OK);
+    end(w);
+    w = start(false);
+    w->t->room = 10;
+    fake_send(w->t, GET("/"));
+    fake_net_advance(&w->net, FAKE_S(31));
+    assert_true(w->t->closed);
+    assert_true(w->t->reset);
+    end(w);
+}
+
+static void test_a_reset_is_told_once(void **state) {
+    (void)state;
+    struct world *w = start(true);
+    fake_send(w->t, GET("/"));
+    fake_break(w->t);
+    assert_int_equal(w->failed, 1);
+    assert_int_equal(w->failure, VX_ERR_CLIENT_GONE);
+    assert_true(w->t->closed);
+    end(w);
+}
+
+static void test_a_half_closed_client_still_gets_its_answer(void **state) {
+    (void)state;
+    struct world *w = start(true);
+    fake_send(w->t, GET("/"));
+    fake_fin(w->t);
+    assert_int_equal(w->failed, 0);
+    answer(w, "ok");
+    assert_string_equal(fake_received(w->t), OK);
+    fake_net_round(&w->net);
+    assert_true(w->t->closed);
+    end(w);
+}
+
+static void test_again_asks_for_one_more_turn(void **state) {
+    (void)state;
+    struct world *w = start(true);
+    fake_send(w->t, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi");
+    w->down->stream.ops->again(&w->down->stream);
+    assert_int_equal(w->readable, 0);
+    fake_net_round(&w->net);
+    assert_int_equal(w->readable, 1);
+    fake_net_round(&w->net);
+    assert_int_equal(w->readable, 1);
+    answer(w, "ok");
+    end(w);
+}
+
+static void test_a_tunnel_closes_each_half_by_itself(void **state) {
+    (void)state;
+    struct world *w = start(true);
+    struct vx_slice bytes;
+    fake_send(w->t, "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nearly");
+    struct vx_header item = {
+        .name = "upgrade", .name_len = 7, .value = "x", .value_len = 1, .id = VX_HEADER_UPGRADE};
+    struct vx_response r = {
+        .status = 101,
+        .upgrade = true,
+        .headers = {.items = &item, .count = 1, .present = UINT64_C(1) << VX_HEADER_UPGRADE}};
+    struct vx_stream *s = &w->down->stream;
+    w->down->ops->respond(w->down, &r);
+    s->ops->flush(s);
+    assert_string_equal(fake_received(w->t),
+                        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n");
+    assert_int_equal(s->ops->pull(s, &bytes), VX_PULL_BYTES);
+    assert_true(vx_slice_eq(bytes, VX_SLICE("early")));
+    s->ops->consume(s, bytes.len);
+    push(w, "down");
+    finish(w);
+    assert_string_equal(fake_received(w->t), "down");
+    assert_int_equal(w->t->shuts, 1);
+    fake_send(w->t, "up");
+    assert_int_equal(s->ops->pull(s, &bytes), VX_PULL_BYTES);
+    s->ops->consume(s, bytes.len);
+    assert_int_equal(s->ops->pull(s, &bytes), VX_PULL_WAIT);
+    fake_net_advance(&w->net, FAKE_S(1000)); /* in a tunnel nobody owes anything on this side */
+    assert_int_equal(w->failed, 0);
+    fake_fin(w->t);
+    assert_int_equal(s->ops->pull(s, &bytes), VX_PULL_END);
+    let_go(w);
+    assert_true(w->t->closed);
+    assert_false(w->t->reset);
+    end(w);
+}
+
+static void test_a_half_close_waits_for_the_last_bytes(void **state) {
+    (void)state;
+    struct world *w = start(true);
+    fake_send(w->t, "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
+    struct vx_response r = {.status = 101, .upgrade = true};
+    w->down->ops->respond(w->down, &r);
+    w->t->room = 3;
+    push(w, "bytes that wait");
+    finish(w);
+    assert_int_equal(w->t->shuts, 0);
+    fake_give_room(w->t, SIZE_MAX);
+    assert_int_equal(w->t->shuts, 1);
+    let_go(w);
+    end(w);
+}
+
+static void test_a_drain_closes_idle_connections_and_ends_the_others_with_their_answer(void **state) {
+    (void)state;
+    struct world *w = start(true);
+    struct fake_transport *idle = fake_transport_new(&w->net);
+    vx_http_server_accept(&w->server, &idle->base);
+    fake_send(idle, GET("/idle"));
+    answer(w, "ok");
+    fake_send(w->t, GET("/busy"));
+    vx_http_server_drain(&w->server);
+    assert_true(idle->closed);
+    assert_false(w->t->closed);
+    answer(w, "ok");
+    assert_string_equal(fake_received(w->t), OK_CLOSE);
+    fake_fin(w->t);
+    assert_true(w->t->closed);
+    end(w);
+}
+
+static void test_a_silent_connection_gets_a_moment_in_a_drain(void **state) {
+    (void)state;
+    struct world *w = start(false);
+    vx_http_server_drain(&w->server);
+    assert_false(w->t->closed);
+    fake_send(w->t, GET("/late"));
+    assert_string_equal(fake_received(w->t), OK_CLOSE);
+    end(w);
+    w = start(false);
+    vx_http_server_drain(&w->server);
+    fake_net_advance(&w->net, FAKE_S(2));
+    assert_true(w->t->closed);
+    end(w);
+}
+
+static void test_a_head_response_has_no_body_but_its_length(void **state) {
+    (void)state;
+    struct world *w = start(true);
+    fake_send(w->t, "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
+    respond(w, 200, VX_BODY_LENGTH, 77);
+    finish(w);
+    let_go(w);
+    assert_string_equal(fake_received(w->t), "HTTP/1.1 200 OK\r\nContent-Length: 77\r\n\r\n");
+    assert_false(w->t->closed);
+    end(w);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_requests_follow_each_other),
+        cmocka_unit_test(test_pipelined_requests_keep_their_order),
+        cmocka_unit_test(test_a_burst_of_pipelined_requests_is_answered_whole),
+        cmocka_unit_test(test_a_head_may_come_byte_by_byte),
+        cmocka_unit_test(test_bad_heads_are_answered_and_then_lingered),
+        cmocka_unit_test(test_time_limits_of_an_idle_connection),
+        cmocka_unit_test(test_a_head_that_drips_gets_408_at_its_time),
+        cmocka_unit_test(test_lingering_has_an_end),
+        cmocka_unit_test(test_an_unread_body_ends_the_connection),
+        cmocka_unit_test(test_a_body_too_large_by_its_length),
+        cmocka_unit_test(test_a_request_that_asks_for_the_close_gets_it),
+        cmocka_unit_test(test_http10_is_closed_unless_it_asks),
+        cmocka_unit_test(test_unknown_lengths_are_framed_by_the_client_version),
+        cmocka_unit_test(test_a_cut_response_never_looks_whole),
+        cmocka_unit_test(test_interim_heads_go_to_http11_only),
+        cmocka_unit_test(test_a_body_that_stalls_times_out),
+        cmocka_unit_test(test_a_client_that_does_not_read_is_cut),
+        cmocka_unit_test(test_a_written_answer_waits_for_the_client_in_flushing),
+        cmocka_unit_test(test_a_reset_is_told_once),
+        cmocka_unit_test(test_a_half_closed_client_still_gets_its_answer),
+        cmocka_unit_test(test_again_asks_for_one_more_turn),
+        cmocka_unit_test(test_a_tunnel_closes_each_half_by_itself),
+        cmocka_unit_test(test_a_half_close_waits_for_the_last_bytes),
+        cmocka_unit_test(test_a_drain_closes_idle_connections_and_ends_the_others_with_their_answer),
+        cmocka_unit_test(test_a_silent_connection_gets_a_moment_in_a_drain),
+        cmocka_unit_test(test_a_head_response_has_no_body_but_its_length),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
