@@ -339,7 +339,7 @@ static void timed_out(struct vx_timer *timer, uint64_t now_ns) {
         fail(c, vx_error(VX_ERR_CONNECT_TIMEOUT, true, NULL), now_ns);
         break;
     case H1_CLIENT_HEAD:
-        if (vx_h1_sink_pending(&c->sink))
+        if (vx_h1_sink_pending(&c->sink) || c->sink.wants_room)
             fail(c, vx_error(VX_ERR_WRITE_TIMEOUT, false, NULL), now_ns);
         else if (!c->sink.finished && !c->sink.failed)
             vx_h1_client_set_deadline(c, c->request->target->response_timeout_ns); /* the client is slow, not it */
