@@ -71,9 +71,9 @@ def tidy_key(tree, name, entry, version):
     # Where the tree and the build lie says nothing about the file.
     command = entry["command"].replace(entry["directory"], "").replace(str(tree.root.resolve()), "")
     digest = hashlib.sha256((version + "\0" + " ".join(FOR_CLANG) + "\0" + command).encode())
-    for path in [".clang-tidy", name, *sorted(reached_headers(tree, name, set()))]:
-        if path in tree.files:
-            digest.update(path.encode() + b"\0" + tree.text(path).encode())
+    settings = [path for path in tree.files if Path(path).name == ".clang-tidy"]
+    for path in [*settings, name, *sorted(reached_headers(tree, name, set()))]:
+        digest.update(path.encode() + b"\0" + tree.text(path).encode())
     return digest.hexdigest()
 
 
