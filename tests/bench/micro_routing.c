@@ -3,6 +3,7 @@
  * thousand, the breaker. One JSON object a line: name, unit, and the median, lowest and highest of the rounds. A round
  * is the median of many samples of some ten microseconds, so that being scheduled away does not count. */
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -118,7 +119,7 @@ static void fixture_free(struct fixture *f) {
 
 struct score_bench {
     const struct vx_backend_set *set;
-    vx_score_lowest_fn *lowest;
+    const struct vx_score_method *method;
     struct vx_random random;
 };
 
@@ -127,7 +128,7 @@ static double sample_score(void *context, uint32_t operations) {
     uint32_t sum = 0;
     uint64_t from = clock_ns();
     for (uint32_t i = 0; i < operations; i++)
-        sum += b->lowest(&b->set->all, &b->random);
+        sum += b->method->lowest(&b->set->all, &b->random);
     uint64_t spent = clock_ns() - from;
     sink = sum;
     return (double)spent;
@@ -138,7 +139,7 @@ static double sample_score(void *context, uint32_t operations) {
 static void bench_score(const char *name, const char *unit, uint32_t count,
                         const struct vx_score_search *search) {
     struct fixture *f = fixture_new(count, VX_BALANCE_PEAK_EWMA, 1);
-    struct score_bench b = {f->set, count <= VX_LANES ? search->ewma_line : search->ewma_lines, {42}};
+    struct score_bench b = {f->set, count <= VX_LANES ? &search->ewma_line : &search->ewma_lines, {42}};
     measure(name, unit, strcmp(unit, "ns") == 0 ? 1 : 1000.0 / count, sample_score, &b, 20000 / count);
     fixture_free(f);
 }
@@ -259,20 +260,49 @@ static void contend_once(struct contender *c) {
     *oldest = best;
 }
 
+/* The other worker, on another CPU. */
+struct opponent {
+    struct contender contender;
+    _Atomic uint32_t requests;
+    _Atomic bool stop;
+};
+
 /* What a worker does between two requests: about a microsecond that touches none of this. */
 static void think(void) {
     for (uint32_t i = 0; i < 2000; i++)
         __asm__ volatile("" ::: "memory");
 }
 
+static void *oppose(void *argument) {
+    struct opponent *o = argument;
+    while (!atomic_load_explicit(&o->stop, memory_order_relaxed)) {
+        contend_once(&o->contender);
+        atomic_fetch_add_explicit(&o->requests, 1, memory_order_relaxed);
+        think();
+    }
+    return NULL;
+}
+
+struct sharing_bench {
+    struct contender contender;
+    struct opponent *opponent; /* NULL: alone */
+};
+
+/* Each request that is timed comes after one of the opponent, so that the lines are where that left them. */
 static double sample_sharing(void *context, uint32_t operations) {
-    struct contender *c = context;
+    struct sharing_bench *b = context;
     uint64_t spent = 0;
     for (uint32_t i = 0; i < operations; i++) {
+        if (b->opponent) {
+            uint32_t before = atomic_load_explicit(&b->opponent->requests, memory_order_relaxed);
+            while (atomic_load_explicit(&b->opponent->requests, memory_order_relaxed) == before)
+                continue;
+        } else {
+            think();
+        }
         uint64_t from = clock_ns();
-        contend_once(c);
+        contend_once(&b->contender);
         spent += clock_ns() - from;
-        think();
     }
     return (double)spent;
 }
@@ -283,34 +313,34 @@ static void contender_init(struct contender *c, struct spread *shared, bool pack
         atomic_fetch_add(active_of(shared, packed, c->held[i]), 1);
 }
 
-struct opponent {
-    struct contender contender;
-    _Atomic bool stop;
-};
-
-static void *oppose(void *argument) {
-    struct opponent *o = argument;
-    while (!atomic_load_explicit(&o->stop, memory_order_relaxed)) {
-        contend_once(&o->contender);
-        think();
-    }
-    return NULL;
+static bool pin(pthread_t thread, int cpu) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(cpu, &set);
+    return pthread_setaffinity_np(thread, sizeof set, &set) == 0;
 }
 
 static void bench_sharing(const char *name, bool packed, bool opposed) {
     struct spread *shared = aligned_alloc(64, sizeof *shared);
-    struct contender c;
+    struct sharing_bench b = {.opponent = NULL};
     struct opponent o = {.stop = false};
     pthread_t thread;
     memset(shared, 0, sizeof *shared);
-    contender_init(&c, shared, packed);
+    contender_init(&b.contender, shared, packed);
     contender_init(&o.contender, shared, packed);
-    if (opposed)
+    if (opposed) {
         pthread_create(&thread, NULL, oppose, &o);
-    measure(name, "ns", 1, sample_sharing, &c, 100);
-    atomic_store(&o.stop, true);
-    if (opposed)
+        if (pin(pthread_self(), 0) && pin(thread, 1)) {
+            b.opponent = &o;
+            measure(name, "ns", 1, sample_sharing, &b, 20);
+        } else {
+            fprintf(stderr, "%s: needs two CPUs, not measured\n", name);
+        }
+        atomic_store(&o.stop, true);
         pthread_join(thread, NULL);
+    } else {
+        measure(name, "ns", 1, sample_sharing, &b, 20);
+    }
     free(shared);
 }
 

@@ -52,22 +52,24 @@ static uint32_t active_at(const struct vx_backend_view *view, uint32_t position)
                                 memory_order_relaxed);
 }
 
-static uint32_t touch_tick(uint64_t now_ns) {
-    return (uint32_t)(now_ns >> VX_TOUCH_SHIFT);
-}
-
 /* Notes that the backend is in use at `tick`; the whole seconds it was left alone before, at most 255. */
-static __attribute__((noinline)) uint8_t touch_anew(struct vx_backend_slot *slot, uint32_t tick) {
+static uint8_t touch(struct vx_backend_slot *slot, uint32_t tick) {
     uint32_t last = atomic_exchange_explicit(&slot->touched, tick, memory_order_relaxed);
     /* Workers' clocks differ by their time of reading: a stamp from the future is no idle time. */
     uint32_t idle = (int32_t)(tick - last) < 0 ? 0 : (tick - last) / VX_TOUCH_TICKS_IDLE;
     return (uint8_t)(idle > 255 ? 255 : idle);
 }
 
-static inline uint8_t touch(struct vx_backend_slot *slot, uint64_t now_ns) {
-    uint32_t tick = touch_tick(now_ns);
-    bool fresh = atomic_load_explicit(&slot->touched, memory_order_relaxed) == tick;
-    return VX_LIKELY(fresh) ? 0 : touch_anew(slot, tick);
+enum vx_pick_result vx_backend_touch_ticket(struct vx_backend_ticket *ticket, uint32_t tick) {
+    ticket->idle = touch(ticket->slot, tick);
+    return VX_PICKED;
+}
+
+/* The same when a request has ended, without asking how long it was. */
+static void touch_again(struct vx_backend_slot *slot, uint64_t now_ns) {
+    uint32_t tick = vx_backend_touch_tick(now_ns);
+    if (VX_UNLIKELY(atomic_load_explicit(&slot->touched, memory_order_relaxed) != tick))
+        atomic_store_explicit(&slot->touched, tick, memory_order_relaxed);
 }
 
 /* The share of its weight a backend has by now; ends the gentle start when it is over. */
@@ -166,7 +168,7 @@ static bool probe_turn(struct vx_backend_group *g) {
 
 /* The usable backend that was left alone for longest, if for a second at least and nothing is active on it. */
 static uint32_t probe_target(const struct search *s) {
-    uint32_t now = touch_tick(s->request->now_ns), longest = VX_TOUCH_TICKS_IDLE - 1;
+    uint32_t now = vx_backend_touch_tick(s->request->now_ns), longest = VX_TOUCH_TICKS_IDLE - 1;
     uint32_t target = VX_POSITION_NONE;
     for (uint32_t i = 0; i < s->view->member_count; i++) {
         uint32_t position = s->view->members[i];
@@ -187,7 +189,7 @@ static uint32_t choose_lowest(struct search *s) {
         consider_all(s);
         return s->position == VX_POSITION_NONE ? s->trial : s->position;
     }
-    uint32_t found = s->view->lowest(s->view, s->request->random);
+    uint32_t found = s->view->score.lowest(s->view, s->request->random);
     if (!(found & VX_POSITION_MARKED))
         return found;
     found &= ~VX_POSITION_MARKED;
@@ -283,25 +285,9 @@ static uint32_t choose(struct search *s) {
     s->position = s->trial = VX_POSITION_NONE;
     if (s->view->member_count == 0)
         return VX_POSITION_NONE;
-    if (s->view->lowest)
+    if (s->view->score.lowest)
         return choose_lowest(s);
     return s->set->balance == VX_BALANCE_ROUND_ROBIN ? choose_round_robin(s) : choose_random(s);
-}
-
-static inline void open_ticket(const struct vx_backend_set *set, const struct vx_backend_view *view,
-                               const struct vx_pick_request *request, uint32_t position,
-                               struct vx_backend_ticket *ticket) {
-    const struct vx_backend_place *place = &view->places[position];
-    atomic_fetch_add_explicit(&place->line->active[place->lane], 1, memory_order_relaxed);
-    *ticket = (struct vx_backend_ticket){
-        .line = place->line,
-        .slot = place->slot,
-        .index = place->index,
-        .lane = (uint8_t)place->lane,
-        .idle = touch(place->slot, request->now_ns),
-        .set = set,
-        .begun_ns = request->now_ns,
-    };
 }
 
 /* Opens the ticket on a chosen lane; false: another worker took the last permit of its breaker meanwhile. */
@@ -315,7 +301,7 @@ static bool begin(struct search *s, uint32_t position, struct vx_backend_ticket 
         s->breaker_denied = true;
         return false;
     }
-    open_ticket(s->set, s->view, s->request, position, ticket);
+    vx_backend_open_ticket(s->view, s->request, position, ticket);
     if (verdict == VX_BREAKER_TRIAL) {
         ticket->flags = TRIAL;
         ticket->epoch = epoch;
@@ -340,20 +326,28 @@ static enum vx_pick_result pick_carefully(struct search *s, struct vx_backend_ti
     return s->breaker_denied ? VX_PICK_BREAKER_OPEN : VX_PICK_NONE_HEALTHY;
 }
 
-/* The picks that may be slow. Kept apart, so that the others need no room for a search. */
-static __attribute__((noinline)) enum vx_pick_result
-pick_slowly(const struct vx_backend_set *set, const struct vx_backend_view *view,
-            const struct vx_pick_request *request, bool share, struct vx_backend_ticket *ticket) {
+/* One pick in VX_PICKS_SHARED of a worker: what is not worth doing each time. */
+static uint32_t share_picks(struct search *s) {
+    struct vx_backend_worker *worker = &s->set->workers[s->request->worker];
+    vx_retry_budget_count(&worker->retries, worker->picks, s->request->now_ns);
+    if (!probe_turn(s->set->group) || s->set->balance != VX_BALANCE_PEAK_EWMA)
+        return VX_POSITION_NONE;
+    return probe_target(s);
+}
+
+static bool shares_now(const struct vx_backend_set *set, const struct vx_pick_request *request) {
+    return set->workers[request->worker].picks % VX_PICKS_SHARED == 0;
+}
+
+__attribute__((noinline)) enum vx_pick_result vx_backend_pick_slowly(const struct vx_backend_set *set,
+                                                                     const struct vx_backend_view *view,
+                                                                     const struct vx_pick_request *request,
+                                                                     struct vx_backend_ticket *ticket) {
     struct search s = {.set = set, .view = view, .request = request, .tried_count = request->tried_count};
-    if (share) {
-        struct vx_backend_worker *worker = &set->workers[request->worker];
-        vx_retry_budget_count(&worker->retries, worker->picks, request->now_ns);
-        bool probe = probe_turn(set->group) && set->balance == VX_BALANCE_PEAK_EWMA;
-        uint32_t target = probe ? probe_target(&s) : VX_POSITION_NONE;
-        if (target != VX_POSITION_NONE) {
-            open_ticket(set, view, request, target, ticket);
-            return VX_PICKED;
-        }
+    if (request->tried_count == 0 && shares_now(set, request)) {
+        uint32_t target = share_picks(&s);
+        if (target != VX_POSITION_NONE)
+            return vx_backend_open_ticket(view, request, target, ticket);
     }
     return pick_carefully(&s, ticket);
 }
@@ -361,16 +355,12 @@ pick_slowly(const struct vx_backend_set *set, const struct vx_backend_view *view
 enum vx_pick_result vx_backend_pick(const struct vx_backend_set *set, const struct vx_pick_request *request,
                                     struct vx_backend_ticket *ticket) {
     const struct vx_backend_view *view = request->view ? request->view : &set->all;
-    bool share = request->tried_count == 0 && ++set->workers[request->worker].picks % VX_PICKS_SHARED == 0;
-    if (VX_LIKELY(!share && request->tried_count == 0 && view->lowest)) {
-        /* The way of nearly every request: nothing is wrong with anyone. */
-        uint32_t position = view->lowest(view, request->random);
-        if (VX_LIKELY(position < VX_POSITION_NONE)) {
-            open_ticket(set, view, request, position, ticket);
-            return VX_PICKED;
-        }
-    }
-    return pick_slowly(set, view, request, share, ticket);
+    if (VX_UNLIKELY(request->tried_count > 0))
+        return vx_backend_pick_slowly(set, view, request, ticket);
+    set->workers[request->worker].picks++;
+    if (VX_UNLIKELY(shares_now(set, request) || !view->score.pick))
+        return vx_backend_pick_slowly(set, view, request, ticket);
+    return view->score.pick(set, view, request, ticket);
 }
 
 /* Stores what `sample_us` makes of the average; the average before, 0 when there was none. */
@@ -402,7 +392,7 @@ static float failure_us(const struct vx_backend_ticket *t, uint64_t now_ns) {
     const struct vx_backend_set *set = t->set;
     float highest = 0;
     for (uint32_t i = 0; i < set->count; i++) {
-        const struct vx_backend_place *p = &set->places[i];
+        const struct vx_backend_ticket *p = &set->places[i];
         uint32_t active = atomic_load_explicit(&p->line->active[p->lane], memory_order_relaxed);
         if (p->slot == t->slot || active & VX_LANE_SPECIAL)
             continue;
@@ -423,7 +413,7 @@ void vx_backend_ticket_sample(struct vx_backend_ticket *t, uint64_t latency_ns, 
     float sample_us = vx_ewma_sample_us(latency_ns);
     if (VX_UNLIKELY(update_average(t, sample_us, vx_ewma_aged(t->set->decay, t->idle)) == 0))
         seed_unmeasured(t->set, sample_us);
-    touch(t->slot, now_ns);
+    touch_again(t->slot, now_ns);
 }
 
 /* Tells the breaker of a success that was settled and has held to the end. */
@@ -440,7 +430,7 @@ static void fail(struct vx_backend_ticket *t, uint64_t now_ns) {
     t->flags |= FAILED;
     /* A decay of 1 keeps an average that is worse already: failing never makes a backend look better. */
     update_average(t, failure_us(t, now_ns), 1.0f);
-    touch(t->slot, now_ns);
+    touch_again(t->slot, now_ns);
     if (vx_breaker_failure(&t->slot->breaker, &t->set->route->breaker, t->flags & TRIAL, t->epoch, now_ns))
         vx_backend_mark(t->line, t->lane);
     t->flags &= (uint8_t)~TRIAL;

@@ -152,13 +152,14 @@ static bool same_identity(const struct vx_backend_identity *a, const struct vx_b
 }
 
 static void place_at(struct vx_backend_page *page, uint32_t at, uint32_t index,
-                     struct vx_backend_place *place) {
-    *place = (struct vx_backend_place){&page->lines[at / VX_LANES], &page->slots[at], index, at % VX_LANES};
+                     struct vx_backend_ticket *place) {
+    *place = (struct vx_backend_ticket){
+        .line = &page->lines[at / VX_LANES], .slot = &page->slots[at], .index = index, .lane = at % VX_LANES};
 }
 
 /* A slot that is in use under this identity and not yet part of the set being built. */
 static bool find_known(struct vx_backend_group *g, const struct vx_backend_identity *wanted, uint32_t index,
-                       struct vx_backend_place *place) {
+                       struct vx_backend_ticket *place) {
     for (struct vx_backend_page *page = g->pages; page; page = page->next) {
         for (uint32_t i = 0; i < page->lane_count; i++) {
             struct vx_backend_identity *at = &page->identities[i];
@@ -173,7 +174,7 @@ static bool find_known(struct vx_backend_group *g, const struct vx_backend_ident
     return false;
 }
 
-static void reset_slot(struct vx_backend_registry *r, struct vx_backend_place *place, uint64_t now_ns) {
+static void reset_slot(struct vx_backend_registry *r, struct vx_backend_ticket *place, uint64_t now_ns) {
     atomic_store_explicit(&place->line->active[place->lane], 0, memory_order_relaxed);
     atomic_store_explicit(&place->line->ewma[place->lane], 0, memory_order_relaxed);
     atomic_store_explicit(&place->slot->ramp_from_ns, 0, memory_order_relaxed);
@@ -185,7 +186,7 @@ static void reset_slot(struct vx_backend_registry *r, struct vx_backend_place *p
 
 bool vx_backend_group_place(struct vx_backend_registry *r, struct vx_backend_group *g,
                             const struct vx_backend_endpoint *endpoint, uint32_t wanted, uint32_t index,
-                            uint64_t now_ns, struct vx_backend_place *place) {
+                            uint64_t now_ns, struct vx_backend_ticket *place) {
     struct vx_backend_identity identity = identity_of(endpoint);
     if (find_known(g, &identity, index, place))
         return true;
@@ -214,7 +215,7 @@ bool vx_backend_group_place(struct vx_backend_registry *r, struct vx_backend_gro
 }
 
 struct vx_backend_identity *vx_backend_group_identity(struct vx_backend_group *g,
-                                                      const struct vx_backend_place *place) {
+                                                      const struct vx_backend_ticket *place) {
     struct vx_backend_page *page = g->pages;
     while (place->slot < page->slots || place->slot >= page->slots + page->lane_count)
         page = page->next;

@@ -113,13 +113,36 @@ static inline uint32_t lowest_portable(const struct vx_backend_view *view, bool 
     return f.position | (all_marks & VX_LANE_SPECIAL ? VX_POSITION_MARKED : 0);
 }
 
-static uint32_t ewma_portable(const struct vx_backend_view *view, struct vx_random *random) {
-    return lowest_portable(view, true, random);
+/* The pick of vx_score_method, given what the search found. */
+static inline enum vx_pick_result pick_found(const struct vx_backend_set *set,
+                                             const struct vx_backend_view *view,
+                                             const struct vx_pick_request *request, uint32_t found,
+                                             struct vx_backend_ticket *ticket) {
+    if (VX_LIKELY(found < VX_POSITION_NONE))
+        return vx_backend_open_ticket(view, request, found, ticket);
+    return vx_backend_pick_slowly(set, view, request, ticket);
 }
 
-static uint32_t queue_portable(const struct vx_backend_view *view, struct vx_random *random) {
-    return lowest_portable(view, false, random);
+/* Both functions of a vx_score_method. */
+#define METHOD(attributes, name, lowest_fn, pick_fn, use_ewma)                                               \
+    attributes static uint32_t name##_lowest(const struct vx_backend_view *view, struct vx_random *random) { \
+        return lowest_fn(view, use_ewma, random);                                                            \
+    }                                                                                                        \
+    attributes static enum vx_pick_result name##_pick(                                                       \
+        const struct vx_backend_set *set, const struct vx_backend_view *view,                                \
+        const struct vx_pick_request *request, struct vx_backend_ticket *ticket) {                           \
+        return pick_fn(set, view, request, use_ewma, ticket);                                                \
+    }
+
+static inline enum vx_pick_result pick_portable(const struct vx_backend_set *set,
+                                                const struct vx_backend_view *view,
+                                                const struct vx_pick_request *request, bool use_ewma,
+                                                struct vx_backend_ticket *ticket) {
+    return pick_found(set, view, request, lowest_portable(view, use_ewma, request->random), ticket);
 }
+
+METHOD(, ewma_portable, lowest_portable, pick_portable, true)
+METHOD(, queue_portable, lowest_portable, pick_portable, false)
 
 static uint32_t marked_line_portable(const struct vx_backend_view *view, uint32_t line) {
     for (; line < view->line_count; line++) {
@@ -172,12 +195,36 @@ AVX2 static inline uint32_t marked_avx2(__m256i lanes) {
 AVX2 static inline uint32_t lowest_of_line_avx2(const struct vx_backend_view *view, bool use_ewma,
                                                 struct vx_random *random) {
     __m256i marks = _mm256_setzero_si256();
-    __m256 scores = score_avx2(view->lines[0], view->inverse_weight, use_ewma, &marks);
+    __m256 scores = score_avx2(view->first, view->inverse_weight, use_ewma, &marks);
     __m256 lowest = smallest_avx2(scores);
     uint32_t equals = equals_avx2(scores, lowest);
     if (VX_UNLIKELY(_mm256_cvtss_f32(lowest) == INFINITY))
         return VX_POSITION_NONE | marked_avx2(marks);
     return any_bit(equals, random) | marked_avx2(marks);
+}
+
+/* A pick among equals, away from the one below so that this needs no stack frame. */
+static __attribute__((noinline)) enum vx_pick_result pick_any_of(const struct vx_backend_view *view,
+                                                                 const struct vx_pick_request *request,
+                                                                 uint32_t equals,
+                                                                 struct vx_backend_ticket *ticket) {
+    return vx_backend_open_ticket(view, request, any_bit(equals, request->random), ticket);
+}
+
+AVX2 static inline enum vx_pick_result pick_in_line_avx2(const struct vx_backend_set *set,
+                                                         const struct vx_backend_view *view,
+                                                         const struct vx_pick_request *request, bool use_ewma,
+                                                         struct vx_backend_ticket *ticket) {
+    __m256i marks = _mm256_setzero_si256();
+    __m256 scores = score_avx2(view->first, view->inverse_weight, use_ewma, &marks);
+    __m256 lowest = smallest_avx2(scores);
+    uint32_t equals = equals_avx2(scores, lowest);
+    if (VX_UNLIKELY(marked_avx2(marks) || _mm256_cvtss_f32(lowest) == INFINITY))
+        return vx_backend_pick_slowly(set, view, request, ticket);
+    if (VX_UNLIKELY(equals & (equals - 1)))
+        return pick_any_of(view, request, equals, ticket);
+    /* Below VX_LANES anyway; said so that the compiler need not look for the line again. */
+    return vx_backend_open_ticket(view, request, (uint32_t)__builtin_ctz(equals) % VX_LANES, ticket);
 }
 
 /* Who in a block has the score `low`. Four lines are looked at together: only one has it, as a rule. */
@@ -225,21 +272,17 @@ AVX2 static inline uint32_t lowest_of_lines_avx2(const struct vx_backend_view *v
     return f.position | marked_avx2(marks);
 }
 
-AVX2 static uint32_t ewma_line_avx2(const struct vx_backend_view *view, struct vx_random *random) {
-    return lowest_of_line_avx2(view, true, random);
+AVX2 static inline enum vx_pick_result pick_in_lines_avx2(const struct vx_backend_set *set,
+                                                          const struct vx_backend_view *view,
+                                                          const struct vx_pick_request *request,
+                                                          bool use_ewma, struct vx_backend_ticket *ticket) {
+    return pick_found(set, view, request, lowest_of_lines_avx2(view, use_ewma, request->random), ticket);
 }
 
-AVX2 static uint32_t ewma_lines_avx2(const struct vx_backend_view *view, struct vx_random *random) {
-    return lowest_of_lines_avx2(view, true, random);
-}
-
-AVX2 static uint32_t queue_line_avx2(const struct vx_backend_view *view, struct vx_random *random) {
-    return lowest_of_line_avx2(view, false, random);
-}
-
-AVX2 static uint32_t queue_lines_avx2(const struct vx_backend_view *view, struct vx_random *random) {
-    return lowest_of_lines_avx2(view, false, random);
-}
+METHOD(AVX2, ewma_line_avx2, lowest_of_line_avx2, pick_in_line_avx2, true)
+METHOD(AVX2, ewma_lines_avx2, lowest_of_lines_avx2, pick_in_lines_avx2, true)
+METHOD(AVX2, queue_line_avx2, lowest_of_line_avx2, pick_in_line_avx2, false)
+METHOD(AVX2, queue_lines_avx2, lowest_of_lines_avx2, pick_in_lines_avx2, false)
 
 AVX2 static uint32_t marked_line_avx2(const struct vx_backend_view *view, uint32_t line) {
     while (line < view->line_count &&
@@ -249,16 +292,29 @@ AVX2 static uint32_t marked_line_avx2(const struct vx_backend_view *view, uint32
 }
 #endif
 
+#define METHOD_OF(name)                                                                                      \
+    { name##_lowest, name##_pick }
+
 const struct vx_score_search *vx_score_search_portable(void) {
-    static const struct vx_score_search portable = {ewma_portable, ewma_portable, queue_portable,
-                                                    queue_portable, marked_line_portable};
+    static const struct vx_score_search portable = {
+        .ewma_line = METHOD_OF(ewma_portable),
+        .ewma_lines = METHOD_OF(ewma_portable),
+        .queue_line = METHOD_OF(queue_portable),
+        .queue_lines = METHOD_OF(queue_portable),
+        .marked_line = marked_line_portable,
+    };
     return &portable;
 }
 
 const struct vx_score_search *vx_score_search_best(void) {
 #if HAVE_AVX2
-    static const struct vx_score_search avx2 = {ewma_line_avx2, ewma_lines_avx2, queue_line_avx2,
-                                                queue_lines_avx2, marked_line_avx2};
+    static const struct vx_score_search avx2 = {
+        .ewma_line = METHOD_OF(ewma_line_avx2),
+        .ewma_lines = METHOD_OF(ewma_lines_avx2),
+        .queue_line = METHOD_OF(queue_line_avx2),
+        .queue_lines = METHOD_OF(queue_lines_avx2),
+        .marked_line = marked_line_avx2,
+    };
     if (__builtin_cpu_supports("avx2"))
         return &avx2;
 #endif

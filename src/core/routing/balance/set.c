@@ -85,7 +85,8 @@ static void view_add_line(const struct vx_backend_set *set, struct vx_backend_vi
     }
 }
 
-static vx_score_lowest_fn *lowest_for(const struct vx_backend_set *set, const struct vx_backend_view *view) {
+static struct vx_score_method score_for(const struct vx_backend_set *set,
+                                        const struct vx_backend_view *view) {
     bool one = view->line_count == 1;
     switch (set->balance) {
     case VX_BALANCE_PEAK_EWMA:
@@ -96,7 +97,7 @@ static vx_score_lowest_fn *lowest_for(const struct vx_backend_set *set, const st
     case VX_BALANCE_RANDOM:
         break;
     }
-    return NULL;
+    return (struct vx_score_method){NULL, NULL};
 }
 
 /* The view of all endpoints that list `model` (empty: of all). Every place of the set is marked in its page. */
@@ -118,7 +119,8 @@ static bool view_build(struct vx_arena *arena, const struct vx_backend_set *set,
         for (uint32_t line = 0; line < line_count(page); line++)
             if (members_of_line(set, page, line, model, index) > 0)
                 view_add_line(set, view, page, line, index);
-    view->lowest = lowest_for(set, view);
+    view->first = view->line_count ? view->lines[0] : NULL;
+    view->score = score_for(set, view);
     return true;
 }
 
@@ -223,7 +225,7 @@ static void seed_new(struct vx_backend_set *set, const struct vx_backend_registr
     if (start == 0)
         return;
     for (uint32_t i = 0; i < set->count; i++) {
-        struct vx_backend_place *p = &set->places[i];
+        struct vx_backend_ticket *p = &set->places[i];
         if (p->slot->key < first_new_key)
             continue;
         atomic_store_explicit(&p->line->ewma[p->lane], vx_bits_of_float(start), memory_order_relaxed);
@@ -260,6 +262,7 @@ static bool take_places(struct vx_backend_registry *r, struct vx_backend_set *se
             release_places(set, i);
             return false;
         }
+        set->places[i].set = set;
     }
     return true;
 }
@@ -330,7 +333,7 @@ const struct vx_backend_view *vx_backend_set_model(const struct vx_backend_set *
 }
 
 struct vx_backend_stats vx_backend_set_stats(const struct vx_backend_set *set, uint32_t index) {
-    const struct vx_backend_place *p = &set->places[index];
+    const struct vx_backend_ticket *p = &set->places[index];
     return (struct vx_backend_stats){
         .ewma_us = vx_float_of_bits(atomic_load_explicit(&p->line->ewma[p->lane], memory_order_relaxed)),
         .active = atomic_load_explicit(&p->line->active[p->lane], memory_order_relaxed) & ~VX_LANE_SPECIAL,
@@ -340,7 +343,7 @@ struct vx_backend_stats vx_backend_set_stats(const struct vx_backend_set *set, u
 }
 
 bool vx_backend_set_checked(const struct vx_backend_set *set, uint32_t index, bool passed, uint64_t now_ns) {
-    const struct vx_backend_place *p = &set->places[index];
+    const struct vx_backend_ticket *p = &set->places[index];
     bool was_down = vx_health_state(&p->slot->health) == VX_HEALTH_UNHEALTHY;
     if (!vx_health_checked(&p->slot->health, &set->route->health_check, passed))
         return false;

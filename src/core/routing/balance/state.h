@@ -13,7 +13,7 @@
 
 #include "core/base/assert.h"
 #include "core/base/random.h"
-#include "core/routing/balance/set.h"
+#include "core/routing/balance/pick.h"
 #include "core/routing/resilience/retry_budget.h"
 
 enum {
@@ -95,24 +95,22 @@ struct vx_backend_group {
 
 struct vx_backend_view;
 
-/* The position of the lowest score of a view, chosen at random among equals, or VX_POSITION_NONE. Lanes with a mark are
- * left out; VX_POSITION_MARKED is added when there are any, members or not. */
-typedef uint32_t vx_score_lowest_fn(const struct vx_backend_view *view, struct vx_random *random);
+/* One way to look for the lowest score. */
+struct vx_score_method {
+    /* The position of the lowest score of a view, chosen at random among equals, or VX_POSITION_NONE. Lanes with a
+     * mark are left out; VX_POSITION_MARKED is added when there are any, members or not. */
+    uint32_t (*lowest)(const struct vx_backend_view *view, struct vx_random *random);
+    /* A pick that looks for it and has nothing else to think of; hands over to vx_backend_pick_slowly if it has. */
+    enum vx_pick_result (*pick)(const struct vx_backend_set *set, const struct vx_backend_view *view,
+                                const struct vx_pick_request *request, struct vx_backend_ticket *ticket);
+};
 
 /* score.c: searching the lines of a view, as fast as this CPU can. */
 struct vx_score_search {
-    vx_score_lowest_fn *ewma_line, *ewma_lines;   /* average and queue; views of one line, of any number */
-    vx_score_lowest_fn *queue_line, *queue_lines; /* the queue only */
+    struct vx_score_method ewma_line, ewma_lines;   /* average and queue; views of one line, of any number */
+    struct vx_score_method queue_line, queue_lines; /* the queue only */
     /* The first line from `line` on that has a lane with a mark, or line_count. */
     uint32_t (*marked_line)(const struct vx_backend_view *view, uint32_t line);
-};
-
-/* Where the state of an endpoint lies: all that a ticket needs, side by side. */
-struct vx_backend_place {
-    struct vx_backend_line *line;
-    struct vx_backend_slot *slot;
-    uint32_t index; /* in the set */
-    uint32_t lane;
 };
 
 /* Positions in a view count lanes: position / VX_LANES is the line, the rest the lane. */
@@ -120,13 +118,14 @@ struct vx_backend_view {
     struct vx_slice model; /* empty: the view of all */
     uint32_t number;       /* of the view in its set */
     uint32_t line_count, member_count;
-    vx_score_lowest_fn *lowest; /* as the route's balance asks for; NULL with round robin and random */
+    struct vx_score_method score; /* as the route's balance asks for; NULLs with round robin and random */
     struct vx_backend_line **lines;
-    float *inverse_weight;           /* by position; INFINITY: the lane is not a member */
-    struct vx_backend_place *places; /* by position; only of members */
-    uint32_t *members;               /* positions */
-    uint32_t *weights;               /* by member */
-    uint64_t *cumulative;            /* by member: sum of the weights up to and with it */
+    struct vx_backend_line *first;    /* lines[0], one load nearer; NULL when there is none */
+    float *inverse_weight;            /* by position; INFINITY: the lane is not a member */
+    struct vx_backend_ticket *places; /* by position, only of members: a ticket for it but for the time */
+    uint32_t *members;                /* positions */
+    uint32_t *weights;                /* by member */
+    uint64_t *cumulative;             /* by member: sum of the weights up to and with it */
     uint32_t heaviest;
 };
 
@@ -139,7 +138,7 @@ struct vx_backend_set {
     const struct vx_config_route *route;
     struct vx_backend_group *group;
     struct vx_backend_endpoint *endpoints;
-    struct vx_backend_place *places; /* by index */
+    struct vx_backend_ticket *places; /* by index: where the state lies, as a ticket tells it */
     uint32_t count;
     float decay;
     enum vx_balance_kind balance;
@@ -162,14 +161,14 @@ struct vx_backend_group *vx_backend_registry_group(struct vx_backend_registry *r
  * Counts one more set on it and notes `index`. False: no memory. */
 bool vx_backend_group_place(struct vx_backend_registry *r, struct vx_backend_group *g,
                             const struct vx_backend_endpoint *endpoint, uint32_t wanted, uint32_t index,
-                            uint64_t now_ns, struct vx_backend_place *place);
+                            uint64_t now_ns, struct vx_backend_ticket *place);
 
 /* One set less uses the group, whose places it has let go of; frees what nothing uses any more. */
 void vx_backend_group_release(struct vx_backend_registry *r, struct vx_backend_group *g);
 
 /* The identity behind a place of this group. */
 struct vx_backend_identity *vx_backend_group_identity(struct vx_backend_group *g,
-                                                      const struct vx_backend_place *place);
+                                                      const struct vx_backend_ticket *place);
 
 /* pick.c and set.c: the marks on lanes. Any thread. */
 static inline void vx_backend_mark(struct vx_backend_line *line, uint32_t lane) {
@@ -199,6 +198,36 @@ static inline void vx_backend_ramp(struct vx_backend_line *line, struct vx_backe
     atomic_store_explicit(&slot->ramp_from_ns, now_ns | 1, memory_order_relaxed);
     vx_backend_mark(line, lane);
 }
+
+/* pick.c: notes the use of a backend that was used last in another tick; see there. */
+enum vx_pick_result vx_backend_touch_ticket(struct vx_backend_ticket *ticket, uint32_t tick);
+
+static inline uint32_t vx_backend_touch_tick(uint64_t now_ns) {
+    return (uint32_t)(now_ns >> VX_TOUCH_SHIFT);
+}
+
+/* Opens the ticket on a member of the view, whatever state that is in. Always VX_PICKED. */
+static inline enum vx_pick_result vx_backend_open_ticket(const struct vx_backend_view *view,
+                                                         const struct vx_pick_request *request,
+                                                         uint32_t position,
+                                                         struct vx_backend_ticket *ticket) {
+    /* The line is at hand here, while the place has yet to be loaded. */
+    struct vx_backend_line *line = position < VX_LANES ? view->first : view->lines[position / VX_LANES];
+    atomic_fetch_add_explicit(&line->active[position % VX_LANES], 1, memory_order_relaxed);
+    struct vx_backend_slot *slot = view->places[position].slot;
+    *ticket = view->places[position];
+    ticket->begun_ns = request->now_ns;
+    uint32_t tick = vx_backend_touch_tick(request->now_ns);
+    if (VX_LIKELY(atomic_load_explicit(&slot->touched, memory_order_relaxed) == tick))
+        return VX_PICKED;
+    return vx_backend_touch_ticket(ticket, tick);
+}
+
+/* pick.c: every kind of pick, whatever state the backends are in. */
+enum vx_pick_result vx_backend_pick_slowly(const struct vx_backend_set *set,
+                                           const struct vx_backend_view *view,
+                                           const struct vx_pick_request *request,
+                                           struct vx_backend_ticket *ticket);
 
 /* The fastest implementation that this CPU has, and the one that every CPU has. Any thread. */
 const struct vx_score_search *vx_score_search_best(void);

@@ -348,7 +348,7 @@ static void retries_go_elsewhere_if_they_can(void **state) {
 }
 
 static void open_breaker(struct fixture *f, uint32_t index) {
-    const struct vx_backend_place *p = &f->set->places[index];
+    const struct vx_backend_ticket *p = &f->set->places[index];
     while (vx_breaker_state(&p->slot->breaker) != VX_BREAKER_OPEN)
         vx_breaker_failure(&p->slot->breaker, &f->route.breaker, false, 0, f->now_ns);
     vx_backend_mark(p->line, p->lane);

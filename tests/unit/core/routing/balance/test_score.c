@@ -23,6 +23,7 @@ static struct lines *lines_new(uint32_t count) {
     l->random.state = 5;
     l->view.line_count = count;
     l->view.lines = l->pointers;
+    l->view.first = count ? &l->line[0] : NULL;
     l->view.inverse_weight = l->inverse_weight;
     for (uint32_t i = 0; i < count; i++)
         l->pointers[i] = &l->line[i];
@@ -51,8 +52,8 @@ static const struct vx_score_search *search_of(int which) {
 static uint32_t lowest(const struct lines *l, int which, bool use_ewma, struct vx_random *random) {
     const struct vx_score_search *s = search_of(which);
     if (l->view.line_count == 1)
-        return (use_ewma ? s->ewma_line : s->queue_line)(&l->view, random);
-    return (use_ewma ? s->ewma_lines : s->queue_lines)(&l->view, random);
+        return (use_ewma ? s->ewma_line : s->queue_line).lowest(&l->view, random);
+    return (use_ewma ? s->ewma_lines : s->queue_lines).lowest(&l->view, random);
 }
 
 static void fill_randomly(struct lines *l, struct vx_random *random, uint32_t one_in_marked) {
