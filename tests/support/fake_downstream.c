@@ -71,7 +71,7 @@ static void finish(struct vx_stream *s, struct vx_headers *fields) {
     struct fake_downstream *f = of(s);
     assert_true(f->responded);
     assert_false(f->finished);
-    f->finished = true;
+    f->finished = f->flushed = true;
     f->trailers_sent = fields != NULL;
 }
 
@@ -95,7 +95,7 @@ static void respond(struct vx_downstream *d, struct vx_response *response) {
     struct fake_downstream *f = (struct fake_downstream *)d;
     assert_int_equal(f->released, 0);
     assert_false(f->responded);
-    if (response->status < 200) {
+    if (response->status < 200 && response->status != 101) {
         assert_true(f->interim_count < FAKE_INTERIMS);
         f->interims[f->interim_count++] = response->status;
         return;
@@ -105,6 +105,8 @@ static void respond(struct vx_downstream *d, struct vx_response *response) {
     size_t at = 0;
     for (unsigned i = 0; i < response->headers.count; i++) {
         const struct vx_header *h = &response->headers.items[i];
+        if (h->flags & VX_HEADER_REMOVED)
+            continue;
         int n = snprintf(f->fields + at, sizeof f->fields - at, "%.*s: %.*s\n",
                          VX_SLICE_ARG(vx_header_name(h)), VX_SLICE_ARG(vx_header_value(h)));
         assert_true(n > 0 && (size_t)n < sizeof f->fields - at);

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What may be sent again, and how often. */
+#include "unit/core/exchange/fixture.h"
+
+static void start(struct fixture *x, enum vx_method method) {
+    fixture_start(x);
+    fixture_request(x, method, "/api");
+}
+
+static void test_an_idempotent_request_goes_to_other_backends(void **state) {
+    (void)state;
+    struct fixture *x = fixture_new();
+    start(x, VX_METHOD_GET);
+    fixture_begin(x);
+    fake_upstream_fail(fixture_up(x), VX_ERR_BACKEND_RESET, x->now_ns);
+    assert_int_equal(x->client.count, 2);
+    fake_upstream_fail(fixture_up(x), VX_ERR_BACKEND_CLOSED, x->now_ns);
+    assert_int_equal(x->client.count, 3);
+    assert_ptr_not_equal(x->client.ups[0].target, x->client.ups[1].target);
+    assert_ptr_not_equal(x->client.ups[1].target, x->client.ups[2].target);
+    assert_ptr_not_equal(x->client.ups[0].target, x->client.ups[2].target);
+    fake_upstream_answer(fixture_up(x), 200, "", x->now_ns);
+    assert_int_equal(x->record.attempts, 3);
+    assert_int_equal(x->retries, 2);
+    assert_int_equal(x->record.error, VX_ERR_NONE);
+    fixture_free(x);
+}
+
+static void test_attempts_are_bounded(void **state) {
+    (void)state;
+    struct fixture *x = fixture_new();
+    x->routes[0].retry_attempts = 1;
+    start(x, VX_METHOD_GET);
+    fixture_begin(x);
+    fake_upstream_fail(fixture_up(x), VX_ERR_BACKEND_RESET, x->now_ns);
+    fake_upstream_fail(fixture_up(x), VX_ERR_BACKEND_RESET, x->now_ns);
+    assert_int_equal(x->client.count, 2);
+    assert_int_equal(x->f.response.status, 502);
+    fixture_free(x);
+}
+
+/* More than the exchange remembers backends for. */
+static void test_attempts_are_bounded_whatever_is_configured(void **state) {
+    (void)state;
+    struct fixture *x = fixture_new();
+    x->routes[0].retry_attempts = 60000;
+    start(x, VX_METHOD_GET);
+    x->client.refuse = 100;
+    fixture_begin(x);
+    assert_int_equal(x->client.refuse, 92);
+    assert_int_equal(x->record.attempts, 8);
+    fixture_free(x);
+}
+
+static void test_a_post_of_which_bytes_went_is_never_sent_again(void **state) {
+    (void)state;
+    static const enum vx_method methods[] = {VX_METHOD_POST, VX_METHOD_PATCH, VX_METHOD_OTHER};
+    for (unsigned i = 0; i < 3; i++) {
+        for (unsigned reused = 0; reused < 2; reused++) {
+            struct fixture *x = fixture_new();
+            start(x, methods[i]);
+            x->client.reused = reused;
+            fixture_begin(x);
+            fake_upstream_fail(fixture_up(x), VX_ERR_BACKEND_RESET, x->now_ns);
+            assert_int_equal(x->client.count, 1);
+            assert_int_equal(x->f.response.status, 502);
+            fixture_free(x);
+        }
+    }
+}
+
+static void test_a_post_of_which_nothing_went_is(void **state) {
+    (void)state;
+    struct fixture *x = fixture_new();
+    start(x, VX_METHOD_POST);
+    x->client.unsent = true;
+    x->client.room = 0;
+    fake_downstream_add_body(&x->f, VX_SLICE("body"));
+    fixture_begin(x);
+    fake_upstream_fail(fixture_up(x), VX_ERR_CONNECT_FAILED, x->now_ns);
+    assert_int_equal(x->client.count, 2);
+    fake_upstream_writable(fixture_up(x), SIZE_MAX, x->now_ns);
+    assert_memory_equal(fixture_up(x)->body, "body", 4);
+    fake_upstream_answer(fixture_up(x), 200, "", x->now_ns);
+    fixture_free(x);
+}
+
+static void test_a_body_that_is_gone_cannot_be_sent_again(void **state) {
+    (void)state;
+    struct fixture *x = fixture_new();
+    start(x, VX_METHOD_PUT);
+    fake_downstream_add_body(&x->f, VX_SLICE("body"));
+    fixture_begin(x);
+    fake_upstream_fail(fixture_up(x), VX_ERR_BACKEND_RESET, x->now_ns);
+    assert_int_equal(x->client.count, 1);
+    assert_int_equal(x->f.response.status, 502);
+    fixture_free(x);
+}
+
+static void test_a_body_that_may_have_been_spliced_is_gone(void **state) {
+    (void)state;
+    struct fixture *x = fixture_new();
+    start(x, VX_METHOD_PUT);
+    x->client.room = 0;
+    x->f.request.framing = VX_BODY_LENGTH;
+    x->f.request.body_bytes = 1 << 20;
+    x->f.body_waits = true;
+    fixture_begin(x);
+    fake_upstream_fail(fixture_up(x), VX_ERR_BACKEND_RESET, x->now_ns);
+    assert_int_equal(x->client.count, 1);
+    fixture_free(x);
+}
+
+static void test_slow_and_senseless_backends_are_not_asked_twice(void **state) {
+    (void)state;
+    static const struct {
+        enum vx_error_code code;
+        uint16_t status;
+    } cases[] = {{VX_ERR_RESPONSE_TIMEOUT, 504}, {VX_ERR_BAD_RESPONSE, 502}, {VX_ERR_WRITE_TIMEOUT, 504}};
+    for (unsigned i = 0; i < 3; i++) {
+        struct fixture *x = fixture_new();
+        start(x, VX_METHOD_GET);
+        fixture_begin(x);
+        fake_upstream_fail(fixture_up(x), cases[i].code, x->now_ns);
+        assert_int_equal(x->client.count, 1);
+        assert_int_equal(x->f.response.status, cases[i].status);
+        assert_int_equal(x->record.error, cases[i].code);
+        fixture_free(x);
+    }
+}
+
+static void test_a_stale_connection_costs_no_attempt(void **state) {
+    (void)state;
+    struct fixture *x = fixture_new();
+    x->routes[0].retry_attempts = 0;
+    start(x, VX_METHOD_GET);
+    x->client.reused = true;
+    fixture_begin(x);
+    fake_upstream_fail(fixture_up(x), VX_ERR_BACKEND_CLOSED, x->now_ns);
+    assert_int_equal(x->client.count, 2);
+    assert_true(fixture_up(x)->fresh);
+    assert_ptr_equal(x->client.ups[0].target, x->client.ups[1].target);
+    assert_int_equal(x->retries, 0);
+    fake_upstream_answer(fixture_up(x), 200, "", x->now_ns);
+    assert_int_equal(x->record.attempts, 1);
+    fixture_free(x);
+}
+
+static void test_a_stale_connection_is_forgiven_once(void **state) {
+    (void)state;
+    struct fixture *x = fixture_new();
+    x->routes[0].retry_attempts = 0;
+    start(x, VX_METHOD_GET);
+    x->client.reused = true;
+    fixture_begin(x);
+    fake_upstream_fail(fixture_up(x), VX_ERR_BACKEND_CLOSED, x->now_ns);
+    fixture_up(x)->up.reused = true;
+    fake_upstream_fail(fixture_up(x), VX_ERR_BACKEND_CLOSED, x->now_ns);
+    assert_int_equal(x->client.count, 2);
+    assert_int_equal(x->f.response.status, 502);
+    fixture_free(x);
+}
+
+static void test_a_connection_that_answered_something_was_not_stale(void **state) {
+    (void)state;
+    struct fixture *x = fixture_new();
+    x->routes[0].retry_attempts = 0;
+    start(x, VX_METHOD_GET);
+    x->client.reused = true;
+    fixture_begin(x);
+    fixture_up(x)->up.received_bytes = 1;
+    fake_upstream_fail(fixture_up(x), VX_ERR_BACKEND_CLOSED, x->now_ns);
+    assert_int_equal(x->client.count, 1);
+    fixture_free(x);
+}
+
+/* As with a UNIX socket that nobody listens on any more: the reconnect cannot even begin. */
+static void test_after_a_failed_reconnect_other_backends_are_asked(void **state) {
+    (void)state;
+    struct fixture *x = fixture_new();
+    start(x, VX_METHOD_GET);
+    x->client.reused = true;
+    fixture_begin(x);
+    x->client.refuse = 1;
+    fake_upstream_fail(fixture_up(x), VX_ERR_BACKEND_CLOSED, x->now_ns);
+    assert_int_equal(x->client.count, 2);
+    assert_ptr_not_equal(x->client.ups[0].target, x->client.ups[1].target);
+    assert_int_equal(x->retries, 1);
+    fake_upstream_answer(fixture_up(x), 200, "", x->now_ns);
+    fixture_free(x);
+}
+
+static void test_what_cannot_be_opened_goes_to_the_next(void **state) {
+    (void)state;
+    struct fixture *x = fixture_new();
+    start(x, VX_METHOD_POST); /* nothing was sent, so any method may */
+    x->client.refuse = 2;
+    fixture_begin(x);
+    assert_int_equal(x->client.count, 1);
+    fake_upstream_answer(fixture_up(x), 200, "", x->now_ns);
+    assert_int_equal(x->record.attempts, 3);
+    fixture_free(x);
+    x = fixture_new();
+    start(x, VX_METHOD_GET);
+    x->client.refuse = 9;
+    x->client.with = VX_ERR_QUEUE_FULL;
+    fixture_begin(x);
+    assert_int_equal(x->f.response.status, 503);
+    assert_int_equal(x->record.error, VX_ERR_QUEUE_FULL);
+    fixture_free(x);
+}
+
+static void test_the_budget_bounds_retries_of_what_was_sent(void **state) {
+    (void)state;
+    struct fixture *x = fixture_new();
+    x->routes[0].retry_budget_percent = 0;
+    fixture_start(x);
+    unsigned answered = 0;
+    while (vx_backend_set_take_retry(x->made[0].set, 0, x->now_ns))
+        assert_true(++answered < 1000); /* the floor that is always allowed */
+    fixture_request(x, VX_METHOD_GET, "/api");
+    fixture_begin(x);
+    fake_upstream_fail(fixture_up(x), VX_ERR_BACKEND_RESET, x->now_ns);
+    assert_int_equal(x->client.count, 1);
+    assert_int_equal(x->f.response.status, 502);
+    fixture_free(x);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_an_idempotent_request_goes_to_other_backends),
+        cmocka_unit_test(test_attempts_are_bounded),
+        cmocka_unit_test(test_attempts_are_bounded_whatever_is_configured),
+        cmocka_unit_test(test_a_post_of_which_bytes_went_is_never_sent_again),
+        cmocka_unit_test(test_a_post_of_which_nothing_went_is),
+        cmocka_unit_test(test_a_body_that_is_gone_cannot_be_sent_again),
+        cmocka_unit_test(test_a_body_that_may_have_been_spliced_is_gone),
+        cmocka_unit_test(test_slow_and_senseless_backends_are_not_asked_twice),
+        cmocka_unit_test(test_a_stale_connection_costs_no_attempt),
+        cmocka_unit_test(test_a_stale_connection_is_forgiven_once),
+        cmocka_unit_test(test_a_connection_that_answered_something_was_not_stale),
+        cmocka_unit_test(test_after_a_failed_reconnect_other_backends_are_asked),
+        cmocka_unit_test(test_what_cannot_be_opened_goes_to_the_next),
+        cmocka_unit_test(test_the_budget_bounds_retries_of_what_was_sent),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
