@@ -123,12 +123,12 @@ static inline enum vx_pick_result pick_found(const struct vx_backend_set *set,
     return vx_backend_pick_slowly(set, view, request, ticket);
 }
 
-/* Both functions of a vx_score_method. */
-#define METHOD(attributes, name, lowest_fn, pick_fn, use_ewma)                                               \
-    attributes static uint32_t name##_lowest(const struct vx_backend_view *view, struct vx_random *random) { \
+/* Both functions of a vx_score_method, for the CPUs that TARGET says. */
+#define METHOD(name, lowest_fn, pick_fn, use_ewma)                                                           \
+    TARGET static uint32_t name##_lowest(const struct vx_backend_view *view, struct vx_random *random) {     \
         return lowest_fn(view, use_ewma, random);                                                            \
     }                                                                                                        \
-    attributes static enum vx_pick_result name##_pick(                                                       \
+    TARGET static enum vx_pick_result name##_pick(                                                           \
         const struct vx_backend_set *set, const struct vx_backend_view *view,                                \
         const struct vx_pick_request *request, struct vx_backend_ticket *ticket) {                           \
         return pick_fn(set, view, request, use_ewma, ticket);                                                \
@@ -141,8 +141,9 @@ static inline enum vx_pick_result pick_portable(const struct vx_backend_set *set
     return pick_found(set, view, request, lowest_portable(view, use_ewma, request->random), ticket);
 }
 
-METHOD(, ewma_portable, lowest_portable, pick_portable, true)
-METHOD(, queue_portable, lowest_portable, pick_portable, false)
+#define TARGET
+METHOD(ewma_portable, lowest_portable, pick_portable, true)
+METHOD(queue_portable, lowest_portable, pick_portable, false)
 
 static uint32_t marked_line_portable(const struct vx_backend_view *view, uint32_t line) {
     for (; line < view->line_count; line++) {
@@ -157,11 +158,12 @@ static uint32_t marked_line_portable(const struct vx_backend_view *view, uint32_
 }
 
 #if HAVE_AVX2
-#define AVX2 __attribute__((target("avx2")))
+#undef TARGET
+#define TARGET __attribute__((target("avx2")))
 
 /* Scores of one line, marked lanes as INFINITY. */
-AVX2 static inline __m256 score_avx2(const struct vx_backend_line *line, const float *inverse_weight,
-                                     bool use_ewma, __m256i *marks) {
+TARGET static inline __m256 score_avx2(const struct vx_backend_line *line, const float *inverse_weight,
+                                       bool use_ewma, __m256i *marks) {
     const __m256 one = _mm256_set1_ps(1.0f);
     __m256i active = _mm256_load_si256((const __m256i *)(const void *)line->active);
     __m256 factor = _mm256_load_ps(inverse_weight);
@@ -176,24 +178,24 @@ AVX2 static inline __m256 score_avx2(const struct vx_backend_line *line, const f
 }
 
 /* The smallest of eight lanes, in every lane. */
-AVX2 static inline __m256 smallest_avx2(__m256 v) {
+TARGET static inline __m256 smallest_avx2(__m256 v) {
     v = _mm256_min_ps(v, _mm256_permute2f128_ps(v, v, 1));
     v = _mm256_min_ps(v, _mm256_permute_ps(v, 0x4e));
     return _mm256_min_ps(v, _mm256_permute_ps(v, 0xb1));
 }
 
-AVX2 static inline uint32_t equals_avx2(__m256 a, __m256 b) {
+TARGET static inline uint32_t equals_avx2(__m256 a, __m256 b) {
     return (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_EQ_OQ));
 }
 
 /* VX_POSITION_MARKED if any lane has the mark. */
-AVX2 static inline uint32_t marked_avx2(__m256i lanes) {
+TARGET static inline uint32_t marked_avx2(__m256i lanes) {
     return _mm256_movemask_ps(_mm256_castsi256_ps(lanes)) ? VX_POSITION_MARKED : 0;
 }
 
 /* Up to eight backends, which is most routes: all in registers. */
-AVX2 static inline uint32_t lowest_of_line_avx2(const struct vx_backend_view *view, bool use_ewma,
-                                                struct vx_random *random) {
+TARGET static inline uint32_t lowest_of_line_avx2(const struct vx_backend_view *view, bool use_ewma,
+                                                  struct vx_random *random) {
     __m256i marks = _mm256_setzero_si256();
     __m256 scores = score_avx2(view->first, view->inverse_weight, use_ewma, &marks);
     __m256 lowest = smallest_avx2(scores);
@@ -211,10 +213,10 @@ static __attribute__((noinline)) enum vx_pick_result pick_any_of(const struct vx
     return vx_backend_open_ticket(view, request, any_bit(equals, request->random), ticket);
 }
 
-AVX2 static inline enum vx_pick_result pick_in_line_avx2(const struct vx_backend_set *set,
-                                                         const struct vx_backend_view *view,
-                                                         const struct vx_pick_request *request, bool use_ewma,
-                                                         struct vx_backend_ticket *ticket) {
+TARGET static inline enum vx_pick_result pick_in_line_avx2(const struct vx_backend_set *set,
+                                                           const struct vx_backend_view *view,
+                                                           const struct vx_pick_request *request,
+                                                           bool use_ewma, struct vx_backend_ticket *ticket) {
     __m256i marks = _mm256_setzero_si256();
     __m256 scores = score_avx2(view->first, view->inverse_weight, use_ewma, &marks);
     __m256 lowest = smallest_avx2(scores);
@@ -228,8 +230,8 @@ AVX2 static inline enum vx_pick_result pick_in_line_avx2(const struct vx_backend
 }
 
 /* Who in a block has the score `low`. Four lines are looked at together: only one has it, as a rule. */
-AVX2 static void find_equals_avx2(struct found *f, const __m256 *scores, uint32_t lines, uint32_t first,
-                                  __m256 low, struct vx_random *random) {
+TARGET static void find_equals_avx2(struct found *f, const __m256 *scores, uint32_t lines, uint32_t first,
+                                    __m256 low, struct vx_random *random) {
     for (uint32_t i = 0; i < lines; i += 4) {
         __m256 a = _mm256_or_ps(_mm256_cmp_ps(scores[i], low, _CMP_EQ_OQ),
                                 _mm256_cmp_ps(scores[i + 1], low, _CMP_EQ_OQ));
@@ -245,8 +247,8 @@ AVX2 static void find_equals_avx2(struct found *f, const __m256 *scores, uint32_
     }
 }
 
-AVX2 static inline uint32_t lowest_of_lines_avx2(const struct vx_backend_view *view, bool use_ewma,
-                                                 struct vx_random *random) {
+TARGET static inline uint32_t lowest_of_lines_avx2(const struct vx_backend_view *view, bool use_ewma,
+                                                   struct vx_random *random) {
     const __m256 none = _mm256_set1_ps(INFINITY);
     struct found f = {INFINITY, 0, VX_POSITION_NONE};
     __m256i marks = _mm256_setzero_si256();
@@ -272,19 +274,19 @@ AVX2 static inline uint32_t lowest_of_lines_avx2(const struct vx_backend_view *v
     return f.position | marked_avx2(marks);
 }
 
-AVX2 static inline enum vx_pick_result pick_in_lines_avx2(const struct vx_backend_set *set,
-                                                          const struct vx_backend_view *view,
-                                                          const struct vx_pick_request *request,
-                                                          bool use_ewma, struct vx_backend_ticket *ticket) {
+TARGET static inline enum vx_pick_result pick_in_lines_avx2(const struct vx_backend_set *set,
+                                                            const struct vx_backend_view *view,
+                                                            const struct vx_pick_request *request,
+                                                            bool use_ewma, struct vx_backend_ticket *ticket) {
     return pick_found(set, view, request, lowest_of_lines_avx2(view, use_ewma, request->random), ticket);
 }
 
-METHOD(AVX2, ewma_line_avx2, lowest_of_line_avx2, pick_in_line_avx2, true)
-METHOD(AVX2, ewma_lines_avx2, lowest_of_lines_avx2, pick_in_lines_avx2, true)
-METHOD(AVX2, queue_line_avx2, lowest_of_line_avx2, pick_in_line_avx2, false)
-METHOD(AVX2, queue_lines_avx2, lowest_of_lines_avx2, pick_in_lines_avx2, false)
+METHOD(ewma_line_avx2, lowest_of_line_avx2, pick_in_line_avx2, true)
+METHOD(ewma_lines_avx2, lowest_of_lines_avx2, pick_in_lines_avx2, true)
+METHOD(queue_line_avx2, lowest_of_line_avx2, pick_in_line_avx2, false)
+METHOD(queue_lines_avx2, lowest_of_lines_avx2, pick_in_lines_avx2, false)
 
-AVX2 static uint32_t marked_line_avx2(const struct vx_backend_view *view, uint32_t line) {
+TARGET static uint32_t marked_line_avx2(const struct vx_backend_view *view, uint32_t line) {
     while (line < view->line_count &&
            !marked_avx2(_mm256_load_si256((const __m256i *)(const void *)view->lines[line]->active)))
         line++;
