@@ -161,6 +161,10 @@ static void connected(struct h1_client_connection *c, uint64_t now_ns) {
 /* The backend's end or break before its answer was complete. */
 static void lost(struct h1_client_connection *c, ssize_t io, uint64_t now_ns) {
     struct h1_client_request *r = c->request;
+    if (c->reader.no_memory) {
+        fail(c, vx_error(VX_ERR_OUT_OF_MEMORY, false, NULL), now_ns);
+        return;
+    }
     bool silent = !c->reader.got_bytes;
     bool unsent = !r->up.sent && !c->sink.sent;
     const char *detail = r->up.reused && silent ? "a pooled connection was stale" : "closed before the response";
@@ -322,6 +326,8 @@ static void run_task(struct vx_task *task, uint64_t now_ns) {
         c->request->woken = false;
         readable(c, now_ns);
     }
+    if (c->request && c->sink.no_memory)
+        fail(c, vx_error(VX_ERR_OUT_OF_MEMORY, false, NULL), now_ns);
     if (c->request && c->request->waits_room && !c->sink.failed)
         writable(c, now_ns);
 }

@@ -47,8 +47,10 @@ ssize_t vx_h1_reader_fill(struct vx_h1_reader *r) {
     struct vx_transport *t = r->transport;
     if (!t->readable)
         return VX_IO_AGAIN;
-    if (VX_UNLIKELY(!make_room(r)))
+    if (VX_UNLIKELY(!make_room(r))) {
+        r->no_memory = true;
         return VX_IO_FAILED;
+    }
     ssize_t n = t->ops->read(t, r->in.block->data + r->in.end, vx_buffer_room(&r->in));
     if (n > 0) {
         r->in.end += (uint32_t)n;
@@ -80,7 +82,9 @@ void vx_h1_reader_begin_tunnel(struct vx_h1_reader *r) {
 
 /* A body that stops before it is complete. */
 static enum vx_pull cut_short(struct vx_h1_reader *r, ssize_t io, struct vx_error *error) {
-    if (r->from == VX_BY_CLIENT)
+    if (r->no_memory)
+        *error = vx_error(VX_ERR_OUT_OF_MEMORY, false, NULL);
+    else if (r->from == VX_BY_CLIENT)
         *error = vx_error(VX_ERR_CLIENT_GONE, false, "connection closed inside the body");
     else
         *error = vx_error(io == 0 ? VX_ERR_BACKEND_CLOSED : VX_ERR_BACKEND_RESET, false,

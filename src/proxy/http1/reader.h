@@ -28,6 +28,7 @@ struct vx_h1_reader {
     bool in_trailers;
     bool ended;
     bool got_bytes; /* since the head was begun */
+    bool no_memory; /* why a fill failed */
 };
 
 /* Binds the reader to its transport; nothing is allocated. */

@@ -423,7 +423,8 @@ static void run_task(struct vx_task *task, uint64_t now_ns) {
         return;
     }
     if (c->sink.failed) {
-        broken(c, vx_error(VX_ERR_CLIENT_GONE, false, "write failed"), now_ns);
+        struct vx_error gone = vx_error(VX_ERR_CLIENT_GONE, false, "write failed");
+        broken(c, c->sink.no_memory ? vx_error(VX_ERR_OUT_OF_MEMORY, false, NULL) : gone, now_ns);
         return;
     }
     if (c->state == H1_SERVER_ACTIVE && !c->stream->woken)

@@ -158,7 +158,7 @@ static void respond(struct vx_downstream *d, struct vx_response *response) {
                               vx_headers_has(&response->headers, VX_HEADER_CONTENT_LENGTH));
     }
     if (!write_head(&c->sink, response, &how)) {
-        c->sink.failed = true;
+        c->sink.failed = c->sink.no_memory = true;
         vx_h1_server_watch_writes(c);
         return;
     }

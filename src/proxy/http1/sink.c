@@ -121,8 +121,13 @@ static bool blocked(const struct vx_h1_sink *s) {
 }
 
 static size_t push_some(struct vx_h1_sink *s, struct vx_slice bytes) {
-    if (blocked(s) || !bytes.len || !vx_h1_sink_reserve(s, CHUNK_LINES_BYTES))
+    if (blocked(s) || !bytes.len)
         return 0;
+    if (!vx_h1_sink_reserve(s, CHUNK_LINES_BYTES)) {
+        /* There is room, so no event would have the user try again. */
+        s->failed = s->no_memory = true;
+        return 0;
+    }
     bool fits = vx_buffer_room(&s->out) >= bytes.len + CHUNK_LINES_BYTES;
     if (bytes.len > COPY_MAX_BYTES || s->chunk_left || !fits)
         return push_reference(s, bytes);
@@ -150,7 +155,7 @@ void vx_h1_sink_finish(struct vx_h1_sink *s, struct vx_headers *trailers) {
         size_t bound = vx_h1_last_chunk_max(trailers);
         char *room = vx_h1_sink_reserve(s, bound);
         if (!room) {
-            s->failed = true;
+            s->failed = s->no_memory = true;
             return;
         }
         vx_h1_sink_commit(s, vx_h1_write_last_chunk(room, bound, trailers));
