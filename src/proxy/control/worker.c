@@ -99,13 +99,18 @@ static void configure(struct vx_worker_site *s, const struct vx_generation *g, u
 static void open_site(struct vx_worker *w, const struct vx_generation *g, uint32_t listener, int fd) {
     const struct vx_config_listener *config = &g->snapshot.config->listeners[listener];
     struct vx_worker_site *s = calloc(1, sizeof *s);
-    if (!s) {
+    char *path = s ? malloc(config->address.text.len + 1) : NULL;
+    if (!path) {
+        free(s);
         close(fd);
         vx_log(VX_LOG_ERROR, "worker %u: no memory for a listener", w->index);
         return;
     }
     s->worker = w;
     s->address = config->address;
+    if (config->address.text.len)
+        memcpy(path, config->address.text.ptr, config->address.text.len);
+    s->address.text.ptr = path;
     s->proxy_protocol = config->proxy_protocol;
     vx_http_server_init(&s->site.server, &w->engine.rt, &w->proxy.handler);
     configure(s, g, listener);
@@ -248,6 +253,7 @@ void vx_worker_stop(struct vx_worker *w) {
     while (w->sites) {
         struct vx_worker_site *next = w->sites->next;
         vx_tls_server_drop(w->sites->site.tls);
+        free((char *)w->sites->address.text.ptr);
         free(w->sites);
         w->sites = next;
     }

@@ -23,7 +23,7 @@ struct vx_worker_site {
     struct vx_site site;
     struct vx_worker *worker;
     struct vx_worker_site *next;
-    struct vx_address address;
+    struct vx_address address; /* its text is the site's own: the generation that opened it goes */
     bool proxy_protocol;
     bool wanted; /* by the generation being taken up */
 };
