@@ -41,7 +41,8 @@ static void end(struct world *w) {
 }
 
 static struct vx_config_backend named(const char *name) {
-    return (struct vx_config_backend){.address = {.kind = VX_ADDRESS_NAME, .port = 80, .text = vx_slice_of(name)}};
+    return (struct vx_config_backend){
+        .address = {.kind = VX_ADDRESS_NAME, .port = 80, .text = vx_slice_of(name)}};
 }
 
 static bool is_watched(struct world *w, const char *name) {
