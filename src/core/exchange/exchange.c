@@ -208,6 +208,10 @@ static void on_response(void *user, struct vx_response *response, uint64_t now_n
         vx_exchange_fail(x, vx_error(VX_ERR_OUT_OF_MEMORY, false, NULL), now_ns);
         return;
     }
+    if (response->status == 101 && !response->upgrade) {
+        vx_exchange_fail(x, vx_error(VX_ERR_BAD_RESPONSE, false, "101 to h2c, which was not asked for"), now_ns);
+        return;
+    }
     if (interim) {
         if (response->status != 100 || x->forwarded.expects_continue)
             x->down->ops->respond(x->down, response);

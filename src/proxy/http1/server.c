@@ -222,6 +222,7 @@ static void refuse(struct h1_server *c, const struct vx_error *error, uint64_t n
                                   .id = VX_HEADER_CONTENT_TYPE}};
     struct vx_response response = {.status = info->status, .headers = {.items = items, .count = 1, .capacity = 1}};
     size_t text = strlen(info->text);
+    bool head_only = c->stream->request.method == VX_METHOD_HEAD;
     struct vx_h1_response_write how = {.framing = VX_BODY_LENGTH,
                                        .body_bytes = sizeof reply_start - 1 + text + 2,
                                        .connection = VX_H1_CONNECTION_CLOSE};
@@ -239,7 +240,7 @@ static void refuse(struct h1_server *c, const struct vx_error *error, uint64_t n
     memcpy(room + n, reply_start, sizeof reply_start - 1);
     memcpy(room + n + sizeof reply_start - 1, info->text, text);
     memcpy(room + n + sizeof reply_start - 1 + text, "\"}", 2);
-    vx_h1_sink_commit(&c->sink, n + how.body_bytes);
+    vx_h1_sink_commit(&c->sink, head_only ? n : n + how.body_bytes);
     c->sink.finished = true;
     c->state = H1_SERVER_FLUSHING;
     c->ending = H1_SERVER_LINGERS;

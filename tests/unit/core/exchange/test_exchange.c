@@ -197,6 +197,20 @@ static void test_a_tunnel_whose_client_is_gone_already(void **state) {
     fixture_free(x);
 }
 
+static void test_a_101_to_h2c_is_no_tunnel(void **state) {
+    (void)state;
+    struct fixture *x = fixture_new();
+    fixture_start(x);
+    ask_for_upgrade(x, "websocket");
+    fixture_begin(x);
+    fake_upstream_add_field(fixture_up(x), "Upgrade", "h2c");
+    fake_upstream_answer(fixture_up(x), 101, "", x->now_ns);
+    assert_int_equal(x->f.response.status, 502);
+    assert_int_equal(x->begun, 0);
+    assert_int_equal(x->record.error, VX_ERR_BAD_RESPONSE);
+    fixture_free(x);
+}
+
 static void test_an_exchange_keeps_the_snapshot_it_began_with(void **state) {
     (void)state;
     struct fixture *x = fixture_new();
@@ -265,6 +279,7 @@ int main(void) {
         cmocka_unit_test(test_an_answer_before_the_question_says_nothing_of_latency),
         cmocka_unit_test(test_a_tunnel_lets_go_of_its_snapshot),
         cmocka_unit_test(test_a_tunnel_whose_client_is_gone_already),
+        cmocka_unit_test(test_a_101_to_h2c_is_no_tunnel),
         cmocka_unit_test(test_an_exchange_keeps_the_snapshot_it_began_with),
         cmocka_unit_test(test_a_refused_request_is_recorded),
         cmocka_unit_test(test_no_memory_is_an_answer_like_any_other),

@@ -261,6 +261,17 @@ static void test_an_unread_body_ends_the_connection(void **state) {
     end(w);
 }
 
+static void test_a_refused_head_request_gets_no_body(void **state) {
+    (void)state;
+    struct world *w = start(false);
+    w->server.body_bytes = 10;
+    fake_send(w->t, "HEAD / HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\n");
+    const char *got = fake_received(w->t);
+    assert_begins(got, "HTTP/1.1 413 ");
+    assert_string_equal(got + strlen(got) - 4, "\r\n\r\n");
+    end(w);
+}
+
 static void test_a_body_too_large_by_its_length(void **state) {
     (void)state;
     struct world *w = start(false);
@@ -592,6 +603,7 @@ int main(void) {
         cmocka_unit_test(test_a_head_that_drips_gets_408_at_its_time),
         cmocka_unit_test(test_lingering_has_an_end),
         cmocka_unit_test(test_an_unread_body_ends_the_connection),
+        cmocka_unit_test(test_a_refused_head_request_gets_no_body),
         cmocka_unit_test(test_a_body_too_large_by_its_length),
         cmocka_unit_test(test_a_request_that_asks_for_the_close_gets_it),
         cmocka_unit_test(test_http10_is_closed_unless_it_asks),
