@@ -40,7 +40,7 @@ asan tsan: packages-test $(VENV)/.done ## Only the tests of the ASan+UBSan or th
 	@tests/run-all --jobs $(JOBS) --native-profile $(NATIVE_PROFILE) --only $@
 
 .PHONY: fuzz
-fuzz: packages-test ## Each fuzzer for FUZZ_SECONDS (60), starting from its corpus
+fuzz: packages-test $(VENV)/.done ## Each fuzzer for FUZZ_SECONDS (60), starting from its corpus
 	@$(CONFIGURE) --preset fuzz >/dev/null
 	@cmake --build build/fuzz -j $(JOBS)
 	@scripts/fuzz-all build/fuzz/tests $(FUZZ_SECONDS)
@@ -58,7 +58,7 @@ load-test: ## Vegeta against a running proxy (URL, RATE, SECONDS_LONG), with a l
 .PHONY: lint
 lint: packages-lint $(VENV)/.done ## clang-tidy, clang-format and the project's own rules
 	@$(CONFIGURE) --preset release >/dev/null
-	@cmake --build build --target vx_libraries -j $(JOBS)
+	@cmake --build build --target vx_libraries vx_llhttp -j $(JOBS)
 	@$(PYTHON) scripts/lint.py --jobs $(JOBS)
 
 .PHONY: format

@@ -91,7 +91,8 @@ class Tree:
             command = ["git", "-C", str(self.root), "ls-files", "-co", "--exclude-standard", "-z"]
             listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\0")
             return {name for name in listed if name and (self.root / name).is_file()}
-        return {str(p.relative_to(self.root)) for p in self.root.rglob("*") if p.is_file()}
+        found = {str(p.relative_to(self.root)) for p in self.root.rglob("*") if p.is_file()}
+        return {name for name in found if not name.startswith("build/")}
 
     def named(self, *endings, under=""):
         return [f for f in self.files if f.startswith(under) and f.endswith(endings) and not is_data(f)]
