@@ -140,7 +140,12 @@ size_t vx_h1_sink_push(struct vx_h1_sink *s, struct vx_slice bytes) {
         return 0;
     if (has_length(s) && bytes.len > s->left)
         bytes.len = s->left;
+    bool in_chunk = s->chunk_left > 0;
     size_t taken = push_some(s, bytes);
+    /* The chunk that a full connection had cut is over: what is behind it goes on as one of its own, or nobody would
+     * be told of room that was there all the time. */
+    if (in_chunk && !s->chunk_left && taken < bytes.len)
+        taken += push_some(s, vx_slice_skip(bytes, taken));
     if (has_length(s))
         s->left -= taken;
     if (taken < bytes.len)

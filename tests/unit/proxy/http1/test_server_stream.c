@@ -178,7 +178,8 @@ static void test_a_response_is_moved_back(void **state) {
     fake_send_bytes(u->backend, u->part, PART_BYTES);
     assert_int_equal(u->call->up->stream.ops->move(&u->call->up->stream, &u->down->stream), PART_BYTES);
     u->down->stream.ops->finish(&u->down->stream, NULL);
-    assert_int_equal(u->call->up->received_bytes, PART_BYTES + strlen("HTTP/1.1 200 OK\r\nContent-Length: 70000\r\n\r\n"));
+    assert_int_equal(u->call->up->received_bytes,
+                     PART_BYTES + strlen("HTTP/1.1 200 OK\r\nContent-Length: 70000\r\n\r\n"));
     struct vx_slice bytes;
     assert_int_equal(call_pull(u->call, &bytes), VX_PULL_END);
     assert_true(u->client->out_len > PART_BYTES);

@@ -158,6 +158,28 @@ static void test_chunks_survive_partial_writes(void **state) {
         push_in_steps(steps[i]);
 }
 
+/* No event would tell of room that was there all the time. */
+static void test_more_bytes_than_an_open_chunk_has_left(void **state) {
+    (void)state;
+    struct world *w = start(VX_BODY_CHUNKED, 0);
+    char *big = malloc(6000);
+    char back[8192];
+    size_t back_len;
+    memset(big, 'x', 6000);
+    w->t->room = 1000;
+    size_t taken = vx_h1_sink_push(&w->sink, vx_slice(big, 5000));
+    assert_true(taken > 0 && taken < 1000);
+    w->t->room = SIZE_MAX;
+    w->t->base.writable = true;
+    assert_int_equal(vx_h1_sink_push(&w->sink, vx_slice(big, 6000 - taken)), 6000 - taken);
+    vx_h1_sink_finish(&w->sink, NULL);
+    vx_h1_sink_flush(&w->sink);
+    assert_true(unchunk(w->t->out, w->t->out_len, back, &back_len));
+    assert_int_equal(back_len, 6000);
+    free(big);
+    end(w);
+}
+
 static void test_a_full_connection_takes_nothing_more(void **state) {
     (void)state;
     struct world *w = start(VX_BODY_UNTIL_CLOSE, 0);
@@ -237,6 +259,7 @@ int main(void) {
         cmocka_unit_test(test_a_short_body_is_not_finished),
         cmocka_unit_test(test_small_chunks_and_trailers),
         cmocka_unit_test(test_chunks_survive_partial_writes),
+        cmocka_unit_test(test_more_bytes_than_an_open_chunk_has_left),
         cmocka_unit_test(test_a_full_connection_takes_nothing_more),
         cmocka_unit_test(test_a_broken_transport_sets_failed),
         cmocka_unit_test(test_move_takes_large_plain_bodies_only),
