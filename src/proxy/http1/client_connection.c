@@ -286,6 +286,16 @@ static void writable(struct h1_client_connection *c, uint64_t now_ns) {
     }
 }
 
+/* Nothing more can be sent: what was received decides. A tunnel whose backend has half-closed has received all there
+ * is, and its user waits for room that will not come. */
+static void look_for_answer(struct h1_client_connection *c, uint64_t now_ns) {
+    readable(c, now_ns);
+    if (c->request && c->sink.no_memory)
+        fail(c, vx_error(VX_ERR_OUT_OF_MEMORY, false, NULL), now_ns);
+    else if (c->request && c->state == H1_CLIENT_BODY && c->reader.tunnel && c->reader.ended)
+        fail(c, vx_error(VX_ERR_BACKEND_RESET, false, "reset behind its half-close"), now_ns);
+}
+
 static void broken(struct h1_client_connection *c, uint64_t now_ns) {
     if (c->state == H1_CLIENT_CONNECTING) {
         struct vx_error error = c->reader.transport->error;
@@ -299,7 +309,7 @@ static void broken(struct h1_client_connection *c, uint64_t now_ns) {
     }
     /* What the backend said before it broke may still lie in the socket. */
     c->reader.transport->readable = true;
-    readable(c, now_ns);
+    look_for_answer(c, now_ns);
 }
 
 static void on_ready(struct vx_transport *t, uint32_t ready, uint64_t now_ns) {
@@ -322,12 +332,13 @@ static void run_task(struct vx_task *task, uint64_t now_ns) {
         free(c);
         return;
     }
-    if (c->request && (c->request->woken || c->sink.failed)) {
+    bool woken = c->request && c->request->woken;
+    if (woken)
         c->request->woken = false;
+    if (c->request && c->sink.failed)
+        look_for_answer(c, now_ns);
+    else if (woken)
         readable(c, now_ns);
-    }
-    if (c->request && c->sink.no_memory)
-        fail(c, vx_error(VX_ERR_OUT_OF_MEMORY, false, NULL), now_ns);
     if (c->request && c->request->waits_room && !c->sink.failed)
         writable(c, now_ns);
 }

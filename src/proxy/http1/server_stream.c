@@ -164,6 +164,7 @@ static void respond(struct vx_downstream *d, struct vx_response *response) {
     }
     if (interim) {
         vx_h1_sink_flush(&c->sink);
+        vx_h1_server_watch_writes(c);
         return;
     }
     s->response_begun = true;
