@@ -79,23 +79,25 @@ static void choose_model(struct sim *sim, struct exchange *e) {
     static const char *const models[] = {"alpha", "beta", "gamma", "nobody"};
     e->route = ROUTE_MODELS;
     uint32_t which = sim_below(sim, 5);
-    if (which == 4)
+    if (which == 4) {
+        e->json_without_model = e->body != BODY_NONE;
         return;
+    }
     e->model = models[which];
     e->must_be_404 = which == 3;
     e->model_in_body = e->body != BODY_NONE && e->flaw == FLAW_NONE && sim_chance(sim, 600);
     if (e->model_in_body && e->body_bytes < JSON_HEAD_MAX)
         e->body_bytes = JSON_HEAD_MAX;
-    if (e->model_in_body && e->body_bytes > SIM_BUFFERED_BODY && sim->scenario->all_answered)
-        e->body_bytes = SIM_BUFFERED_BODY;
 }
 
 static void choose_route(struct sim *sim, struct exchange *e) {
     const struct scenario *s = sim->scenario;
     static const uint8_t odd[] = {ROUTE_REDIRECT, ROUTE_VARIABLE, ROUTE_NONE, ROUTE_REWRITE};
-    if (sim_chance(sim, s->models))
+    if (sim_chance(sim, s->models)) {
         choose_model(sim, e);
-    else if (sim_chance(sim, s->odd_routes))
+        if (e->body_bytes > SIM_BUFFERED_BODY && s->all_answered)
+            e->body_bytes = SIM_BUFFERED_BODY;
+    } else if (sim_chance(sim, s->odd_routes))
         e->route = odd[sim_below(sim, 4)];
     else
         e->route = sim_chance(sim, s->limited_route) ? ROUTE_LIMITED : ROUTE_MAIN;
@@ -169,8 +171,9 @@ uint64_t exchange_id_in_path(const char *path, size_t len) {
 /* Plans */
 
 static uint8_t choose_deed(const struct scenario *s, const struct exchange *e, struct vx_random *r) {
+    static const uint8_t silences[] = {DEED_SILENT, DEED_STALL, DEED_DEAF};
     if (vx_random_below(r, 1000) < s->silent)
-        return vx_random_below(r, 2) ? DEED_SILENT : DEED_STALL;
+        return silences[vx_random_below(r, 3)];
     if (vx_random_below(r, 1000) >= s->faults)
         return DEED_ANSWER;
     uint8_t deed = (uint8_t)(1 + vx_random_below(r, DEED_SILENT - 1));
@@ -315,8 +318,9 @@ static void check_record(struct sim *sim, const struct exchange *e) {
 static bool is_owed(const struct sim *sim, const struct exchange *e) {
     const struct scenario *s = sim->scenario;
     bool again = e->idempotent && e->body == BODY_NONE && !e->upgrades;
-    bool finishes = s->drain_after_ms && e->begins; /* a drain lets end what has begun */
-    return s->all_answered || s->backends_sound || finishes || (s->gets_answered && again);
+    bool finishes = s->drain_after_ms && !s->cut_after_ms && e->begins; /* a drain lets end what has begun */
+    return s->all_answered || (s->backends_sound && !s->lost_memory) || finishes ||
+           (s->gets_answered && again);
 }
 
 static void check_answer(struct sim *sim, const struct exchange *e) {

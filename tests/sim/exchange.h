@@ -67,7 +67,8 @@ enum sim_flaw {
     X(BAD_CHUNK) /* chunked coding that breaks in the middle */                                              \
     X(EXTRA)     /* bytes behind the answer */                                                               \
     X(SILENT)    /* never answers */                                                                         \
-    X(STALL)     /* stops in the middle of the body */
+    X(STALL)     /* stops in the middle of the body */                                                       \
+    X(DEAF)      /* reads no further than the head, and answers only an upgrade */
 
 enum sim_deed {
 #define X(name) DEED_##name,
@@ -103,7 +104,7 @@ struct exchange {
     uint64_t body_bytes;
     uint64_t tunnel_up, tunnel_down; /* bytes each way after a 101 */
     uint8_t route, body, flaw;       /* enum sim_route, sim_body, sim_flaw */
-    bool http10, keeps_alive, expects, upgrades, trailers, model_in_body;
+    bool http10, keeps_alive, expects, upgrades, trailers, model_in_body, json_without_model;
     bool idempotent;
     bool must_be_404; /* no backend lists the model, or no route */
     bool behind_flaw; /* pipelined behind a malformed one: never to be looked at */

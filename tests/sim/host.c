@@ -105,6 +105,15 @@ static struct exchange *identify(struct host_conn *c) {
     return e;
 }
 
+bool host_is_down(struct sim *sim, const struct host *h) {
+    const uint64_t span = SIM_MS(20);
+    if (!sim->scenario->outages)
+        return false;
+    struct vx_random r =
+        sim_random_for(sim, UINT64_C(1) << 50 | h->route << 8 | h->index, sim->now_ns / span);
+    return vx_random_below(&r, 1000) < sim->scenario->outages;
+}
+
 static void check_absent(const struct host_conn *c) {
     static const char *const names[] = {"keep-alive", "proxy-connection", "te",       "http2-settings",
                                         "x-hop",      "forwarded",        "x-real-ip"};
@@ -120,7 +129,7 @@ static void check_fields(struct host_conn *c, const struct exchange *e) {
     char ip[VX_ADDRESS_TEXT_MAX];
     ip[vx_address_format_ip(&e->client->address, ip)] = '\0';
     if (!message_field_is(head, "x-forwarded-for", ip) ||
-        !message_field_is(head, "x-forwarded-proto", "http"))
+        !message_field_is(head, "x-forwarded-proto", c->sim->scenario->handshakes ? "https" : "http"))
         odd(c, "a wrong identity");
     if (!message_field_is(head, "via", e->http10 ? "1.0 vortex" : "1.1 vortex"))
         odd(c, "no Via, or a wrong one");
@@ -160,7 +169,7 @@ static void begin_upload(struct host_conn *c, const struct exchange *e) {
 
 /* What the plan says about failures to come. */
 static void note_excuses(struct sim *sim, struct exchange *e, const struct answer_plan *p) {
-    if (p->deed == DEED_SILENT || p->deed == DEED_STALL)
+    if (p->deed == DEED_SILENT || p->deed == DEED_STALL || p->deed == DEED_DEAF)
         e->excuse_504 = true;
     else if (p->deed != DEED_ANSWER)
         e->excuse_502 = true;
@@ -185,16 +194,25 @@ static void take_head(struct host_conn *c) {
     c->plan = exchange_plan(sim, e, e->deliveries);
     if (sim->mischief == SIM_BLAME && sim_below(sim, 4) == 0)
         c->plan.deed = DEED_RESET_AT_HEAD;
+    if (host_is_down(sim, c->host))
+        c->plan.deed = DEED_RESET_AT_HEAD;
     c->body_at = 0;
     note_excuses(sim, e, &c->plan);
     sim_note(sim, e->id, c->plan.deed);
     if (sim->verbose)
         fprintf(stderr,
-                "%llu backend %u.%u: request %u, delivery %u: %s%s, %u, framing %u of %llu, afterwards %u\n",
-                (unsigned long long)sim->now_ns, c->host->route, c->host->index, e->id, e->deliveries,
-                exchange_deed_name((enum sim_deed)c->plan.deed), c->plan.early ? " early" : "",
+                "%llu backend %u.%u wire %u: request %u, delivery %u: %s%s, %u, framing %u of %llu, "
+                "afterwards %u\n",
+                (unsigned long long)sim->now_ns, c->host->route, c->host->index, c->wire->number, e->id,
+                e->deliveries, exchange_deed_name((enum sim_deed)c->plan.deed), c->plan.early ? " early" : "",
                 c->plan.status, c->plan.framing, (unsigned long long)c->plan.body_bytes, c->plan.afterwards);
     begin_upload(c, e);
+    if (c->plan.deed == DEED_DEAF) {
+        c->deaf = true;
+        if (c->plan.accepts_upgrade)
+            sim_after(sim, c->plan.think_ns, host_answer, c, c->served);
+        return;
+    }
     if (c->plan.deed == DEED_RESET_AT_HEAD || c->plan.deed == DEED_CLOSE_AT_HEAD) {
         host_leave(c, c->plan.deed == DEED_RESET_AT_HEAD);
         return;
@@ -248,7 +266,7 @@ static bool take_bytes(struct host_conn *c, const char *at, size_t left) {
     while (left) {
         const char *data;
         size_t len;
-        if (c->draining)
+        if (c->draining || c->deaf)
             return true;
         if (c->upload_over && !c->tunnel)
             sim_fail(c->sim, "a backend got bytes behind request %u before it answered", c->e->id);
@@ -270,7 +288,7 @@ static bool take_bytes(struct host_conn *c, const char *at, size_t left) {
         }
         if (c->wire->far_closed)
             return false;
-        if (c->in.part == MESSAGE_OVER && !c->upload_over)
+        if (c->in.part == MESSAGE_OVER && !c->upload_over && !c->deaf)
             upload_over(c);
     }
     return true;
@@ -301,7 +319,9 @@ static void changed(struct sim *sim, struct wire *w) {
     struct host_conn *c = w->actor;
     char bytes[16384];
     host_send(c);
-    while (!w->far_closed && !c->reading_later) {
+    if (c->deaf && (w->gone || w->down.fin_arrived))
+        host_leave(c, false);
+    while (!w->far_closed && !c->reading_later && !c->deaf) {
         size_t room = c->lazy ? 1 + sim_below(sim, 700) : sizeof bytes;
         if (c->tunnel && c->upload_over)
             return;

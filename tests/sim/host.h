@@ -35,6 +35,7 @@ struct host_conn {
     bool tunnel, finished; /* all of the answer is in `out` */
     bool doomed;           /* ends when `out` is written: `doom` says how */
     bool reading_later;
+    bool deaf;     /* reads no more */
     bool draining; /* has answered early: only waits for the proxy's end */
     uint8_t doom;  /* 0 close, 1 reset */
 };
@@ -49,6 +50,9 @@ struct host *host_of(struct sim *sim, unsigned route, unsigned index);
 
 /* A connection is made: from now on the wire has somebody at its end. */
 void host_accept(struct sim *sim, struct wire *w);
+
+/* An outage: every connection and every request of that time fails. */
+bool host_is_down(struct sim *sim, const struct host *h);
 
 /* host_answer.c */
 

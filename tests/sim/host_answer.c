@@ -130,6 +130,7 @@ void host_after_answer(struct host_conn *c) {
     case DEED_ANSWER:
         break;
     case DEED_STALL:
+    case DEED_DEAF:
         return;
     case DEED_EXTRA:
         outgoing_text(&c->out, "\x01 bytes that nobody asked for\r\n\r\n");
@@ -214,7 +215,7 @@ void host_answer(struct sim *sim, void *actor, uint64_t served) {
     else if (p->deed == DEED_UNASKED_101)
         outgoing_text(&c->out,
                       "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
-    else if (p->accepts_upgrade && p->deed == DEED_ANSWER)
+    else if (p->accepts_upgrade && (p->deed == DEED_ANSWER || p->deed == DEED_DEAF))
         accept_upgrade(c);
     else
         answer_head(c);

@@ -67,6 +67,9 @@ static void break_port(struct wire *w, const char *detail) {
 /* A fault of the connection itself: both ends lose it. */
 static void sever(struct wire *w) {
     w->up.end = w->up.start + w->up.arrived;
+    if (w->sim->verbose)
+        fprintf(stderr, "%llu wire %u (%u.%u.%u.%u): severed\n", (unsigned long long)w->sim->now_ns,
+                w->number, w->address.ip[0], w->address.ip[1], w->address.ip[2], w->address.ip[3]);
     break_port(w, "injected");
     if (!w->gone)
         wire_reset_far(w, false);
@@ -196,6 +199,10 @@ static ssize_t port_write(struct vx_transport *t, const struct vx_slice *slices,
     }
     wire_send_on(w, false);
     sim_note(sim, w->number, taken);
+    if (sim->verbose)
+        fprintf(stderr, "%llu wire %u (%u.%u.%u.%u): %zu of %zu bytes\n", (unsigned long long)sim->now_ns,
+                w->number, w->address.ip[0], w->address.ip[1], w->address.ip[2], w->address.ip[3], taken,
+                total);
     return (ssize_t)taken;
 }
 
@@ -312,6 +319,18 @@ static struct port *new_port(struct wire *w) {
     return p;
 }
 
+static const struct vx_tls_info session;
+
+/* The handshake is over, unless the client does not take part in it. */
+static void shake_hands(struct sim *sim, void *actor, uint64_t arg) {
+    (void)arg;
+    struct wire *w = actor;
+    if (!w->port || sim_chance(sim, sim->scenario->mute / 4))
+        return;
+    w->ready_to_talk = true;
+    wire_notify(w);
+}
+
 static void accept_wire(struct wire *w) {
     struct sim *sim = w->sim;
     w->wants_accept = false;
@@ -322,8 +341,13 @@ static void accept_wire(struct wire *w) {
         return;
     }
     struct port *p = new_port(w);
-    p->base.writable = true;
     sim->accepted_open++;
+    if (sim->scenario->handshakes) {
+        p->base.tls = &session;
+        sim_after(sim, sim_between(sim, SIM_US(10), SIM_MS(2)), shake_hands, w, 0);
+    } else {
+        p->base.writable = w->ready_to_talk = true;
+    }
     vx_http_server_accept(&sim->server, &p->base);
     if (w->port && (w->up.arrived || w->up.fin_arrived || w->reset_pending))
         wire_notify(w);
@@ -339,6 +363,8 @@ static uint32_t edges(struct wire *w) {
         break_port(w, "reset by peer");
         return w->up.arrived ? VX_READABLE | VX_WRITABLE | VX_PEER_SHUT : VX_FAILED;
     }
+    if (!w->ready_to_talk)
+        return 0;
     bool spurious = sim_chance(w->sim, w->sim->scenario->spurious);
     if ((w->up.arrived || w->up.fin_arrived || spurious) && !t->readable) {
         t->readable = true;
@@ -364,6 +390,7 @@ static uint32_t connect_edges(struct wire *w) {
         return VX_FAILED;
     }
     w->state = WIRE_OPEN;
+    w->ready_to_talk = true;
     return edges(w);
 }
 
@@ -416,7 +443,7 @@ static struct vx_transport *dial(struct vx_dialer *self, const struct vx_dial *t
     sim->dialed_open++;
     sim->backend_connections++;
     uint64_t after = sim_between(sim, SIM_US(5), SIM_US(500));
-    if (sim_fault_hits(sim, SIM_FAULT_CONNECT) || sim_chance(sim, s->refuse))
+    if (sim_fault_hits(sim, SIM_FAULT_CONNECT) || sim_chance(sim, s->refuse) || host_is_down(sim, host))
         sim_after(sim, after, connect_done, w, 2);
     else if (sim_chance(sim, s->unreachable))
         sim->excuse_504 = true;

@@ -20,7 +20,22 @@ static const struct regression {
     {"everything", 6, 400, {0}, "the same, and its exchange never ended"},
     {"broken", 14, 400, {0}, "a moved upload did not count as sent, so its backend's time had no beginning"},
     {"bodies", 2, 100, {0}, "a client that stopped in a moved upload was never timed out"},
-    {"small", 7919, 8, {.armed = true, .kind = SIM_FAULT_PULL_DOWN, .at = 4}, "an ended tunnel was touched once more"},
+    {"small",
+     7919,
+     8,
+     {.armed = true, .kind = SIM_FAULT_PULL_DOWN, .at = 4},
+     "an ended tunnel was touched once more"},
+    {"memory", 1, 300, {0}, "a push that got no buffer waited for an event that could not come"},
+    {"small",
+     7919,
+     8,
+     {.armed = true, .kind = SIM_FAULT_WRITE, .at = 4},
+     "a tunnel broke behind its half-close, unseen"},
+    {"small",
+     7919,
+     8,
+     {.armed = true, .kind = SIM_FAULT_WRITE, .at = 19},
+     "a 100 that could not be written, unseen"},
 };
 
 #endif

@@ -99,6 +99,8 @@ void request_head(struct sim *sim, const struct exchange *e, struct outgoing *o)
         outgoing_text(o, "Expect: 100-continue\r\n");
     if (e->model && e->model_in_body)
         outgoing_text(o, "Content-Type: application/json; charset=utf-8\r\n");
+    else if (e->json_without_model)
+        outgoing_text(o, "Content-Type: application/vnd.api+json\r\n");
     else if (e->model)
         outgoing_text(o, "X-AI-Model: %s\r\n", e->model);
     outgoing_text(o, "\r\n");

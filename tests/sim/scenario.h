@@ -34,6 +34,7 @@ struct scenario {
     uint32_t silent;      /* answers that never come, or stop coming */
     uint32_t refuse;      /* connects refused */
     uint32_t unreachable; /* connects that lead nowhere */
+    uint32_t outages;     /* times at which a backend is down altogether */
     uint32_t stale;       /* idle connections that the backend closes */
     uint32_t early;       /* answers before the upload has ended */
     uint32_t interim;     /* 1xx before the answer */
@@ -46,11 +47,14 @@ struct scenario {
     uint32_t short_io;    /* reads and writes that do less than they could */
     uint32_t spurious;    /* readiness without reason */
     uint32_t lost_memory; /* chunk takes that fail */
+    bool small_chunks;    /* memory comes in small pieces, so that more of it has to be taken */
+    bool handshakes;      /* connections of clients begin with one, as TLS does */
     uint32_t body_limit;  /* limits.body_bytes; 0: none */
 
     /* Operations */
     uint32_t reload_every_ms; /* 0: never */
     uint32_t drain_after_ms;  /* 0: never */
+    uint32_t cut_after_ms;    /* what still runs then is cut; 0: never */
 
     /* What may be taken for granted */
     bool all_answered;   /* no fault anywhere: each good request gets its backend's answer */

@@ -109,9 +109,16 @@ static void reload(struct sim *sim, void *actor, uint64_t arg) {
               0);
 }
 
+static void cut(struct sim *sim, void *actor, uint64_t arg) {
+    (void)actor, (void)arg;
+    sim->cut_wanted = true;
+}
+
 static void drain(struct sim *sim, void *actor, uint64_t arg) {
     (void)actor, (void)arg;
     sim->drain_wanted = true;
+    if (sim->scenario->cut_after_ms)
+        sim_after(sim, SIM_US(sim_below(sim, sim->scenario->cut_after_ms * 1000)), cut, NULL, 0);
     sim->excuse_502 = sim->excuse_503 = true;
 }
 
@@ -125,7 +132,7 @@ static void run_actors(struct sim *sim) {
 /* When the next thing happens; UINT64_MAX: never. */
 static uint64_t next_ns(const struct sim *sim) {
     if (!vx_list_empty(&sim->ready) || sim->tasks_left || !vx_list_empty(&sim->rt.tasks) ||
-        sim->reload_wanted || sim->drain_wanted)
+        sim->reload_wanted || sim->drain_wanted || sim->cut_wanted)
         return sim->now_ns;
     uint64_t wheel = vx_timer_wheel_next_ns(&sim->rt.wheel, sim->now_ns);
     uint64_t next = wheel == UINT64_MAX ? UINT64_MAX : sim->now_ns + wheel;
@@ -171,7 +178,6 @@ static struct sim *create(const struct sim_options *options) {
     sim->exchanges = calloc(sim->exchange_room, sizeof *sim->exchanges);
     if (!sim->exchanges)
         abort();
-    sim->excuse_502 = options->scenario->lost_memory > 0;
     return sim;
 }
 

@@ -94,7 +94,7 @@ struct sim {
     struct vx_names names;
     struct world_version *versions; /* the newest first */
     uint32_t version_count, freed_versions;
-    bool reload_wanted, drain_wanted;
+    bool reload_wanted, drain_wanted, cut_wanted;
     struct sim_backend_watch watches[SIM_ROUTES][SIM_BACKENDS];
 
     /* The wire. */

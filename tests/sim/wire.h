@@ -48,6 +48,7 @@ struct wire {
     uint8_t outcome;   /* of a connect: 0 not known, 1 connected, 2 refused */
     bool dialed;
     bool wants_accept;
+    bool ready_to_talk; /* connected, and the handshake is over if there is one */
     bool broken, shut_wanted;
     bool proxy_closed, proxy_reset; /* the proxy has closed, by a reset */
     bool reset_pending;             /* the proxy's kernel knows of a reset that the port has not told */

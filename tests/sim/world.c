@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proxy/runtime/slab.h"
 #include "sim/client.h"
 #include "sim/host.h"
 
@@ -49,12 +50,18 @@ static void configure_server(struct sim *sim) {
     sim->server.body_bytes = config->limits.body_bytes;
 }
 
+static bool covers(const struct vx_transport *transport, struct vx_slice host) {
+    (void)transport, (void)host;
+    return true;
+}
+
 void world_init(struct sim *sim) {
     sim->now_ns = SIM_S(1000);
     vx_list_init(&sim->wires);
     vx_list_init(&sim->ready);
-    memory_init(sim, &sim->arenas, 4096, SIM_FAULT_ARENA);
-    memory_init(sim, &sim->blocks, 20480, SIM_FAULT_BLOCK);
+    bool small = sim->scenario->small_chunks;
+    memory_init(sim, &sim->arenas, small ? 1024 : VX_SLAB_ARENA_BYTES, SIM_FAULT_ARENA);
+    memory_init(sim, &sim->blocks, small ? 2048 : VX_SLAB_BLOCK_BYTES, SIM_FAULT_BLOCK);
     sim->rt.now_ns = sim->now_ns;
     vx_timer_wheel_init(&sim->rt.wheel, sim->now_ns);
     vx_list_init(&sim->rt.tasks);
@@ -70,6 +77,7 @@ void world_init(struct sim *sim) {
     vx_http_server_init(&sim->server, &sim->rt, &sim->handler);
     versions_init(sim);
     configure_server(sim);
+    sim->server.covers = sim->scenario->handshakes ? covers : NULL;
 }
 
 void world_drain(struct sim *sim) {
@@ -103,6 +111,10 @@ void world_round(struct sim *sim) {
     if (sim->drain_wanted) {
         sim->drain_wanted = false;
         world_drain(sim);
+    }
+    if (sim->cut_wanted) {
+        sim->cut_wanted = false;
+        vx_http_server_close_all(&sim->server);
     }
     sim->tasks_left = vx_runtime_run_tasks(&sim->rt);
     vx_timer_wheel_run(&sim->rt.wheel, sim->now_ns);

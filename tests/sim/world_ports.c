@@ -48,6 +48,10 @@ static struct vx_upstream *open_upstream(struct vx_http_client *port, const stru
         *error = vx_error(VX_ERR_OUT_OF_MEMORY, false, "injected");
         return NULL;
     }
+    if (sim->verbose)
+        fprintf(stderr, "%llu request %u: an attempt at backend %u.%u%s\n", (unsigned long long)now_ns, e->id,
+                open->target->address.ip[2], open->target->address.ip[3],
+                open->fresh ? " on a fresh connection" : "");
     struct vx_upstream *up = sim->upstreams.port.open(&sim->upstreams.port, open, error, now_ns);
     if (up)
         sim_wrap_upstream(sim, &up->stream);
