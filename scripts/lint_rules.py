@@ -15,6 +15,7 @@ Finding = namedtuple("Finding", "path line rule message")
 FILE_LINES = 800
 FUNCTION_LINES = 80
 COMPLEXITY = 15
+COMPLEXITY_IN_TESTS = 32  # a list of checks, or of faults to play, reads best in one piece
 SPDX = "SPDX-License-Identifier: Apache-2.0"
 
 # What each library may include, beside the system's and the dependencies' headers.
@@ -169,8 +170,9 @@ def rule_function_size(tree):
             if length > FUNCTION_LINES:
                 message = f"{function.name} has {length} lines; at most {FUNCTION_LINES}"
                 yield Finding(name, function.start_line, "function-length", message)
-            if function.cyclomatic_complexity > COMPLEXITY:
-                message = f"{function.name} has complexity {function.cyclomatic_complexity}; at most {COMPLEXITY}"
+            most = COMPLEXITY_IN_TESTS if name.startswith("tests/") else COMPLEXITY
+            if function.cyclomatic_complexity > most:
+                message = f"{function.name} has complexity {function.cyclomatic_complexity}; at most {most}"
                 yield Finding(name, function.start_line, "complexity", message)
 
 

@@ -66,6 +66,7 @@ BAD = [
     ("file-length", "src/core/sample.h", HEAD + "\n" * lint_rules.FILE_LINES),
     ("function-length", "src/core/sample.c", long_function(lint_rules.FUNCTION_LINES)),
     ("complexity", "src/core/sample.c", branching_function(lint_rules.COMPLEXITY)),
+    ("complexity", "tests/unit/test_sample.c", branching_function(lint_rules.COMPLEXITY_IN_TESTS)),
     ("complexity", "scripts/tool.py", "# SPDX-License-Identifier: Apache-2.0\ndef f(n):\n" + "    if n: n += 1\n" * 15),
     ("includes", "src/core/sample.h", HEAD + "#include <stdio.h>\n"),
     ("includes", "src/core/sample.h", HEAD + "#include <stdlib.h>\n"),

@@ -7,7 +7,7 @@
 _Noreturn void vx_panic(const char *file, int line, const char *condition);
 
 #define VX_UNLIKELY(c) __builtin_expect(!!(c), 0)
-#define VX_LIKELY(c) __builtin_expect(!!(c), 1)
+#define VX_LIKELY(c)   __builtin_expect(!!(c), 1)
 
 /* Always on: cheap conditions whose breach must stop the program. */
 #define VX_CHECK(condition)                                                                                  \

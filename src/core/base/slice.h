@@ -29,7 +29,7 @@ static inline struct vx_slice vx_slice_of(const char *text) {
 }
 
 static inline bool vx_slice_eq(struct vx_slice a, struct vx_slice b) {
-    return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
+    return a.len == b.len && (a.len == 0 || (a.ptr && b.ptr && memcmp(a.ptr, b.ptr, a.len) == 0));
 }
 
 /* ASCII only: HTTP's case-insensitive names and tokens are ASCII (RFC 9110 §5.1). */

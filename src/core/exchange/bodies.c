@@ -177,7 +177,8 @@ void vx_exchange_gather(struct vx_exchange *x, uint64_t now_ns) {
     uint64_t limit = x->snapshot->config->limits.buffered_body_bytes;
     const struct vx_request *request = x->down->request;
     if (request->framing == VX_BODY_LENGTH && request->body_bytes > limit) {
-        vx_exchange_fail(x, vx_error(VX_ERR_BODY_TOO_LARGE, false, "larger than limits.buffered_body"), now_ns);
+        vx_exchange_fail(x, vx_error(VX_ERR_BODY_TOO_LARGE, false, "larger than limits.buffered_body"),
+                         now_ns);
         return;
     }
     let_the_client_send(x);
@@ -196,7 +197,8 @@ void vx_exchange_gather(struct vx_exchange *x, uint64_t now_ns) {
             break;
         }
         if (x->gathered.len + bytes.len > limit) {
-            vx_exchange_fail(x, vx_error(VX_ERR_BODY_TOO_LARGE, false, "larger than limits.buffered_body"), now_ns);
+            vx_exchange_fail(x, vx_error(VX_ERR_BODY_TOO_LARGE, false, "larger than limits.buffered_body"),
+                             now_ns);
             return;
         }
         if (!gather_room(x, x->gathered.len + bytes.len)) {

@@ -80,9 +80,10 @@ static void answer_error(struct vx_exchange *x, enum vx_error_code code, uint64_
     const struct vx_error_info *info = vx_error_info(code);
     struct vx_slice text = vx_slice_of(info->text);
     struct vx_slice start = VX_SLICE("{\"error\":\"");
-    struct vx_slice end = info->status == 503 ? VX_SLICE("\",\"message\":\"Circuit breaker open or all backend "
-                                                         "nodes are offline.\"}")
-                                              : VX_SLICE("\"}");
+    struct vx_slice end = info->status == 503
+                              ? VX_SLICE("\",\"message\":\"Circuit breaker open or all backend "
+                                         "nodes are offline.\"}")
+                              : VX_SLICE("\"}");
     char *body = vx_arena_alloc(x->down->arena, start.len + text.len + end.len);
     struct vx_slice whole = VX_SLICE("{\"error\":\"Service Unavailable\"}");
     if (body) {
@@ -102,8 +103,8 @@ static void answer_error(struct vx_exchange *x, enum vx_error_code code, uint64_
 void vx_exchange_fail(struct vx_exchange *x, struct vx_error error, uint64_t now_ns) {
     note(x, error);
     if (x->up)
-        vx_exchange_drop_upstream(
-            x, error.source == VX_BY_BACKEND ? VX_OUTCOME_FAILURE : VX_OUTCOME_NEUTRAL, now_ns);
+        vx_exchange_drop_upstream(x, error.source == VX_BY_BACKEND ? VX_OUTCOME_FAILURE : VX_OUTCOME_NEUTRAL,
+                                  now_ns);
     if (x->status || !vx_error_info(error.code)->status)
         vx_exchange_end(x, now_ns);
     else
@@ -209,7 +210,8 @@ static void on_response(void *user, struct vx_response *response, uint64_t now_n
         return;
     }
     if (response->status == 101 && !response->upgrade) {
-        vx_exchange_fail(x, vx_error(VX_ERR_BAD_RESPONSE, false, "101 to h2c, which was not asked for"), now_ns);
+        vx_exchange_fail(x, vx_error(VX_ERR_BAD_RESPONSE, false, "101 to h2c, which was not asked for"),
+                         now_ns);
         return;
     }
     if (interim) {
@@ -250,7 +252,8 @@ static void redirect(struct vx_exchange *x, uint64_t now_ns) {
         .name = VX_SLICE("location"),
         .value = config->redirect_to,
     };
-    struct vx_reply_content content = {.status = config->redirect_code, .fields = &location, .field_count = 1};
+    struct vx_reply_content content = {
+        .status = config->redirect_code, .fields = &location, .field_count = 1};
     answer(x, &content, now_ns);
 }
 

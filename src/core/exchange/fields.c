@@ -53,7 +53,8 @@ static struct vx_slice forwarded_list(struct vx_exchange *x, struct vx_slice pee
     struct vx_headers *headers = &x->forwarded.headers;
     size_t bytes = peer.len;
     for (uint16_t i = 0; i < headers->count; i++)
-        if (headers->items[i].id == VX_HEADER_X_FORWARDED_FOR && !(headers->items[i].flags & VX_HEADER_REMOVED))
+        if (headers->items[i].id == VX_HEADER_X_FORWARDED_FOR &&
+            !(headers->items[i].flags & VX_HEADER_REMOVED))
             bytes += headers->items[i].value_len + 2;
     if (bytes == peer.len)
         return peer;
@@ -104,9 +105,9 @@ static bool edit_host(struct vx_exchange *x) {
             return true;
         /* An HTTP/1.0 client may leave it out, we may not (RFC 9112 §3.2). The target is not chosen yet, so the route's
          * first backend lends its name. */
-        host = x->forwarded.authority.len   ? x->forwarded.authority
-               : x->route->set != NULL      ? x->route->targets[0].name
-                                            : x->route->config->name;
+        host = x->forwarded.authority.len ? x->forwarded.authority
+               : x->route->set != NULL    ? x->route->targets[0].name
+                                          : x->route->config->name;
     }
     vx_headers_remove(headers, VX_HEADER_HOST);
     x->forwarded.authority = host;
@@ -168,18 +169,20 @@ static void strip(struct vx_headers *headers, bool *upgrade) {
 bool vx_exchange_edit_request(struct vx_exchange *x) {
     x->forwarded = *x->down->request;
     struct vx_slice peer = x->down->client->remote_text;
-    bool trusted = x->snapshot->config->trusted_proxy_count &&
-                   is_trusted(x->snapshot->config, &x->down->client->remote);
+    bool trusted =
+        x->snapshot->config->trusted_proxy_count && is_trusted(x->snapshot->config, &x->down->client->remote);
     x->client_ip = trusted ? forwarded_client(x, peer) : peer;
     if (!x->route || !x->route->set)
         return true;
     strip(&x->forwarded.headers, &x->forwarded.upgrade);
-    struct vx_slice via = x->forwarded.version == VX_HTTP_10 ? VX_SLICE("1.0 vortex") : VX_SLICE("1.1 vortex");
+    struct vx_slice via =
+        x->forwarded.version == VX_HTTP_10 ? VX_SLICE("1.0 vortex") : VX_SLICE("1.1 vortex");
     return edit_identity(x, peer, trusted) && edit_host(x) && edit_path(x) && add(x, VX_HEADER_VIA, via);
 }
 
 bool vx_exchange_edit_response(struct vx_exchange *x, struct vx_response *response) {
     strip(&response->headers, &response->upgrade);
     struct vx_slice via = response->version == VX_HTTP_10 ? VX_SLICE("1.0 vortex") : VX_SLICE("1.1 vortex");
-    return vx_headers_add(&response->headers, x->down->arena, VX_HEADER_VIA, vx_header_id_name(VX_HEADER_VIA), via);
+    return vx_headers_add(&response->headers, x->down->arena, VX_HEADER_VIA, vx_header_id_name(VX_HEADER_VIA),
+                          via);
 }

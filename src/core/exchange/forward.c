@@ -43,7 +43,8 @@ static bool mendable(enum vx_error_code code) {
 }
 
 static bool may_send_again(const struct vx_exchange *x, const struct vx_error *error, bool sent) {
-    return mendable(error->code) && !x->body_taken && !x->status && (!sent || idempotent(x->forwarded.method));
+    return mendable(error->code) && !x->body_taken && !x->status &&
+           (!sent || idempotent(x->forwarded.method));
 }
 
 /* The budget bounds the work that backends do twice; an attempt of which nothing was sent made them none. */
@@ -93,8 +94,8 @@ static bool open_upstream(struct vx_exchange *x, bool fresh, struct vx_error *er
     x->up = x->proxy->client->open(x->proxy->client, &open, error, now_ns);
     if (x->up)
         return true;
-    vx_backend_ticket_end(&x->ticket, error->source == VX_BY_BACKEND ? VX_OUTCOME_FAILURE : VX_OUTCOME_NEUTRAL,
-                          now_ns);
+    vx_backend_ticket_end(&x->ticket,
+                          error->source == VX_BY_BACKEND ? VX_OUTCOME_FAILURE : VX_OUTCOME_NEUTRAL, now_ns);
     return false;
 }
 
@@ -148,7 +149,8 @@ void vx_exchange_attempt_failed(struct vx_exchange *x, struct vx_error error, ui
         vx_exchange_fail(x, error, now_ns);
         return;
     }
-    vx_exchange_drop_upstream(x, error.source == VX_BY_BACKEND ? VX_OUTCOME_FAILURE : VX_OUTCOME_NEUTRAL, now_ns);
+    vx_exchange_drop_upstream(x, error.source == VX_BY_BACKEND ? VX_OUTCOME_FAILURE : VX_OUTCOME_NEUTRAL,
+                              now_ns);
     x->proxy->recorder->retried(x->proxy->recorder, x->route, x->target);
     vx_exchange_attempt(x, false, now_ns);
 }

@@ -44,11 +44,11 @@ struct vx_exchange {
     uint16_t status; /* of the final head that went to the client; 0: none yet */
     enum vx_error_code error;
     const char *error_detail;
-    uint8_t state;           /* enum vx_exchange_state */
-    bool body_taken;         /* bytes of the request's body went to a backend and are gone */
-    bool gathered_whole;     /* the whole body lies in `gathered` */
-    bool request_done;       /* the request's body was finished towards this upstream */
-    bool stale_retried;      /* the one free retry after a stale connection has been used */
+    uint8_t state;       /* enum vx_exchange_state */
+    bool body_taken;     /* bytes of the request's body went to a backend and are gone */
+    bool gathered_whole; /* the whole body lies in `gathered` */
+    bool request_done;   /* the request's body was finished towards this upstream */
+    bool stale_retried;  /* the one free retry after a stale connection has been used */
     bool tunnel;
     bool response_done; /* a tunnel whose backend has half-closed */
 };
@@ -56,7 +56,7 @@ struct vx_exchange {
 /* exchange.c */
 extern const struct vx_stream_events vx_exchange_upstream_events;
 void vx_exchange_fail(struct vx_exchange *x, struct vx_error error, uint64_t now_ns); /* ends it or replies */
-void vx_exchange_end(struct vx_exchange *x, uint64_t now_ns);                         /* records, lets go of all */
+void vx_exchange_end(struct vx_exchange *x, uint64_t now_ns); /* records, lets go of all */
 
 /* forward.c */
 void vx_exchange_attempt(struct vx_exchange *x, bool fresh, uint64_t now_ns);
@@ -67,7 +67,8 @@ void vx_exchange_drop_upstream(struct vx_exchange *x, enum vx_backend_outcome ou
 bool vx_exchange_is_bulk(const struct vx_exchange *x); /* the request's body may move inside the kernel */
 bool vx_exchange_pump_request(struct vx_exchange *x, uint64_t now_ns); /* false: x may be gone */
 void vx_exchange_pump_response(struct vx_exchange *x, uint64_t now_ns);
-void vx_exchange_gather(struct vx_exchange *x, uint64_t now_ns); /* goes on to the first attempt when it has the body */
+void vx_exchange_gather(struct vx_exchange *x,
+                        uint64_t now_ns); /* goes on to the first attempt when it has the body */
 void vx_exchange_choose_model(struct vx_exchange *x, struct vx_slice model, uint64_t now_ns);
 
 /* fields.c. False: no memory. */

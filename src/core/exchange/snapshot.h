@@ -34,7 +34,7 @@ struct vx_snapshot {
     const struct vx_route *routes;
     uint32_t route_count;
     uint32_t worker_count;
-    uint64_t version; /* counts up from 1 */
+    uint64_t version;                /* counts up from 1 */
     struct vx_snapshot_users *users; /* by worker */
     _Atomic uint32_t workers_left;   /* workers that still use it; the control thread frees at 0 */
     /* Called by the worker whose last user went when it was the last of all; NULL: nobody cares. */

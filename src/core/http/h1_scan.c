@@ -106,17 +106,17 @@ scan_blocks(struct vx_slice bytes, size_t *at, struct vx_h1_lines *lines,
     uint32_t total = 0, kept = 0;
     while (from < bytes.len) {
         size_t n = bytes.len - from;
-        uint64_t valid = ~UINT64_C(0);
+        unsigned missing = 0; /* how many bytes of a block the last one lacks */
         struct block b;
-        if (__builtin_expect(n >= BLOCK, 1)) {
+        if (n >= BLOCK) {
             n = BLOCK;
             b = classify_block(bytes.ptr + from);
         } else {
-            valid >>= BLOCK - n;
+            missing = (unsigned)(BLOCK - n) % BLOCK;
             if (bytes.len >= BLOCK) { /* the last 64 bytes, of which the first were seen before */
                 b = classify_block(bytes.ptr + bytes.len - BLOCK);
-                b.cr >>= BLOCK - n;
-                b.lf >>= BLOCK - n;
+                b.cr >>= missing;
+                b.lf >>= missing;
             } else {
                 char padded[BLOCK];
                 memset(padded, ' ', sizeof padded);
@@ -124,6 +124,7 @@ scan_blocks(struct vx_slice bytes, size_t *at, struct vx_h1_lines *lines,
                 b = classify_block(padded);
             }
         }
+        uint64_t valid = ~UINT64_C(0) >> missing;
         uint64_t bad = (b.lf ^ (b.cr << 1 | after_cr)) & valid; /* CR and LF only as a pair */
         uint64_t empty_line = b.cr & (b.lf << 1 | after_lf);
         if (__builtin_expect(b.bad, 0))

@@ -11,8 +11,9 @@ struct vx_handler {
     void (*begin)(struct vx_handler *self, struct vx_downstream *d, uint64_t now_ns);
     /* A request was refused before it became one (bad head, timeout, too large): the connection has answered
      * already; this is for the record. `request` may be half filled. NULL: nobody cares. */
-    void (*refused)(struct vx_handler *self, const struct vx_client_info *client, const struct vx_request *request,
-                    const struct vx_error *error, uint64_t started_ns, uint64_t now_ns);
+    void (*refused)(struct vx_handler *self, const struct vx_client_info *client,
+                    const struct vx_request *request, const struct vx_error *error, uint64_t started_ns,
+                    uint64_t now_ns);
 };
 
 #endif

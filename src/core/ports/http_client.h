@@ -13,8 +13,8 @@ struct vx_backend_metrics; /* the recorder's own; keyed by route and name, outli
 
 /* Counts of one target over all workers. Lives from snapshot to snapshot, as long as any refers to it. */
 struct vx_target_shared {
-    _Atomic uint32_t connections;      /* open or opening */
-    _Atomic uint32_t waiting;          /* requests queued for a connection */
+    _Atomic uint32_t connections;        /* open or opening */
+    _Atomic uint32_t waiting;            /* requests queued for a connection */
     _Atomic uint64_t connections_opened; /* ever */
 };
 
@@ -34,8 +34,9 @@ struct vx_target {
 
 struct vx_upstream_open {
     const struct vx_target *target;
-    struct vx_request *request; /* as it is to be sent: path, query, authority and header fields already edited */
-    struct vx_arena *arena;     /* for the response's head; outlives the upstream */
+    struct vx_request
+        *request;           /* as it is to be sent: path, query, authority and header fields already edited */
+    struct vx_arena *arena; /* for the response's head; outlives the upstream */
     const struct vx_stream_events *events;
     void *user;
     bool fresh; /* take no pooled connection: one of them has just turned out to be stale */

@@ -21,14 +21,14 @@ enum vx_record_part {
 struct vx_exchange_record {
     const struct vx_request *request; /* as received; fields may be missing when the head was refused */
     const struct vx_client_info *client;
-    struct vx_slice client_ip; /* after trusted proxies */
-    const struct vx_route *route; /* NULL: none matched */
-    struct vx_slice backend;      /* address text of the last one tried; empty: none */
+    struct vx_slice client_ip;      /* after trusted proxies */
+    const struct vx_route *route;   /* NULL: none matched */
+    struct vx_slice backend;        /* address text of the last one tried; empty: none */
     const struct vx_target *target; /* the same one, for its counters; NULL: none */
-    enum vx_error_code error;     /* VX_ERR_NONE: the backend's answer was passed on whole */
-    const char *error_detail;     /* static text or NULL */
-    uint16_t status;              /* sent to the client; 0: none could be sent */
-    uint16_t attempts;            /* backends tried; 0: answered by the proxy itself */
+    enum vx_error_code error;       /* VX_ERR_NONE: the backend's answer was passed on whole */
+    const char *error_detail;       /* static text or NULL */
+    uint16_t status;                /* sent to the client; 0: none could be sent */
+    uint16_t attempts;              /* backends tried; 0: answered by the proxy itself */
     enum vx_record_part part;
     bool tunnel;
     uint64_t started_ns, ended_ns; /* monotonic */

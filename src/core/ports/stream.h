@@ -94,18 +94,18 @@ struct vx_downstream {
     struct vx_request *request;
     struct vx_arena *arena; /* lives until release() */
     const struct vx_client_info *client;
-    uint64_t started_ns;      /* first byte of the head seen */
-    uint64_t head_bytes;      /* of the request's head */
-    uint64_t sent_bytes;      /* on the wire for this response so far */
+    uint64_t started_ns; /* first byte of the head seen */
+    uint64_t head_bytes; /* of the request's head */
+    uint64_t sent_bytes; /* on the wire for this response so far */
 };
 
 struct vx_upstream {
     struct vx_stream stream;
-    uint64_t sent_ns;       /* when the request's head had been handed to the connection; 0: not yet */
-    uint64_t connect_ns;    /* time the connection took, 0 when it was reused */
+    uint64_t sent_ns;    /* when the request's head had been handed to the connection; 0: not yet */
+    uint64_t connect_ns; /* time the connection took, 0 when it was reused */
     uint64_t received_bytes;
-    bool reused;            /* the request went out on a pooled connection */
-    bool sent;              /* some byte of the request may have reached the backend */
+    bool reused; /* the request went out on a pooled connection */
+    bool sent;   /* some byte of the request may have reached the backend */
 };
 
 #endif

@@ -100,7 +100,8 @@ static void on_signal(void *user, int number, uint64_t now_ns) {
 
 static bool watch_signals(struct vx_control *c) {
     static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1};
-    return vx_signals_start(&c->signals, c->engine.loop, numbers, sizeof numbers / sizeof *numbers, on_signal, c);
+    return vx_signals_start(&c->signals, c->engine.loop, numbers, sizeof numbers / sizeof *numbers, on_signal,
+                            c);
 }
 
 static void on_tick(struct vx_timer *timer, uint64_t now_ns) {

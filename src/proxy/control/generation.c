@@ -59,7 +59,8 @@ static struct vx_slice host_of(struct vx_generation *g, const struct vx_address 
     return vx_arena_copy(&g->arena, vx_slice(text, vx_address_format_ip(address, text)));
 }
 
-static bool make_target(struct vx_generation *g, struct vx_route *route, uint32_t index, struct vx_target *target) {
+static bool make_target(struct vx_generation *g, struct vx_route *route, uint32_t index,
+                        struct vx_target *target) {
     const struct vx_config_route *config = route->config;
     const struct vx_backend_endpoint *endpoint = vx_backend_set_endpoint(route->set, index);
     uint32_t pool;
@@ -70,8 +71,8 @@ static bool make_target(struct vx_generation *g, struct vx_route *route, uint32_
         .address = endpoint->address,
         .name = endpoint->backend->address_text,
         .tls = g->setup->clients[route->index],
-        .server_name = config->tls.server_name.len ? config->tls.server_name
-                                                   : host_of(g, &endpoint->backend->address),
+        .server_name =
+            config->tls.server_name.len ? config->tls.server_name : host_of(g, &endpoint->backend->address),
         .shared = g->sources.pools->entries[pool].shared,
         .pool = pool,
         .max_connections = endpoint->backend->max_connections,
@@ -183,8 +184,9 @@ struct vx_generation *vx_generation_new(const struct vx_generation_sources *sour
 }
 
 void vx_generation_free(struct vx_generation *g) {
-    for (uint32_t r = 0; r < g->routes_made; r++) {
-        const struct vx_route *route = &g->snapshot.routes[r];
+    const struct vx_route *routes = g->snapshot.routes;
+    for (uint32_t r = 0; routes && r < g->routes_made; r++) {
+        const struct vx_route *route = &routes[r];
         for (uint32_t i = 0; route->targets && i < vx_backend_set_count(route->set); i++) {
             if (!route->targets[i].shared)
                 break; /* half built */

@@ -13,8 +13,9 @@ enum { ARENA_BYTES = 2048 };
 struct check {
     struct vx_health_checks *checks;
     const struct vx_route *route;
-    struct vx_target target; /* the endpoint's, with the check's own timeout and a connection for each check */
-    uint32_t index;          /* in the route's set */
+    struct vx_target
+        target;     /* the endpoint's, with the check's own timeout and a connection for each check */
+    uint32_t index; /* in the route's set */
     struct vx_timer timer;
     struct vx_arena arena;
     struct vx_request request;
@@ -125,7 +126,8 @@ static void begin(struct vx_timer *timer, uint64_t now_ns) {
     c->up->stream.ops->finish(&c->up->stream, NULL);
 }
 
-static void prepare(struct check *c, struct vx_health_checks *checks, const struct vx_route *route, uint32_t index) {
+static void prepare(struct check *c, struct vx_health_checks *checks, const struct vx_route *route,
+                    uint32_t index) {
     const struct vx_config_health_check *config = &route->config->health_check;
     struct vx_runtime *rt = &checks->engine->rt;
     c->checks = checks;
@@ -153,7 +155,8 @@ static uint32_t count_checks(const struct vx_generation *g) {
     return count;
 }
 
-struct vx_health_checks *vx_health_checks_start(struct vx_engine *engine, struct vx_generation *g, bool *failed) {
+struct vx_health_checks *vx_health_checks_start(struct vx_engine *engine, struct vx_generation *g,
+                                                bool *failed) {
     uint32_t count = count_checks(g);
     *failed = false;
     if (!count)
@@ -170,9 +173,8 @@ struct vx_health_checks *vx_health_checks_start(struct vx_engine *engine, struct
     uint32_t at = 0;
     for (uint32_t r = 0; r < g->snapshot.route_count; r++) {
         const struct vx_route *route = &g->snapshot.routes[r];
-        for (uint32_t i = 0; route->set && route->config->health_check.enabled &&
-                             i < vx_backend_set_count(route->set);
-             i++)
+        for (uint32_t i = 0;
+             route->set && route->config->health_check.enabled && i < vx_backend_set_count(route->set); i++)
             prepare(&all[at++], checks, route, i);
     }
     return checks;

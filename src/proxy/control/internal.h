@@ -77,7 +77,8 @@ void vx_control_free_listeners(struct vx_control *c);
  * either move or leave. False with *error: nothing has changed. */
 bool vx_control_open_page(struct vx_control *c, const struct vx_config *config, struct vx_page_change *change,
                           struct vx_config_error *error);
-void vx_control_move_page(struct vx_control *c, const struct vx_config *config, const struct vx_page_change *change);
+void vx_control_move_page(struct vx_control *c, const struct vx_config *config,
+                          const struct vx_page_change *change);
 void vx_control_leave_page(const struct vx_page_change *change);
 void vx_control_free_page(struct vx_control *c);
 

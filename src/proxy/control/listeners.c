@@ -161,7 +161,8 @@ bool vx_control_open_page(struct vx_control *c, const struct vx_config *config, 
     return true;
 }
 
-void vx_control_move_page(struct vx_control *c, const struct vx_config *config, const struct vx_page_change *change) {
+void vx_control_move_page(struct vx_control *c, const struct vx_config *config,
+                          const struct vx_page_change *change) {
     if (change->moves) {
         vx_control_free_page(c);
         c->page_listen = change->set;

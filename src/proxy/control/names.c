@@ -27,8 +27,8 @@ static void on_answer(void *user, const struct vx_resolver_answer *answer, uint6
     struct vx_name *name = user;
     name->answered = true;
     if (answer->error) {
-        vx_log(VX_LOG_WARN, "backend name %.*s: %s; %u known address(es) stay in use", VX_SLICE_ARG(name->host),
-               answer->error, answer->count);
+        vx_log(VX_LOG_WARN, "backend name %.*s: %s; %u known address(es) stay in use",
+               VX_SLICE_ARG(name->host), answer->error, answer->count);
         if (name->count == answer->count)
             return;
     }

@@ -7,8 +7,9 @@
 #include "core/ports/http_client.h"
 
 struct vx_pool_entry {
-    uint64_t key;      /* of the backend, from its set */
-    uint64_t identity; /* of the way it is spoken to (TLS settings and the contents of their files); 0: plain */
+    uint64_t key; /* of the backend, from its set */
+    uint64_t
+        identity; /* of the way it is spoken to (TLS settings and the contents of their files); 0: plain */
     struct vx_target_shared *shared;
     uint32_t users; /* generations that refer to it */
 };

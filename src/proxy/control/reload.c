@@ -3,6 +3,7 @@
  * changed: a bad file leaves the running configuration as it is. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -30,7 +31,8 @@ static struct vx_generation *build(struct vx_control *c, struct vx_setup *setup)
         .pools = &c->pools,
         .metrics = c->metrics,
         .names = &c->names,
-        .workers = c->worker_count + 1, /* the control thread itself uses it: health checks, the metrics page */
+        .workers =
+            c->worker_count + 1, /* the control thread itself uses it: health checks, the metrics page */
     };
     struct vx_generation *g = vx_generation_new(&sources, setup, c->version + 1, c->engine.rt.now_ns);
     if (!g)
@@ -42,7 +44,7 @@ static struct vx_generation *build(struct vx_control *c, struct vx_setup *setup)
 
 /* A listening socket that nobody accepts from would still get its share of the clients. */
 static void close_row(const struct vx_config *config, const int *fds) {
-    for (uint32_t l = 0; l < config->listener_count; l++)
+    for (uint32_t l = 0; fds && l < config->listener_count; l++)
         if (fds[l] >= 0)
             close(fds[l]);
 }
@@ -93,8 +95,7 @@ static int **new_fds(const struct vx_control *c, const struct vx_config *config)
             free_fds(c, fds);
             return NULL;
         }
-        for (uint32_t l = 0; l < config->listener_count; l++)
-            fds[w][l] = -1;
+        memset(fds[w], -1, (config->listener_count + 1) * sizeof **fds); /* every byte of -1 is one */
     }
     return fds;
 }

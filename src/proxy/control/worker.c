@@ -226,7 +226,8 @@ bool vx_worker_init(struct vx_worker *w, const struct vx_worker_options *options
     w->user = options->user;
     w->counters = vx_metrics_worker(options->metrics, options->index);
     vx_worker_recorder_init(&w->recorder, options->metrics, options->access_log, options->index);
-    vx_proxy_init(&w->proxy, &w->engine.client.port, &w->recorder.recorder, &w->engine.rt.random, options->index);
+    vx_proxy_init(&w->proxy, &w->engine.client.port, &w->recorder.recorder, &w->engine.rt.random,
+                  options->index);
     vx_timer_init(&w->tick, on_tick);
     return true;
 }

@@ -167,13 +167,15 @@ static void lost(struct h1_client_connection *c, ssize_t io, uint64_t now_ns) {
     }
     bool silent = !c->reader.got_bytes;
     bool unsent = !r->up.sent && !c->sink.sent;
-    const char *detail = r->up.reused && silent ? "a pooled connection was stale" : "closed before the response";
+    const char *detail =
+        r->up.reused && silent ? "a pooled connection was stale" : "closed before the response";
     fail(c, vx_error(io == 0 ? VX_ERR_BACKEND_CLOSED : VX_ERR_BACKEND_RESET, unsent, detail), now_ns);
 }
 
 /* Why this head cannot be passed on; NULL: it can. What is left of a framed request must not become a tunnel's first
  * bytes (RFC 9110 §7.8), and each interim response costs memory until the exchange is over. */
-static const char *object(const struct h1_client_connection *c, const struct vx_response *response, bool interim) {
+static const char *object(const struct h1_client_connection *c, const struct vx_response *response,
+                          bool interim) {
     struct h1_client_request *r = c->request;
     if (interim)
         return ++r->interims > INTERIMS_MAX ? "too many interim responses" : NULL;
@@ -221,9 +223,9 @@ static void read_response(struct h1_client_connection *c, uint64_t now_ns) {
             struct h1_client_request *r = c->request;
             struct vx_error error;
             size_t head_bytes = 0;
-            enum vx_h1_result result =
-                vx_h1_parse_response(&c->reader.parser, &c->pool->client->limits, vx_buffer_slice(&c->reader.in),
-                                     r->arena, r->request->method, &r->response, &head_bytes, &error);
+            enum vx_h1_result result = vx_h1_parse_response(
+                &c->reader.parser, &c->pool->client->limits, vx_buffer_slice(&c->reader.in), r->arena,
+                r->request->method, &r->response, &head_bytes, &error);
             if (result == VX_H1_ERROR) {
                 fail(c, error, now_ns);
                 return;
@@ -359,7 +361,8 @@ static void timed_out(struct vx_timer *timer, uint64_t now_ns) {
         if (vx_h1_sink_pending(&c->sink) || c->sink.wants_room)
             fail(c, vx_error(VX_ERR_WRITE_TIMEOUT, false, NULL), now_ns);
         else if (!c->sink.finished && !c->sink.failed)
-            vx_h1_client_set_deadline(c, c->request->target->response_timeout_ns); /* the client is slow, not it */
+            vx_h1_client_set_deadline(
+                c, c->request->target->response_timeout_ns); /* the client is slow, not it */
         else
             fail(c, vx_error(VX_ERR_RESPONSE_TIMEOUT, false, NULL), now_ns);
         break;
@@ -381,7 +384,8 @@ struct h1_client_connection *vx_h1_client_connect(struct vx_h1_pool *pool, struc
                                                   struct vx_error *error) {
     struct vx_runtime *rt = pool->client->rt;
     const struct vx_target *target = request->target;
-    struct vx_dial dial = {.address = target->address, .tls = target->tls, .server_name = target->server_name};
+    struct vx_dial dial = {
+        .address = target->address, .tls = target->tls, .server_name = target->server_name};
     struct h1_client_connection *c = calloc(1, sizeof *c);
     struct vx_transport *transport = c ? rt->dialer->dial(rt->dialer, &dial, error) : NULL;
     if (!transport) {

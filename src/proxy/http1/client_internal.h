@@ -34,13 +34,13 @@ struct h1_client_request {
     struct vx_block *head; /* pins what the response's slices point into */
     struct vx_list link;   /* in the pool's queue */
     uint64_t queued_until_ns;
-    uint64_t idle_timeout_ns; /* of the target */
+    uint64_t idle_timeout_ns;    /* of the target */
     struct vx_headers *trailers; /* of the request, once `ended` */
-    uint16_t interims; /* heads before the final one */
-    bool ended;      /* finish() was called: all of the body has been pushed */
-    bool waits_body; /* pull() said WAIT */
-    bool woken;      /* again() was called: on_readable at the end of the round */
-    bool waits_room; /* push() took less than it was given */
+    uint16_t interims;           /* heads before the final one */
+    bool ended;                  /* finish() was called: all of the body has been pushed */
+    bool waits_body;             /* pull() said WAIT */
+    bool woken;                  /* again() was called: on_readable at the end of the round */
+    bool waits_room;             /* push() took less than it was given */
 };
 
 struct h1_client_connection {
@@ -65,7 +65,8 @@ struct vx_h1_pool {
     struct vx_list idle;             /* the last used first: the warmest, and the rest can age out */
     struct vx_list leaving;          /* connections in LEAVING */
     struct vx_list queue;            /* requests waiting because of max_connections */
-    struct vx_timer poll; /* looks for places that other workers gave up or wait for, and for waits that are over */
+    struct vx_timer
+        poll; /* looks for places that other workers gave up or wait for, and for waits that are over */
     uint32_t idle_count, queue_count;
     bool limited; /* by max_connections: an idle connection takes a place that others may want */
 };

@@ -3,8 +3,8 @@
 #include "proxy/http1/reader.h"
 
 enum {
-    ROOM_MIN_BYTES = 1024,         /* with less room left in a block, reading goes on in a new one */
-    BULK_BLOCK_BYTES = 64 * 1024,  /* bodies that are large anyway are read in larger pieces */
+    ROOM_MIN_BYTES = 1024,        /* with less room left in a block, reading goes on in a new one */
+    BULK_BLOCK_BYTES = 64 * 1024, /* bodies that are large anyway are read in larger pieces */
     BULK_BODY_BYTES = 32 * 1024,
 };
 
@@ -15,10 +15,11 @@ void vx_h1_reader_init(struct vx_h1_reader *r, struct vx_transport *transport, s
 
 /* The block size to read into next. */
 static size_t wanted_bytes(const struct vx_h1_reader *r, size_t unread) {
-    bool bulk = r->tunnel ? false
-                          : (r->framing == VX_BODY_LENGTH && r->left > BULK_BODY_BYTES) ||
-                                (r->framing == VX_BODY_CHUNKED && vx_chunked_left(&r->chunked) > BULK_BODY_BYTES) ||
-                                (r->framing == VX_BODY_UNTIL_CLOSE && r->received > BULK_BODY_BYTES);
+    bool bulk = r->tunnel
+                    ? false
+                    : (r->framing == VX_BODY_LENGTH && r->left > BULK_BODY_BYTES) ||
+                          (r->framing == VX_BODY_CHUNKED && vx_chunked_left(&r->chunked) > BULK_BODY_BYTES) ||
+                          (r->framing == VX_BODY_UNTIL_CLOSE && r->received > BULK_BODY_BYTES);
     size_t want = bulk ? BULK_BLOCK_BYTES : 0;
     return want > unread * 2 ? want : unread * 2;
 }
@@ -59,8 +60,8 @@ ssize_t vx_h1_reader_fill(struct vx_h1_reader *r) {
     return n;
 }
 
-void vx_h1_reader_begin_body(struct vx_h1_reader *r, enum vx_framing framing, uint64_t body_bytes, uint64_t limit,
-                             struct vx_arena *arena) {
+void vx_h1_reader_begin_body(struct vx_h1_reader *r, enum vx_framing framing, uint64_t body_bytes,
+                             uint64_t limit, struct vx_arena *arena) {
     r->framing = (uint8_t)framing;
     r->left = framing == VX_BODY_LENGTH ? body_bytes : 0;
     r->received = 0;
@@ -114,8 +115,8 @@ static enum vx_pull refill(struct vx_h1_reader *r, struct vx_error *error) {
 static enum vx_pull pull_trailers(struct vx_h1_reader *r, struct vx_error *error) {
     for (;;) {
         size_t consumed = 0;
-        enum vx_h1_result result = vx_h1_parse_trailers(&r->parser, r->limits, vx_buffer_slice(&r->in), r->arena,
-                                                        r->from, r->trailers, &consumed, error);
+        enum vx_h1_result result = vx_h1_parse_trailers(&r->parser, r->limits, vx_buffer_slice(&r->in),
+                                                        r->arena, r->from, r->trailers, &consumed, error);
         if (result == VX_H1_ERROR)
             return VX_PULL_FAILED;
         if (result == VX_H1_DONE) {
@@ -140,7 +141,8 @@ static enum vx_pull pull_chunked(struct vx_h1_reader *r, struct vx_slice *bytes,
                 return more;
         }
         size_t consumed;
-        enum vx_chunked_result result = vx_chunked_decode(&r->chunked, vx_buffer_slice(&r->in), &r->run, &consumed);
+        enum vx_chunked_result result =
+            vx_chunked_decode(&r->chunked, vx_buffer_slice(&r->in), &r->run, &consumed);
         r->in.start += (uint32_t)(consumed - r->run.len);
         switch (result) {
         case VX_CHUNKED_ERROR:

@@ -14,12 +14,12 @@ struct vx_h1_reader {
     struct vx_runtime *rt;
     struct vx_buffer in;
     struct vx_chunked chunked;
-    struct vx_slice run; /* chunked: bytes of the current run that are not consumed */
-    uint64_t left;       /* VX_BODY_LENGTH: bytes still to come */
-    uint64_t received;   /* body bytes consumed */
-    uint64_t limit;      /* of the body; 0: none */
+    struct vx_slice run;         /* chunked: bytes of the current run that are not consumed */
+    uint64_t left;               /* VX_BODY_LENGTH: bytes still to come */
+    uint64_t received;           /* body bytes consumed */
+    uint64_t limit;              /* of the body; 0: none */
     struct vx_headers *trailers; /* complete once `ended`; NULL: no trailer section */
-    struct vx_arena *arena; /* for trailers */
+    struct vx_arena *arena;      /* for trailers */
     const struct vx_h1_limits *limits;
     struct vx_h1_parser parser; /* of the head, then of the trailers */
     uint8_t framing;            /* enum vx_framing */
@@ -40,8 +40,8 @@ void vx_h1_reader_init(struct vx_h1_reader *r, struct vx_transport *transport, s
 ssize_t vx_h1_reader_fill(struct vx_h1_reader *r);
 
 /* After a head: how its body is framed. `limit` in bytes, 0: none. */
-void vx_h1_reader_begin_body(struct vx_h1_reader *r, enum vx_framing framing, uint64_t body_bytes, uint64_t limit,
-                             struct vx_arena *arena);
+void vx_h1_reader_begin_body(struct vx_h1_reader *r, enum vx_framing framing, uint64_t body_bytes,
+                             uint64_t limit, struct vx_arena *arena);
 
 /* From now on no framing: bytes until the peer's end. */
 void vx_h1_reader_begin_tunnel(struct vx_h1_reader *r);

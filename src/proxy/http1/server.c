@@ -32,7 +32,8 @@
 #include "proxy/http1/server_internal.h"
 
 enum {
-    LINGER_IDLE_MS = 5000, /* as nginx: how long a client may pause after an early answer, and how long it may go on */
+    LINGER_IDLE_MS =
+        5000, /* as nginx: how long a client may pause after an early answer, and how long it may go on */
     LINGER_WHOLE_MS = 30000,
     LINGER_ROUNDS = 64, /* reads before others get their turn */
     DRAIN_SILENT_MS = 1000,
@@ -220,7 +221,8 @@ static void refuse(struct h1_server *c, const struct vx_error *error, uint64_t n
                                   .value = "application/json",
                                   .value_len = 16,
                                   .id = VX_HEADER_CONTENT_TYPE}};
-    struct vx_response response = {.status = info->status, .headers = {.items = items, .count = 1, .capacity = 1}};
+    struct vx_response response = {.status = info->status,
+                                   .headers = {.items = items, .count = 1, .capacity = 1}};
     size_t text = strlen(info->text);
     bool head_only = c->stream->request.method == VX_METHOD_HEAD;
     struct vx_h1_response_write how = {.framing = VX_BODY_LENGTH,
@@ -229,8 +231,8 @@ static void refuse(struct h1_server *c, const struct vx_error *error, uint64_t n
     size_t bound = vx_h1_response_head_max(&response, &how);
     char *room = vx_h1_sink_reserve(&c->sink, bound + how.body_bytes);
     if (server->handler->refused)
-        server->handler->refused(server->handler, &c->client, &c->stream->request, error, c->stream->down.started_ns,
-                                 now_ns);
+        server->handler->refused(server->handler, &c->client, &c->stream->request, error,
+                                 c->stream->down.started_ns, now_ns);
     drop_stream(c);
     size_t n = room ? vx_h1_write_response_head(room, bound, &response, &how) : 0;
     if (n == 0) {
@@ -281,7 +283,8 @@ static void begin_request(struct h1_server *c, size_t head_bytes, uint64_t now_n
     s->down.head_bytes = head_bytes;
     s->head = vx_block_hold(c->reader.in.block);
     c->reader.in.start += (uint32_t)head_bytes;
-    vx_h1_reader_begin_body(&c->reader, s->request.framing, s->request.body_bytes, server->body_bytes, &s->arena);
+    vx_h1_reader_begin_body(&c->reader, s->request.framing, s->request.body_bytes, server->body_bytes,
+                            &s->arena);
     c->state = H1_SERVER_ACTIVE;
     c->served = true;
     c->sink.sent = 0;
@@ -302,9 +305,9 @@ static void read_head(struct h1_server *c, uint64_t now_ns) {
             }
             size_t head_bytes = 0;
             struct vx_error error;
-            enum vx_h1_result result =
-                vx_h1_parse_request(&c->reader.parser, &c->base.server->limits, vx_buffer_slice(&c->reader.in),
-                                    &c->stream->arena, &c->stream->request, &head_bytes, &error);
+            enum vx_h1_result result = vx_h1_parse_request(&c->reader.parser, &c->base.server->limits,
+                                                           vx_buffer_slice(&c->reader.in), &c->stream->arena,
+                                                           &c->stream->request, &head_bytes, &error);
             if (result == VX_H1_ERROR) {
                 refuse(c, &error, now_ns);
                 return;

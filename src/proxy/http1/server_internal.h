@@ -26,7 +26,7 @@ enum h1_server_state {
 enum h1_server_ending {
     H1_SERVER_STAYS,
     H1_SERVER_CLOSES,
-    H1_SERVER_RESETS, /* the only way left to say that the response is not whole */
+    H1_SERVER_RESETS,  /* the only way left to say that the response is not whole */
     H1_SERVER_LINGERS, /* shut our side, then wait for the client to stop sending (RFC 9112 §9.6) */
 };
 
@@ -59,19 +59,19 @@ struct h1_server {
     uint64_t sent_mark; /* sink.sent when write_deadline_ns was set: progress moves it on */
     uint64_t linger_until_ns;
     uint8_t state; /* enum h1_server_state */
-    bool in_begin;        /* the handler's begin() is on the stack */
-    bool failed;          /* the transport is broken */
-    bool served;          /* a request has been taken */
+    bool in_begin; /* the handler's begin() is on the stack */
+    bool failed;   /* the transport is broken */
+    bool served;   /* a request has been taken */
     bool body_timed_out;
-    bool shut;            /* a tunnel's writing half is closed */
-    uint8_t ending;       /* FLUSHING: enum h1_server_ending for what comes then */
+    bool shut;      /* a tunnel's writing half is closed */
+    uint8_t ending; /* FLUSHING: enum h1_server_ending for what comes then */
 };
 
 extern const struct vx_stream_ops vx_h1_server_stream_ops;
 extern const struct vx_downstream_ops vx_h1_server_downstream_ops;
 
 /* server.c, for server_stream.c: */
-void vx_h1_server_response_over(struct h1_server *c); /* the user has let go; the stream is still there */
+void vx_h1_server_response_over(struct h1_server *c);     /* the user has let go; the stream is still there */
 void vx_h1_server_shut_when_flushed(struct h1_server *c); /* half-closes a tunnel whose user has finished */
 void vx_h1_server_arm(struct h1_server *c);
 void vx_h1_server_watch_writes(struct h1_server *c); /* after anything that may have left bytes in the sink */

@@ -24,7 +24,7 @@ char *vx_h1_sink_reserve(struct vx_h1_sink *s, size_t bytes) {
     struct vx_block *block = vx_block_take(s->rt->blocks, waiting + bytes);
     if (!block)
         return NULL;
-    if (waiting)
+    if (waiting && s->out.block)
         memcpy(block->data, s->out.block->data + s->out.start, waiting);
     vx_block_drop(s->out.block);
     s->out = (struct vx_buffer){block, 0, (uint32_t)waiting};

@@ -20,10 +20,10 @@ struct vx_h1_sink {
     uint64_t sent;       /* bytes given to the transport since the message was begun */
     uint8_t framing;     /* enum vx_framing */
     bool tunnel;
-    bool finished;    /* the message is complete in the buffer or beyond */
-    bool wants_room;  /* push() took less than it was given: tell the user when there is room */
-    bool failed;      /* the transport is broken for writing, or memory was short */
-    bool no_memory;   /* `failed` is our own fault */
+    bool finished;   /* the message is complete in the buffer or beyond */
+    bool wants_room; /* push() took less than it was given: tell the user when there is room */
+    bool failed;     /* the transport is broken for writing, or memory was short */
+    bool no_memory;  /* `failed` is our own fault */
 };
 
 void vx_h1_sink_init(struct vx_h1_sink *s, struct vx_transport *transport, struct vx_runtime *rt);

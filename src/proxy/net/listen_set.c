@@ -105,6 +105,27 @@ static bool remove_stale(const union vx_sockaddr *sa, socklen_t len) {
     return false;
 }
 
+static bool bind_unix(int fd, const union vx_sockaddr *sa, socklen_t len, bool is_file) {
+    if (bind(fd, &sa->any, len) == 0)
+        return true;
+    return errno == EADDRINUSE && is_file && remove_stale(sa, len) && bind(fd, &sa->any, len) == 0;
+}
+
+static void note_file(struct vx_listen_set *set, const char *path) {
+    struct stat info;
+    if (stat(path, &info) < 0)
+        return;
+    set->unix_device = info.st_dev;
+    set->unix_inode = info.st_ino;
+}
+
+static void close_keeping_errno(int fd) {
+    int error = errno;
+    if (fd >= 0)
+        close(fd);
+    errno = error;
+}
+
 static int open_unix(struct vx_listen_set *set, const union vx_sockaddr *sa, socklen_t len,
                      const struct vx_listen_options *options) {
     bool is_file = sa->un.sun_path[0] != '\0';
@@ -112,21 +133,12 @@ static int open_unix(struct vx_listen_set *set, const union vx_sockaddr *sa, soc
     if (is_file && lock < 0)
         return -1;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    bool ok = fd >= 0;
-    if (ok && bind(fd, &sa->any, len) < 0)
-        ok = errno == EADDRINUSE && is_file && remove_stale(sa, len) && bind(fd, &sa->any, len) == 0;
-    ok = ok && listen(fd, backlog_of(options)) == 0;
-    struct stat info;
-    if (ok && is_file && stat(sa->un.sun_path, &info) == 0) {
-        set->unix_device = info.st_dev;
-        set->unix_inode = info.st_ino;
-    }
-    int error = errno;
-    if (!ok && fd >= 0)
-        close(fd);
-    if (lock >= 0)
-        close(lock);
-    errno = error;
+    bool ok = fd >= 0 && bind_unix(fd, sa, len, is_file) && listen(fd, backlog_of(options)) == 0;
+    if (ok && is_file)
+        note_file(set, sa->un.sun_path);
+    if (!ok)
+        close_keeping_errno(fd);
+    close_keeping_errno(lock);
     return ok ? fd : -1;
 }
 

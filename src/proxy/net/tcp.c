@@ -206,6 +206,15 @@ static ssize_t fill_pipe(struct socket *s, struct vx_pipe *pipe, size_t bytes) {
     return VX_IO_FAILED;
 }
 
+/* A reader that keeps up is given more at a time, a slow one less, so that it holds little. */
+static void adapt_move(struct socket *sink, bool kept_up, size_t moved) {
+    if (kept_up && moved == sink->move_bytes && sink->move_bytes < VX_PIPE_BYTES_MAX)
+        sink->move_bytes *= 2;
+    else if (!kept_up && sink->move_bytes > VX_PIPE_BYTES_MIN)
+        sink->move_bytes =
+            sink->move_bytes / 2 > VX_PIPE_BYTES_MIN ? sink->move_bytes / 2 : VX_PIPE_BYTES_MIN;
+}
+
 static ssize_t move_socket(struct vx_transport *from, struct vx_transport *to, size_t bytes) {
     if (to->ops != &socket_ops)
         return VX_IO_UNSUPPORTED;
@@ -230,11 +239,7 @@ static ssize_t move_socket(struct vx_transport *from, struct vx_transport *to, s
     source->tcp->stats.moved_bytes += (uint64_t)n;
     sink->pipe = pipe;
     to->pending_bytes = (size_t)n;
-    if (!flush_pipe(sink))
-        sink->move_bytes =
-            sink->move_bytes / 2 > VX_PIPE_BYTES_MIN ? sink->move_bytes / 2 : VX_PIPE_BYTES_MIN;
-    else if ((size_t)n == sink->move_bytes && sink->move_bytes < VX_PIPE_BYTES_MAX)
-        sink->move_bytes *= 2;
+    adapt_move(sink, flush_pipe(sink), (size_t)n);
     return sink->broken ? VX_IO_FAILED : n;
 }
 
@@ -336,6 +341,14 @@ static uint32_t on_error(struct socket *s, uint32_t events) {
     return VX_FAILED;
 }
 
+/* There is room to write: what the pipe still holds goes first. Returns what to report. */
+static uint32_t on_room(struct socket *s) {
+    if (s->pipe && !flush_pipe(s))
+        return s->broken ? VX_WRITABLE : 0;
+    s->base.writable = true;
+    return VX_WRITABLE;
+}
+
 static void on_events(struct vx_watch *w, uint32_t events, uint64_t now_ns) {
     struct socket *s = VX_CONTAINER_OF(w, struct socket, watch);
     struct vx_transport *t = &s->base;
@@ -355,15 +368,8 @@ static void on_events(struct vx_watch *w, uint32_t events, uint64_t now_ns) {
             t->peer_shut = true;
             ready |= VX_PEER_SHUT;
         }
-        if ((events & EPOLLOUT) && !t->writable) {
-            if (s->pipe && !flush_pipe(s)) {
-                if (s->broken)
-                    ready |= VX_WRITABLE;
-            } else {
-                t->writable = true;
-                ready |= VX_WRITABLE;
-            }
-        }
+        if ((events & EPOLLOUT) && !t->writable)
+            ready |= on_room(s);
     }
     if (ready)
         t->on_ready(t, ready, now_ns);

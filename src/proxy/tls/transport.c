@@ -564,16 +564,20 @@ static void drive(struct vx_tls *t, uint64_t now_ns) {
     fail_handshake(t, t->broken ? t->base.error : lower_error(t), now_ns);
 }
 
+/* The connection below takes bytes again: kept records go first. Returns what to report. */
+static uint32_t on_lower_room(struct vx_tls *t) {
+    if (!send_kept(t))
+        return 0;
+    advance_shut(t);
+    if (t->base.writable || vx_buffer_len(&t->out) > 0)
+        return 0;
+    t->base.writable = true;
+    return VX_WRITABLE;
+}
+
 static void on_open_ready(struct vx_tls *t, uint32_t lower_ready, uint64_t now_ns) {
     struct vx_transport *base = &t->base;
-    uint32_t ready = 0;
-    if ((lower_ready & VX_WRITABLE) && send_kept(t)) {
-        advance_shut(t);
-        if (!base->writable && vx_buffer_len(&t->out) == 0) {
-            base->writable = true;
-            ready |= VX_WRITABLE;
-        }
-    }
+    uint32_t ready = lower_ready & VX_WRITABLE ? on_lower_room(t) : 0;
     bool unread = t->in.block || SSL_pending(t->ssl) > 0;
     if ((lower_ready & VX_FAILED) && !unread) {
         t->lower_failed = true;
