@@ -4,7 +4,6 @@
  * of llhttp-differences.md. A smuggled request is one that two parsers read in two ways.
  *
  * The first byte says what the rest is: a request, a response, a response to HEAD. */
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -100,11 +99,8 @@ static void append_slice(struct reading *r, struct vx_slice s, const char *after
     append(r->head, &r->head_len, after, strlen(after));
 }
 
-__attribute__((format(printf, 2, 3))) static void refuse(struct reading *r, const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(r->reason, sizeof r->reason, format, arguments);
-    va_end(arguments);
+static void refuse(struct reading *r, const char *what, const char *why) {
+    snprintf(r->reason, sizeof r->reason, "%s%s", what, why);
     r->stage = r->stage == HEAD_OPEN ? HEAD_REFUSED : BODY_REFUSED;
 }
 
@@ -131,7 +127,7 @@ static void read_trailers(struct reading *r, struct vx_slice rest, struct vx_are
         r->stage = MESSAGE_DONE;
         break;
     case VX_H1_ERROR:
-        refuse(r, "trailers: %s", error.detail);
+        refuse(r, "trailers: ", error.detail);
         break;
     default:
         r->in_trailers = true;
@@ -160,7 +156,7 @@ static void read_chunked(struct reading *r, struct vx_slice rest, struct vx_aren
         else if (result == VX_CHUNKED_DONE)
             r->stage = MESSAGE_DONE;
         else if (result == VX_CHUNKED_ERROR)
-            refuse(r, "chunked coding: %s", why_not_chunked(&chunked));
+            refuse(r, "chunked coding: ", why_not_chunked(&chunked));
         if (result != VX_CHUNKED_DATA)
             return;
     }
@@ -192,6 +188,12 @@ static void read_body(struct reading *r, enum vx_framing framing, uint64_t body_
     r->consumed += n;
 }
 
+static void refuse_head(struct reading *r, const struct vx_error *error) {
+    char word[REASON_BYTES];
+    snprintf(word, sizeof word, "%s: ", vx_error_info(error->code)->word);
+    refuse(r, word, error->detail);
+}
+
 static void read_request(struct reading *r, struct vx_slice in, struct vx_arena *arena) {
     struct vx_h1_parser parser;
     struct vx_request req;
@@ -199,7 +201,7 @@ static void read_request(struct reading *r, struct vx_slice in, struct vx_arena 
     vx_h1_parser_init(&parser);
     switch (vx_h1_parse_request(&parser, &limits, in, arena, &req, &r->consumed, &error)) {
     case VX_H1_ERROR:
-        refuse(r, "%s: %s", vx_error_info(error.code)->word, error.detail);
+        refuse_head(r, &error);
         return;
     case VX_H1_MORE:
         return;
@@ -222,7 +224,7 @@ static void read_response(struct reading *r, struct vx_slice in, enum vx_method 
     vx_h1_parser_init(&parser);
     switch (vx_h1_parse_response(&parser, &limits, in, arena, method, &resp, &r->consumed, &error)) {
     case VX_H1_ERROR:
-        refuse(r, "%s: %s", vx_error_info(error.code)->word, error.detail);
+        refuse_head(r, &error);
         return;
     case VX_H1_MORE:
         return;
@@ -327,7 +329,7 @@ static void read_theirs(struct vx_slice in, enum vx_test_head kind) {
     if (theirs.stage == MESSAGE_DONE)
         theirs.consumed = (size_t)(llhttp_get_error_pos(&parser) - in.ptr);
     else if (result != HPE_OK)
-        refuse(&theirs, "%s", llhttp_get_error_reason(&parser));
+        refuse(&theirs, llhttp_get_error_reason(&parser), "");
 }
 
 /* --- the comparison --- */
@@ -358,29 +360,36 @@ static void explain_by_tab(const char *what) {
     explain("both differ", what);
 }
 
-static void compare_messages(void) {
-    if (!same(ours.head, ours.head_len, theirs.head, theirs.head_len))
-        fail("both differ", "the head");
+/* Whether both bodies end alike. False: they do not, and that is explained. */
+static bool compare_verdicts(void) {
     if (ours.upgrade && !theirs.upgrade)
         explain_by_tab("only we see an upgrade");
     if (!ours.upgrade && theirs.upgrade)
         explain("both differ", "only they see an upgrade");
     if (ours.until_close != theirs.until_close) {
         explain_by_tab("where the body ends");
-        return;
+        return false;
     }
     if (ours.keep_alive && !theirs.keep_alive)
         explain_by_tab("only we keep alive");
     if (!ours.keep_alive && theirs.keep_alive)
         explain("both differ", "only they keep alive");
+    return true;
+}
+
+static bool refused_by_one(void) {
     if (ours.stage == BODY_REFUSED && theirs.stage != BODY_REFUSED)
         explain("we refuse", ours.reason);
     if (theirs.stage == BODY_REFUSED && ours.stage != BODY_REFUSED && !ours.in_trailers)
         explain("they refuse", theirs.reason);
+    return ours.stage == BODY_REFUSED || theirs.stage == BODY_REFUSED;
+}
+
+static void compare_bodies(void) {
     size_t shorter = ours.body_len < theirs.body_len ? ours.body_len : theirs.body_len;
     if (!same(ours.body, shorter, theirs.body, shorter))
         fail("both differ", "the body");
-    if (ours.stage == BODY_REFUSED || theirs.stage == BODY_REFUSED)
+    if (refused_by_one())
         return;
     bool same_end = ours.stage == theirs.stage && ours.body_len == theirs.body_len &&
                     (ours.stage != MESSAGE_DONE || ours.consumed == theirs.consumed);
@@ -388,6 +397,13 @@ static void compare_messages(void) {
         explain("both differ", "a body behind an interim response");
     else if (!same_end)
         fail("both differ", "where the message ends");
+}
+
+static void compare_messages(void) {
+    if (!same(ours.head, ours.head_len, theirs.head, theirs.head_len))
+        fail("both differ", "the head");
+    if (compare_verdicts())
+        compare_bodies();
 }
 
 static void compare(void) {

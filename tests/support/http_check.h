@@ -47,7 +47,11 @@ void vx_test_require_any_cut(enum vx_test_head kind, struct vx_slice bytes,
                              const struct vx_h1_limits *limits);
 
 /* Ends the program when `condition` is false. */
-#define vx_test_require(condition) vx_test_require_at((condition), #condition, __FILE__, __LINE__)
-void vx_test_require_at(bool condition, const char *text, const char *file, int line);
+#define vx_test_require(condition)                                                                           \
+    do {                                                                                                     \
+        if (!(condition))                                                                                    \
+            vx_test_broken(__FILE__, __LINE__, #condition);                                                  \
+    } while (0)
+_Noreturn void vx_test_broken(const char *file, int line, const char *condition);
 
 #endif

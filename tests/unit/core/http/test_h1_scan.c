@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 /* The file itself, to call each classifier whatever this machine would choose. */
-#include "core/http/h1_scan.c"
+#include "core/http/h1_scan.c" // NOLINT(bugprone-suspicious-include)
 
 #include "core/base/random.h"
 

@@ -69,7 +69,7 @@ static inline struct control_world *control_start(void) {
     struct control_world *w = calloc(1, sizeof *w);
     assert_non_null(w);
     struct vx_control *c = &w->c;
-    strcpy(w->folder, "/tmp/vortex-control-XXXXXX");
+    snprintf(w->folder, sizeof w->folder, "/tmp/vortex-control-XXXXXX");
     assert_non_null(mkdtemp(w->folder));
     snprintf(w->path, sizeof w->path, "%s/vortex.yaml", w->folder);
     c->path = w->path;

@@ -143,6 +143,7 @@ static void test_a_broken_write_does_not_spin(void **state) {
     assert_int_equal(w->call.status, 200); /* its body is not pulled: the client does not read */
     t->broken = true;
     fake_give_room(t, SIZE_MAX);
+    assert_int_equal(s->ops->push(s, vx_slice(big, 50000)), 0);
     fake_net_round(&w->net); /* fails when tasks are left */
     assert_int_equal(w->call.failed, 0);
     free(big);
