@@ -274,14 +274,21 @@ static void work_histogram(unsigned n) {
 
 static const struct vx_hash_key hash_key = {0x0123456789abcdefu, 0xfedcba9876543210u};
 
+/* A host name whose bytes and length the compiler does not know, or it would work the hash out itself. */
+static struct vx_slice host_name(void) {
+    struct vx_slice name = VX_SLICE("www.example.com");
+    __asm__ volatile("" : "+r"(name.ptr), "+r"(name.len));
+    return name;
+}
+
 static void work_hash_sip(unsigned n) {
     for (unsigned i = 0; i < n; i++)
-        sink += vx_hash_sip(&hash_key, VX_SLICE("www.example.com"));
+        sink += vx_hash_sip(&hash_key, host_name());
 }
 
 static void work_hash_fast(unsigned n) {
     for (unsigned i = 0; i < n; i++)
-        sink += vx_hash_fast(&hash_key, VX_SLICE("www.example.com"));
+        sink += vx_hash_fast(&hash_key, host_name());
 }
 
 static void never(struct vx_timer *t, uint64_t at_ns) {

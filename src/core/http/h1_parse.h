@@ -33,16 +33,17 @@ static inline void vx_h1_parser_init(struct vx_h1_parser *p) {
     *p = (struct vx_h1_parser){0, false};
 }
 
-/* Reads a request head. `bytes` begins with the head's first byte at each call for this head, though it may
- * have moved in memory, and only grows; only [ptr, ptr+len) is read. One empty line before the request is
- * skipped and counted in the head (RFC 9112 §2.2). VX_H1_MORE   the head is not complete; nothing written
+/* Reads a request head. `bytes` begins with the head's first byte at each call for this head, though it may have
+ * moved in memory, and only grows; only [ptr, ptr+len) is read. One empty line before the request is skipped and
+ * counted in the head (RFC 9112 §2.2).
+ *   VX_H1_MORE   the head is not complete; nothing written
  *   VX_H1_DONE   *out is filled in but for `https`; *head_bytes says where the body begins
- *   VX_H1_ERROR  *error says why, with the code to answer; its detail is static text. The connection's
- * framing is in doubt: answer and close. OUT_OF_MEMORY when the arena has no room. Content-Length: 0 gives
- * VX_BODY_LENGTH with 0 bytes, so that it can be forwarded as it was. expects_continue is set only for
- * HTTP/1.1 requests that announce a body (RFC 9110 §10.1.1), `upgrade` only for HTTP/1.1. host keeps the
- * brackets of an IPv6 literal; both host and authority are empty for HTTP/1.0 without Host. All fields are
- * VX_HEADER_RAW, also those with unusual white space around the value. */
+ *   VX_H1_ERROR  *error says why, with the code to answer; its detail is static text. The connection's framing is in
+ *                doubt: answer and close. OUT_OF_MEMORY when the arena has no room. *out is not to be used.
+ * Content-Length: 0 gives VX_BODY_LENGTH with 0 bytes, so that it can be forwarded as it was. expects_continue is set
+ * only for HTTP/1.1 requests that announce a body (RFC 9110 §10.1.1), `upgrade` only for HTTP/1.1 and an Upgrade that
+ * names a protocol. host keeps the brackets of an IPv6 literal; host and authority are empty for HTTP/1.0 without
+ * Host. All fields are VX_HEADER_RAW, also those with unusual white space around the value. */
 enum vx_h1_result vx_h1_parse_request(struct vx_h1_parser *p, const struct vx_h1_limits *limits,
                                       struct vx_slice bytes, struct vx_arena *arena, struct vx_request *out,
                                       size_t *head_bytes, struct vx_error *error);
