@@ -157,7 +157,7 @@ static void take_data(struct client *c, const char *data, size_t len) {
     for (size_t i = 0; i < len; i++)
         if ((unsigned char)data[i] != sim_pattern(key, at + i))
             sim_fail(c->sim, "request %u: byte %llu of its answer is wrong", e->id,
-                     (unsigned long long)(at + i));
+                     (unsigned long long)at + i);
     if (c->tunnel && c->in.got > e->tunnel_down)
         sim_fail(c->sim, "request %u: more tunnel bytes than were sent", e->id);
 }

@@ -231,7 +231,7 @@ static void take_upload(struct host_conn *c, const char *data, size_t len) {
     for (size_t i = 0; i < len; i++)
         if ((unsigned char)data[i] != exchange_body_byte(e, at + i))
             sim_fail(c->sim, "request %u: byte %llu of its body is not what was sent", e->id,
-                     (unsigned long long)(at + i));
+                     (unsigned long long)at + i);
     if (c->plan.deed == DEED_RESET_IN_UPLOAD && c->in.got * 2 > e->body_bytes)
         host_leave(c, true);
 }
@@ -240,7 +240,7 @@ static void take_tunnel(struct host_conn *c, const char *data, size_t len) {
     for (size_t i = 0; i < len; i++)
         if ((unsigned char)data[i] != sim_pattern(tunnel_key(c->e, true), c->tunnel_got + i))
             sim_fail(c->sim, "request %u: byte %llu of its tunnel is wrong at the backend", c->e->id,
-                     (unsigned long long)(c->tunnel_got + i));
+                     (unsigned long long)c->tunnel_got + i);
     c->tunnel_got += len;
     if (c->tunnel_got > c->e->tunnel_up)
         sim_fail(c->sim, "request %u: more tunnel bytes than were sent", c->e->id);
