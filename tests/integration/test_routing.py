@@ -286,12 +286,13 @@ def test_redirect_of_a_post_with_a_body_keeps_framing(vortex, backend):
 
 @pytest.fixture
 def models(vortex, backend):
-    """Two backends with models, one without, on one route."""
+    """Two backends with models, one without, on one route, taken in turn so that each is met."""
     one, two, none = backend(name="gpt"), backend(name="claude"), backend(name="none")
     return vortex(
         {"address": one.address, "ai_models": ["gpt-4", "gpt-3.5-turbo"]},
         {"address": two.address, "ai_models": ["claude-3-opus"]},
         none,
+        route={"balance": "round_robin"},
     )
 
 

@@ -75,7 +75,7 @@ static bool take_place(const struct vx_target *target) {
     uint32_t open = atomic_fetch_add_explicit(&target->shared->connections, 1, memory_order_relaxed);
     if (!target->max_connections || open < target->max_connections)
         return true;
-    atomic_fetch_sub_explicit(&target->shared->connections, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&target->shared->connections, 1, memory_order_release);
     return false;
 }
 

@@ -262,12 +262,14 @@ void vx_listener_free(struct vx_listener *l) {
     if (!l)
         return;
     close_listener(l);
-    struct vx_list *node;
-    while ((node = vx_list_pop_front(&l->pending))) {
+    struct vx_list *next;
+    for (struct vx_list *node = l->pending.next; node != &l->pending; node = next) {
         struct pending *p = VX_CONTAINER_OF(node, struct pending, link);
+        next = node->next;
         vx_proxy_await_cancel(p->await);
         free(p);
     }
+    vx_list_init(&l->pending);
     l->pending_count = 0;
     l->retired.free = free_listener;
     vx_loop_retire(l->tcp->loop, &l->retired);
