@@ -105,9 +105,7 @@ static bool edit_host(struct vx_exchange *x) {
             return true;
         /* An HTTP/1.0 client may leave it out, we may not (RFC 9112 §3.2). The target is not chosen yet, so the route's
          * first backend lends its name. */
-        host = x->forwarded.authority.len ? x->forwarded.authority
-               : x->route->set != NULL    ? x->route->targets[0].name
-                                          : x->route->config->name;
+        host = x->forwarded.authority.len ? x->forwarded.authority : x->route->targets[0].name;
     }
     vx_headers_remove(headers, VX_HEADER_HOST);
     x->forwarded.authority = host;

@@ -59,7 +59,7 @@ static void finish(struct vx_stream *stream, struct vx_headers *fields) {
         return; /* queued: the connection that it gets hears of it in vx_h1_client_bind */
     vx_h1_sink_finish(&c->sink, fields);
     vx_h1_client_flush(c);
-    vx_h1_client_shut_when_flushed(c);
+    vx_h1_sink_shut_when_flushed(&c->sink);
 }
 
 static void flush(struct vx_stream *stream) {

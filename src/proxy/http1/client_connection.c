@@ -101,13 +101,6 @@ void vx_h1_client_flush(struct h1_client_connection *c) {
     vx_h1_client_note_sent(c, before);
 }
 
-void vx_h1_client_shut_when_flushed(struct h1_client_connection *c) {
-    if (c->sink.tunnel && c->sink.finished && !c->sink.failed && !c->shut && !vx_h1_sink_pending(&c->sink)) {
-        c->shut = true;
-        c->reader.transport->ops->shut(c->reader.transport);
-    }
-}
-
 static struct vx_slice upgrade_value(const struct vx_request *request) {
     struct vx_header *h = request->upgrade ? vx_headers_find(&request->headers, VX_HEADER_UPGRADE) : NULL;
     return h ? vx_header_value(h) : VX_SLICE_NONE;
@@ -280,7 +273,7 @@ static void writable(struct h1_client_connection *c, uint64_t now_ns) {
     if (!r)
         return;
     vx_h1_client_flush(c);
-    vx_h1_client_shut_when_flushed(c);
+    vx_h1_sink_shut_when_flushed(&c->sink);
     if ((c->sink.wants_room || r->waits_room) && !vx_h1_sink_pending(&c->sink) && !c->sink.failed) {
         c->sink.wants_room = false;
         r->waits_room = false;

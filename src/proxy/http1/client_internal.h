@@ -56,7 +56,6 @@ struct h1_client_connection {
     uint64_t opened_ns;   /* the connect began */
     uint32_t requests;    /* begun on it */
     uint8_t state;        /* enum h1_client_state */
-    bool shut;            /* a tunnel's writing half is closed */
 };
 
 struct vx_h1_pool {
@@ -87,7 +86,6 @@ void vx_h1_client_flush(struct h1_client_connection *c);
 /* After anything that may have sent: when the head left, and that the backend has the word now. */
 void vx_h1_client_note_sent(struct h1_client_connection *c, uint64_t sent_before);
 void vx_h1_client_set_deadline(struct h1_client_connection *c, uint64_t after_ns);
-void vx_h1_client_shut_when_flushed(struct h1_client_connection *c);
 
 /* pool.c */
 

@@ -356,13 +356,6 @@ static void broken(struct h1_server *c, struct vx_error error, uint64_t now_ns) 
     close_connection(c, true);
 }
 
-void vx_h1_server_shut_when_flushed(struct h1_server *c) {
-    if (c->sink.tunnel && c->sink.finished && !c->sink.failed && !c->shut && !vx_h1_sink_pending(&c->sink)) {
-        c->shut = true;
-        c->reader.transport->ops->shut(c->reader.transport);
-    }
-}
-
 static void writable(struct h1_server *c, uint64_t now_ns) {
     vx_h1_sink_flush(&c->sink);
     if (c->state == H1_SERVER_FLUSHING) {
@@ -376,7 +369,7 @@ static void writable(struct h1_server *c, uint64_t now_ns) {
     }
     if (c->state != H1_SERVER_ACTIVE)
         return;
-    vx_h1_server_shut_when_flushed(c);
+    vx_h1_sink_shut_when_flushed(&c->sink);
     if (c->sink.wants_room && !vx_h1_sink_pending(&c->sink) && !c->sink.failed) {
         c->sink.wants_room = false;
         c->stream->down.stream.events->on_writable(c->stream->down.stream.user, now_ns);

@@ -63,7 +63,6 @@ struct h1_server {
     bool failed;   /* the transport is broken */
     bool served;   /* a request has been taken */
     bool body_timed_out;
-    bool shut;      /* a tunnel's writing half is closed */
     uint8_t ending; /* FLUSHING: enum h1_server_ending for what comes then */
 };
 
@@ -71,8 +70,7 @@ extern const struct vx_stream_ops vx_h1_server_stream_ops;
 extern const struct vx_downstream_ops vx_h1_server_downstream_ops;
 
 /* server.c, for server_stream.c: */
-void vx_h1_server_response_over(struct h1_server *c);     /* the user has let go; the stream is still there */
-void vx_h1_server_shut_when_flushed(struct h1_server *c); /* half-closes a tunnel whose user has finished */
+void vx_h1_server_response_over(struct h1_server *c); /* the user has let go; the stream is still there */
 void vx_h1_server_arm(struct h1_server *c);
 void vx_h1_server_watch_writes(struct h1_server *c); /* after anything that may have left bytes in the sink */
 

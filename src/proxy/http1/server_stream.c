@@ -51,7 +51,7 @@ static void finish(struct vx_stream *stream, struct vx_headers *fields) {
     struct h1_server *c = of(stream)->conn;
     vx_h1_sink_finish(&c->sink, fields);
     vx_h1_sink_flush(&c->sink);
-    vx_h1_server_shut_when_flushed(c);
+    vx_h1_sink_shut_when_flushed(&c->sink);
     of(stream)->down.sent_bytes = c->sink.sent;
     vx_h1_server_watch_writes(c);
 }

@@ -168,6 +168,13 @@ void vx_h1_sink_finish(struct vx_h1_sink *s, struct vx_headers *trailers) {
     s->finished = s->left == 0;
 }
 
+void vx_h1_sink_shut_when_flushed(struct vx_h1_sink *s) {
+    if (!s->tunnel || !s->finished || s->failed || s->shut || vx_h1_sink_pending(s))
+        return;
+    s->shut = true;
+    s->transport->ops->shut(s->transport);
+}
+
 /* Both sides plain, the bytes the same on both, and much of them left. */
 static bool can_move(const struct vx_h1_reader *r, const struct vx_h1_sink *s) {
     if (r->tunnel || r->framing != VX_BODY_LENGTH || r->left < MOVE_MIN_BYTES || vx_buffer_len(&r->in))

@@ -20,6 +20,7 @@ struct vx_h1_sink {
     uint64_t sent;       /* bytes given to the transport since the message was begun */
     uint8_t framing;     /* enum vx_framing */
     bool tunnel;
+    bool shut;       /* a tunnel's writing half is closed */
     bool finished;   /* the message is complete in the buffer or beyond */
     bool wants_room; /* push() took less than it was given: tell the user when there is room */
     bool failed;     /* the transport is broken for writing, or memory was short */
@@ -41,6 +42,9 @@ void vx_h1_sink_begin_body(struct vx_h1_sink *s, enum vx_framing framing, uint64
 size_t vx_h1_sink_push(struct vx_h1_sink *s, struct vx_slice bytes);
 void vx_h1_sink_finish(struct vx_h1_sink *s, struct vx_headers *trailers);
 void vx_h1_sink_flush(struct vx_h1_sink *s);
+
+/* Half-closes a tunnel, once, when its user has finished and all is written. */
+void vx_h1_sink_shut_when_flushed(struct vx_h1_sink *s);
 
 /* True while bytes wait for the transport, in our buffer or in its pipe. */
 static inline bool vx_h1_sink_pending(const struct vx_h1_sink *s) {
