@@ -86,6 +86,25 @@ struct vx_config_health_check {
     uint32_t healthy, unhealthy; /* results in a row */
 };
 
+struct vx_config_filter_limits {
+    uint64_t memory_bytes;
+    uint64_t time_ns;       /* of one callback */
+    uint64_t start_time_ns; /* of starting and configuring it */
+    uint32_t body_bytes;    /* held of one body */
+};
+
+struct vx_config_filter {
+    struct vx_slice name;
+    struct vx_place place;
+    struct vx_slice wasm_path; /* absolute */
+    struct vx_place wasm_place;
+    struct vx_slice config, vm_config; /* as the plugin gets them: text, or a mapping as JSON */
+    struct vx_slice root_id;
+    bool fails_open;     /* its failure does not end the exchange */
+    bool body_continues; /* a pause at the headers does not hold the body back from it */
+    struct vx_config_filter_limits limits;
+};
+
 struct vx_config_route {
     struct vx_slice name;
     struct vx_place place;
