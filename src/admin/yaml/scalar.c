@@ -56,7 +56,7 @@ static bool take_count(struct vx_slice *s, uint64_t *out) {
 bool vx_yaml_read_duration(struct vx_slice text, uint64_t *out_ns) {
     uint64_t total = 0;
     size_t next_unit = 0;
-    if (vx_slice_eq(text, VX_SLICE("0"))) {
+    if (text.len == 1 && text.ptr[0] == '0') {
         *out_ns = 0;
         return true;
     }
