@@ -96,7 +96,7 @@ enum vx_filter_wants {
 struct vx_filter {
     const struct vx_filter_ops *ops;
     struct vx_slice name;
-    uint32_t wants; /* enum vx_filter_wants */
+    uint32_t wants;      /* enum vx_filter_wants */
     uint32_t body_bytes; /* that it may hold, of one body */
     bool fails_open;     /* a failure takes the filter out of the exchange, not the exchange down */
     bool body_continues; /* a pause at the headers does not hold the body back from the filter */
@@ -171,16 +171,16 @@ struct vx_filter_facts {
     const struct vx_request *request;   /* as it stands; headers included */
     const struct vx_response *response; /* the head that goes to the client; NULL: none yet */
     const struct vx_client_info *client;
-    struct vx_slice client_ip;            /* after trusted proxies */
-    const struct vx_snapshot *snapshot;   /* that the exchange began with */
+    struct vx_slice client_ip;          /* after trusted proxies */
+    const struct vx_snapshot *snapshot; /* that the exchange began with */
     const struct vx_route *route;
-    const struct vx_target *target;       /* NULL: no backend was picked yet */
-    uint64_t started_ns;                  /* monotonic */
+    const struct vx_target *target;                             /* NULL: no backend was picked yet */
+    uint64_t started_ns;                                        /* monotonic */
     uint64_t request_head_bytes, request_bytes, response_bytes; /* the last as sent so far, head included */
-    uint64_t backend_ns;                  /* to the backend's head; 0: not known */
-    uint16_t attempts;                    /* at backends, so far */
-    enum vx_error_code error;             /* VX_ERR_NONE: none so far */
-    const char *error_detail;             /* static, or NULL */
+    uint64_t backend_ns;                                        /* to the backend's head; 0: not known */
+    uint16_t attempts;                                          /* at backends, so far */
+    enum vx_error_code error;                                   /* VX_ERR_NONE: none so far */
+    const char *error_detail;                                   /* static, or NULL */
 };
 void vx_filter_facts(const struct vx_filter_stream *s, struct vx_filter_facts *facts);
 
