@@ -24,6 +24,11 @@ enum vx_error_source { VX_BY_CLIENT, VX_BY_BACKEND, VX_BY_SELF };
     X(BODY_TOO_LARGE, 413, CLIENT, "body_too_large", "Content Too Large")                                    \
     X(URI_TOO_LONG, 414, CLIENT, "uri_too_long", "URI Too Long")                                             \
     X(EXPECTATION_FAILED, 417, CLIENT, "expectation_failed", "Expectation Failed")                           \
+    X(FILTER_DENIED, 403, CLIENT, "filter_denied", "Forbidden")                                              \
+    X(FILTER_ANSWERED, 0, CLIENT, "filter_answered", "")                                                     \
+    X(FILTER_CLOSED, 0, CLIENT, "filter_closed", "")                                                         \
+    X(FILTER_FAILED, 500, SELF, "filter_failed", "Internal Server Error")                                    \
+    X(FILTER_BODY_TOO_LARGE, 500, SELF, "filter_body_too_large", "Internal Server Error")                    \
     X(MISDIRECTED, 421, CLIENT, "misdirected_request", "Misdirected Request")                                \
     X(HEADERS_TOO_LARGE, 431, CLIENT, "headers_too_large", "Request Header Fields Too Large")                \
     X(CLIENT_GONE, 0, CLIENT, "client_gone", "")                                                             \

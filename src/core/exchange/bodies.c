@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Moving bodies: one loop for both directions, and the gathering of a body whose `model` is wanted. */
-#include "core/exchange/internal.h"
+#include "core/exchange/filtering.h"
 #include "core/http/json_model.h"
 
 enum {
@@ -62,13 +62,23 @@ bool vx_exchange_is_bulk(const struct vx_exchange *x) {
     return x->forwarded.framing == VX_BODY_LENGTH && x->forwarded.body_bytes >= BULK_BYTES;
 }
 
+/* Where the request's body comes from, and the response's. */
+static struct vx_stream *request_source(struct vx_exchange *x) {
+    return x->filtering ? vx_filtering_source(x, VX_FILTER_REQUEST) : &x->down->stream;
+}
+
+static struct vx_stream *response_source(struct vx_exchange *x) {
+    return x->filtering ? vx_filtering_source(x, VX_FILTER_RESPONSE) : &x->up->stream;
+}
+
 static void end_whole(struct vx_exchange *x, uint64_t now_ns) {
-    vx_exchange_drop_upstream(x, VX_OUTCOME_SUCCESS, now_ns);
+    if (x->up)
+        vx_exchange_drop_upstream(x, VX_OUTCOME_SUCCESS, now_ns);
     vx_exchange_end(x, now_ns);
 }
 
 bool vx_exchange_pump_request(struct vx_exchange *x, uint64_t now_ns) {
-    struct vx_stream *from = &x->down->stream, *to = &x->up->stream;
+    struct vx_stream *from = request_source(x), *to = &x->up->stream;
     if (x->request_done)
         return true;
     if (x->gathered_whole) {
@@ -104,9 +114,10 @@ bool vx_exchange_pump_request(struct vx_exchange *x, uint64_t now_ns) {
 }
 
 void vx_exchange_pump_response(struct vx_exchange *x, uint64_t now_ns) {
-    struct vx_stream *from = &x->up->stream, *to = &x->down->stream;
+    struct vx_stream *from = response_source(x), *to = &x->down->stream;
+    bool bulk = x->up && x->up->received_bytes >= BULK_BYTES;
     uint64_t moved = 0;
-    switch (pump(from, to, &moved, x->up->received_bytes >= BULK_BYTES)) {
+    switch (pump(from, to, &moved, bulk)) {
     case PUMP_WAITS:
         to->ops->flush(to);
         break;
@@ -130,8 +141,8 @@ static bool gather_room(struct vx_exchange *x, size_t bytes) {
     if (bytes <= x->gathered_room)
         return true;
     size_t room = x->gathered_room ? x->gathered_room * 2 : GATHER_FIRST_BYTES;
-    if (x->down->request->framing == VX_BODY_LENGTH)
-        room = x->down->request->body_bytes;
+    if (x->forwarded.framing == VX_BODY_LENGTH)
+        room = x->forwarded.body_bytes;
     if (room < bytes)
         room = bytes;
     char *memory = vx_arena_alloc(x->down->arena, room);
@@ -162,8 +173,7 @@ static void gathered_all(struct vx_exchange *x, uint64_t now_ns) {
     }
 }
 
-/* The body is wanted now: a client that waits for leave gets it from us, and the backend is not asked for it. */
-static void let_the_client_send(struct vx_exchange *x) {
+void vx_exchange_let_the_client_send(struct vx_exchange *x) {
     if (!x->forwarded.expects_continue)
         return;
     struct vx_response go_on = {.status = 100};
@@ -173,15 +183,14 @@ static void let_the_client_send(struct vx_exchange *x) {
 }
 
 void vx_exchange_gather(struct vx_exchange *x, uint64_t now_ns) {
-    struct vx_stream *from = &x->down->stream;
+    struct vx_stream *from = request_source(x);
     uint64_t limit = x->snapshot->config->limits.buffered_body_bytes;
-    const struct vx_request *request = x->down->request;
-    if (request->framing == VX_BODY_LENGTH && request->body_bytes > limit) {
+    if (x->forwarded.framing == VX_BODY_LENGTH && x->forwarded.body_bytes > limit) {
         vx_exchange_fail(x, vx_error(VX_ERR_BODY_TOO_LARGE, false, "larger than limits.buffered_body"),
                          now_ns);
         return;
     }
-    let_the_client_send(x);
+    vx_exchange_let_the_client_send(x);
     for (;;) {
         struct vx_slice bytes;
         switch (from->ops->pull(from, &bytes)) {

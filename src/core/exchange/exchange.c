@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The life of an exchange: route, (gather), forward, respond, record.
+/* The life of an exchange: route, (filter), (gather), forward, (filter), respond, record.
  *
  * Invariants
  *   1. The client gets exactly one final head, the backend's or ours, or the connection is cut.
@@ -8,23 +8,31 @@
  *   4. Any event may end the exchange; after a call that can, nothing of it is touched.
  *
  * state       event                              next        function
- * -           request, route found               FORWARDING  begin, vx_exchange_attempt
- * -           request, its body names the model  GATHERING   begin
- * -           no route, redirect                 REPLYING    begin
+ * -           request, route has filters         FILTERING   vx_filtering_begin
+ * -           request, route found               FORWARDING  proceed, vx_exchange_attempt
+ * -           request, its body names the model  GATHERING   proceed
+ * -           no route, redirect                 REPLYING    begin, proceed
+ * FILTERING   head has passed the filters        as from -   vx_exchange_filtered
+ * FILTERING   a filter holds it                  FILTERING   vx_filtering_event
+ * FILTERING   rejected, answered, failed         HOLDING     vx_exchange_fail
  * GATHERING   body complete                      FORWARDING  vx_exchange_gather
  * GATHERING   body too large, broken             REPLYING    vx_exchange_fail
  * FORWARDING  interim head                       FORWARDING  on_response
- * FORWARDING  final head                         RESPONDING  on_response
+ * FORWARDING  final head                         RESPONDING  on_response, vx_exchange_send_head
+ * FORWARDING  final head, there are filters      HOLDING     vx_filtering_respond
  * FORWARDING  attempt failed, may retry          FORWARDING  vx_exchange_attempt_failed
  * FORWARDING  attempt failed for good            REPLYING    vx_exchange_fail
+ * HOLDING     head has passed the filters        RESPONDING  vx_exchange_send_head
+ * HOLDING     another answer takes its place     HOLDING     vx_exchange_fail, vx_filtering_reply
  * RESPONDING  body complete                      ENDED       vx_exchange_pump_response
  * RESPONDING  upstream broken                    ENDED       vx_exchange_fail (the response stays cut)
  * REPLYING    answer written                     ENDED       answer, downstream_writable
+ * any, with filters: an answer of ours           HOLDING     answer (REPLYING is for exchanges without)
  * any         client gone                        ENDED       downstream_failed
  */
 #include "core/exchange/exchange.h"
 
-#include "core/exchange/internal.h"
+#include "core/exchange/filtering.h"
 #include "core/routing/table.h"
 
 static struct vx_exchange_record describe(const struct vx_exchange *x, uint64_t now_ns) {
@@ -53,6 +61,8 @@ void vx_exchange_end(struct vx_exchange *x, uint64_t now_ns) {
     struct vx_proxy *proxy = x->proxy;
     VX_ASSERT(x->state != VX_EXCHANGE_ENDED);
     VX_ASSERT(!x->up);
+    if (x->filtering)
+        vx_filtering_end(x, now_ns);
     struct vx_exchange_record record = describe(x, now_ns);
     proxy->recorder->record(proxy->recorder, &record);
     x->state = VX_EXCHANGE_ENDED;
@@ -69,7 +79,20 @@ static void note(struct vx_exchange *x, struct vx_error error) {
     x->error_detail = error.detail;
 }
 
+/* The same through the filters, as a response like any other. */
+static void answer_filtered(struct vx_exchange *x, const struct vx_reply_content *content, uint64_t now_ns) {
+    struct vx_response *response = vx_reply_head(x->down->arena, content);
+    if (response)
+        vx_filtering_reply(x, response, content->body, now_ns);
+    else
+        vx_exchange_end(x, now_ns);
+}
+
 static void answer(struct vx_exchange *x, const struct vx_reply_content *content, uint64_t now_ns) {
+    if (x->filtering) {
+        answer_filtered(x, content, now_ns);
+        return;
+    }
     x->state = VX_EXCHANGE_REPLYING;
     x->status = content->status;
     if (vx_reply_start(&x->reply, x->down, content) != VX_REPLY_WAIT)
@@ -105,7 +128,9 @@ void vx_exchange_fail(struct vx_exchange *x, struct vx_error error, uint64_t now
     if (x->up)
         vx_exchange_drop_upstream(x, error.source == VX_BY_BACKEND ? VX_OUTCOME_FAILURE : VX_OUTCOME_NEUTRAL,
                                   now_ns);
-    if (x->status || !vx_error_info(error.code)->status)
+    if (error.code == VX_ERR_FILTER_ANSWERED && !x->status)
+        vx_filtering_reply(x, x->filtering->answer, x->filtering->answer_body, now_ns);
+    else if (x->status || !vx_error_info(error.code)->status)
         vx_exchange_end(x, now_ns);
     else
         answer_error(x, error.code, now_ns);
@@ -115,7 +140,9 @@ void vx_exchange_fail(struct vx_exchange *x, struct vx_error error, uint64_t now
 
 static void downstream_readable(void *user, uint64_t now_ns) {
     struct vx_exchange *x = user;
-    if (x->state == VX_EXCHANGE_GATHERING)
+    if (x->filtering)
+        vx_filtering_event(x, now_ns);
+    else if (x->state == VX_EXCHANGE_GATHERING)
         vx_exchange_gather(x, now_ns);
     else if (x->up)
         vx_exchange_pump_request(x, now_ns);
@@ -151,6 +178,8 @@ static void upstream_readable(void *user, uint64_t now_ns) {
     struct vx_exchange *x = user;
     if (x->state == VX_EXCHANGE_RESPONDING)
         vx_exchange_pump_response(x, now_ns);
+    else if (x->state == VX_EXCHANGE_HOLDING)
+        vx_filtering_response_event(x, now_ns);
 }
 
 static void upstream_writable(void *user, uint64_t now_ns) {
@@ -161,7 +190,7 @@ static void upstream_failed(void *user, uint64_t now_ns) {
     struct vx_exchange *x = user;
     if (x->state == VX_EXCHANGE_FORWARDING)
         vx_exchange_attempt_failed(x, x->up->stream.error, now_ns);
-    else
+    else if (!vx_filtering_has_response(x))
         vx_exchange_fail(x, x->up->stream.error, now_ns);
 }
 
@@ -189,6 +218,8 @@ static bool copy_names(struct vx_exchange *x) {
 
 /* A tunnel lets go of its snapshot: old configurations must not live as long as somebody's WebSocket. */
 static void become_tunnel(struct vx_exchange *x, uint64_t now_ns) {
+    if (x->filtering)
+        vx_filtering_end(x, now_ns);
     x->tunnel = true;
     x->request_done = false;
     struct vx_exchange_record record = describe(x, now_ns);
@@ -200,6 +231,18 @@ static void become_tunnel(struct vx_exchange *x, uint64_t now_ns) {
         return;
     vx_snapshot_drop(x->snapshot, x->proxy->worker);
     x->snapshot = NULL;
+}
+
+void vx_exchange_send_head(struct vx_exchange *x, struct vx_response *response, uint64_t now_ns) {
+    x->state = VX_EXCHANGE_RESPONDING;
+    x->status = response->status;
+    x->down->ops->respond(x->down, response);
+    if (response->status == 101) {
+        become_tunnel(x, now_ns);
+        if (!vx_exchange_pump_request(x, now_ns))
+            return;
+    }
+    vx_exchange_pump_response(x, now_ns);
 }
 
 static void on_response(void *user, struct vx_response *response, uint64_t now_ns) {
@@ -225,15 +268,10 @@ static void on_response(void *user, struct vx_response *response, uint64_t now_n
     if (!failure && x->up->sent_ns)
         vx_backend_ticket_sample(&x->ticket, x->backend_ns, now_ns);
     vx_backend_ticket_settle(&x->ticket, failure ? VX_OUTCOME_FAILURE : VX_OUTCOME_SUCCESS, now_ns);
-    x->state = VX_EXCHANGE_RESPONDING;
-    x->status = response->status;
-    x->down->ops->respond(x->down, response);
-    if (response->status == 101) {
-        become_tunnel(x, now_ns);
-        if (!vx_exchange_pump_request(x, now_ns))
-            return;
-    }
-    vx_exchange_pump_response(x, now_ns);
+    if (x->filtering)
+        vx_filtering_respond(x, response, &x->up->stream, now_ns);
+    else
+        vx_exchange_send_head(x, response, now_ns);
 }
 
 const struct vx_stream_events vx_exchange_upstream_events = {
@@ -273,7 +311,7 @@ static bool body_names_model(const struct vx_request *request) {
 }
 
 static void choose_backends(struct vx_exchange *x, uint64_t now_ns) {
-    struct vx_request *request = x->down->request;
+    const struct vx_request *request = &x->forwarded;
     if (!vx_backend_set_has_models(x->route->set)) {
         vx_exchange_attempt(x, false, now_ns);
         return;
@@ -287,6 +325,31 @@ static void choose_backends(struct vx_exchange *x, uint64_t now_ns) {
     } else {
         vx_exchange_attempt(x, false, now_ns);
     }
+}
+
+/* Where it is to go is settled. */
+static void proceed(struct vx_exchange *x, uint64_t now_ns) {
+    if (!x->route->set)
+        redirect(x, now_ns);
+    else if (!vx_exchange_edit_target(x))
+        vx_exchange_fail(x, vx_error(VX_ERR_OUT_OF_MEMORY, false, NULL), now_ns);
+    else
+        choose_backends(x, now_ns);
+}
+
+/* Names the route that takes the request. */
+static void find_route(struct vx_exchange *x, const struct vx_request *request) {
+    uint32_t index = vx_route_table_find(x->snapshot->table, request);
+    x->route = index != VX_ROUTE_NONE ? &x->snapshot->routes[index] : NULL;
+}
+
+void vx_exchange_filtered(struct vx_exchange *x, bool reroute, uint64_t now_ns) {
+    if (reroute)
+        find_route(x, &x->forwarded);
+    if (x->route)
+        proceed(x, now_ns);
+    else
+        vx_exchange_fail(x, vx_error(VX_ERR_NO_ROUTE, false, NULL), now_ns);
 }
 
 static void begin(struct vx_handler *handler, struct vx_downstream *down, uint64_t now_ns) {
@@ -304,18 +367,16 @@ static void begin(struct vx_handler *handler, struct vx_downstream *down, uint64
     down->stream.events = &downstream_events;
     down->stream.user = x;
     proxy->active++;
-    uint32_t index = vx_route_table_find(x->snapshot->table, down->request);
-    if (index != VX_ROUTE_NONE)
-        x->route = &x->snapshot->routes[index];
+    find_route(x, down->request);
     /* Also a request that goes nowhere has a client to name in the log. */
     if (!vx_exchange_edit_request(x))
         vx_exchange_fail(x, vx_error(VX_ERR_OUT_OF_MEMORY, false, NULL), now_ns);
     else if (!x->route)
         vx_exchange_fail(x, vx_error(VX_ERR_NO_ROUTE, false, NULL), now_ns);
-    else if (!x->route->set)
-        redirect(x, now_ns);
+    else if (x->route->chain)
+        vx_filtering_begin(x, now_ns);
     else
-        choose_backends(x, now_ns);
+        proceed(x, now_ns);
 }
 
 static void refused(struct vx_handler *handler, const struct vx_client_info *client,

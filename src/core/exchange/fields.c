@@ -170,12 +170,16 @@ bool vx_exchange_edit_request(struct vx_exchange *x) {
     bool trusted =
         x->snapshot->config->trusted_proxy_count && is_trusted(x->snapshot->config, &x->down->client->remote);
     x->client_ip = trusted ? forwarded_client(x, peer) : peer;
-    if (!x->route || !x->route->set)
+    if (!x->route || !(x->route->set || x->route->chain))
         return true;
     strip(&x->forwarded.headers, &x->forwarded.upgrade);
+    return edit_identity(x, peer, trusted);
+}
+
+bool vx_exchange_edit_target(struct vx_exchange *x) {
     struct vx_slice via =
         x->forwarded.version == VX_HTTP_10 ? VX_SLICE("1.0 vortex") : VX_SLICE("1.1 vortex");
-    return edit_identity(x, peer, trusted) && edit_host(x) && edit_path(x) && add(x, VX_HEADER_VIA, via);
+    return edit_host(x) && edit_path(x) && add(x, VX_HEADER_VIA, via);
 }
 
 bool vx_exchange_edit_response(struct vx_exchange *x, struct vx_response *response) {

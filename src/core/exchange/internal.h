@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Shared by the parts of the exchange: exchange.c (its life), forward.c (attempts at backends), bodies.c (moving
- * bytes), fields.c (what changes in the heads). */
+ * bytes), fields.c (what changes in the heads), filtering.c (filters, when a route has any). */
 #ifndef VX_CORE_EXCHANGE_INTERNAL_H
 #define VX_CORE_EXCHANGE_INTERNAL_H
 
@@ -9,10 +9,12 @@
 #include "core/routing/balance/pick.h"
 
 #define VX_EXCHANGE_STATES(X)                                                                                \
+    X(FILTERING)  /* the request's head is with the filters */                                               \
     X(GATHERING)  /* the body is read into memory because its `model` decides on the backend */              \
     X(FORWARDING) /* an attempt is under way, no final head has come back */                                 \
-    X(RESPONDING) /* the backend's final head has gone to the client; bodies move */                         \
-    X(REPLYING)   /* an answer of our own is going out */                                                    \
+    X(HOLDING)    /* a final head, the backend's or ours, is with the filters */                             \
+    X(RESPONDING) /* the final head has gone to the client; bodies move */                                   \
+    X(REPLYING)   /* an answer of our own is going out, past no filters */                                   \
     X(ENDED)      /* recorded and let go; the memory is no longer ours */
 
 enum vx_exchange_state {
@@ -23,6 +25,8 @@ enum vx_exchange_state {
 
 enum { VX_EXCHANGE_TRIED_MAX = 8 };
 
+struct vx_filtering; /* filtering.h */
+
 struct vx_exchange {
     struct vx_proxy *proxy;
     struct vx_snapshot *snapshot; /* NULL once it is a tunnel */
@@ -31,6 +35,7 @@ struct vx_exchange {
     const struct vx_route *route;
     const struct vx_backend_view *view; /* of the route's backends; NULL: all */
     const struct vx_target *target;     /* of the last attempt */
+    struct vx_filtering *filtering;     /* NULL: no filters, or their part is over */
     struct vx_backend_ticket ticket;    /* open exactly while `up` is set and the backend is a balanced one */
     struct vx_request forwarded;        /* the request as backends get it; shares the header array */
     struct vx_slice client_ip;
@@ -57,6 +62,10 @@ struct vx_exchange {
 extern const struct vx_stream_events vx_exchange_upstream_events;
 void vx_exchange_fail(struct vx_exchange *x, struct vx_error error, uint64_t now_ns); /* ends it or replies */
 void vx_exchange_end(struct vx_exchange *x, uint64_t now_ns); /* records, lets go of all */
+/* The filters have let the request's head pass. */
+void vx_exchange_filtered(struct vx_exchange *x, bool reroute, uint64_t now_ns);
+/* The final head goes to the client, and the body after it. */
+void vx_exchange_send_head(struct vx_exchange *x, struct vx_response *response, uint64_t now_ns);
 
 /* forward.c */
 void vx_exchange_attempt(struct vx_exchange *x, bool fresh, uint64_t now_ns);
@@ -70,9 +79,12 @@ void vx_exchange_pump_response(struct vx_exchange *x, uint64_t now_ns);
 void vx_exchange_gather(struct vx_exchange *x,
                         uint64_t now_ns); /* goes on to the first attempt when it has the body */
 void vx_exchange_choose_model(struct vx_exchange *x, struct vx_slice model, uint64_t now_ns);
+/* The body is wanted here: a client that waits for leave gets it from us, and the backend is not asked for it. */
+void vx_exchange_let_the_client_send(struct vx_exchange *x);
 
 /* fields.c. False: no memory. */
-bool vx_exchange_edit_request(struct vx_exchange *x);
+bool vx_exchange_edit_request(struct vx_exchange *x); /* who the client is; before filters see the request */
+bool vx_exchange_edit_target(struct vx_exchange *x);  /* where it goes, as its route says; after them */
 bool vx_exchange_edit_response(struct vx_exchange *x, struct vx_response *response);
 
 #endif

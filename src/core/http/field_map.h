@@ -2,8 +2,9 @@
 /* The head of a message as filters see and edit it: one list of pairs in which the request line and the status line
  * stand as pseudo fields, `:authority :path :method :scheme` and `:status`, the way HTTP/2 writes them.
  *
- *   `host` is another name of `:authority` and is not listed. Connection, its members and what frames a message are not
- *   listed but for Content-Length; whatever is written to it, the proxy frames the message itself.
+ *   `host` is another name of `:authority` and is not listed. What belongs to the connection (Connection,
+ *   Transfer-Encoding, Upgrade, ...) is not listed either, and writing it has no effect; nor has it for TE and Expect.
+ *   Content-Length can be read and written, but the proxy frames what it sends itself.
  *   Names are compared without case. They are listed as they came; whoever wants them in lower case lowers them.
  *   What is written is checked, as nothing behind this looks at it again: names are tokens, values hold no CR, LF or
  *   NUL, `:path` and `:authority` are normalised like a client's. What fails the check changes nothing.
@@ -32,10 +33,11 @@ struct vx_field_map {
     struct vx_request *request;   /* whose pseudo fields these are; NULL: not a request's head */
     struct vx_response *response; /* the same; both NULL: trailers */
     struct vx_arena *arena;
-    size_t written;     /* bytes, so far */
-    bool merge_slashes; /* how paths are normalised */
-    bool changed;       /* something was written, with effect or not */
-    bool routing;       /* what was written may matter to the match table */
+    size_t written;      /* bytes, so far */
+    bool merge_slashes;  /* how paths are normalised */
+    char status_text[4]; /* of `:status`, as it was last asked for */
+    bool changed;        /* something was written, with effect or not: `headers` are this map's own */
+    bool routing;        /* what was written may matter to the match table */
 };
 
 /* Lists the pairs: *at is 0 for the first call, and the callee's from then on. False: there are no more. */

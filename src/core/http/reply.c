@@ -33,23 +33,28 @@ static bool add_fields(struct vx_response *response, struct vx_arena *arena,
     return true;
 }
 
-enum vx_reply_progress vx_reply_start(struct vx_reply *reply, struct vx_downstream *d,
-                                      const struct vx_reply_content *content) {
-    struct vx_response *response = vx_arena_alloc(d->arena, sizeof *response);
+struct vx_response *vx_reply_head(struct vx_arena *arena, const struct vx_reply_content *content) {
+    struct vx_response *response = vx_arena_alloc(arena, sizeof *response);
     if (!response)
-        return VX_REPLY_NO_MEMORY;
+        return NULL;
     bool no_content = content->status == 204 || content->status == 304;
-    struct vx_slice body = no_content || content->status == 205 ? VX_SLICE_NONE : content->body;
     *response = (struct vx_response){
         .status = content->status,
         .version = VX_HTTP_11,
         .framing = no_content ? VX_BODY_NONE : VX_BODY_LENGTH,
         .keep_alive = true,
-        .body_bytes = body.len,
+        .body_bytes = no_content || content->status == 205 ? 0 : content->body.len,
     };
-    if (!add_fields(response, d->arena, content))
+    return add_fields(response, arena, content) ? response : NULL;
+}
+
+enum vx_reply_progress vx_reply_start(struct vx_reply *reply, struct vx_downstream *d,
+                                      const struct vx_reply_content *content) {
+    struct vx_response *response = vx_reply_head(d->arena, content);
+    if (!response)
         return VX_REPLY_NO_MEMORY;
-    reply->rest = d->request->method == VX_METHOD_HEAD ? VX_SLICE_NONE : body;
+    bool bodyless = d->request->method == VX_METHOD_HEAD || response->body_bytes == 0;
+    reply->rest = bodyless ? VX_SLICE_NONE : content->body;
     d->ops->respond(d, response);
     return vx_reply_resume(reply, d);
 }

@@ -39,6 +39,9 @@ struct vx_reply {
 enum vx_reply_progress vx_reply_start(struct vx_reply *reply, struct vx_downstream *d,
                                       const struct vx_reply_content *content);
 
+/* Only the head of the answer, in `arena`, with its fields and the framing of `body`. NULL: no memory. */
+struct vx_response *vx_reply_head(struct vx_arena *arena, const struct vx_reply_content *content);
+
 /* Sends on. VX_REPLY_DONE or VX_REPLY_WAIT. */
 enum vx_reply_progress vx_reply_resume(struct vx_reply *reply, struct vx_downstream *d);
 

@@ -424,10 +424,12 @@ static void run_task(struct vx_task *task, uint64_t now_ns) {
         broken(c, c->sink.no_memory ? vx_error(VX_ERR_OUT_OF_MEMORY, false, NULL) : gone, now_ns);
         return;
     }
-    if (c->state == H1_SERVER_ACTIVE && !c->stream->woken)
-        return;
-    if (c->state == H1_SERVER_ACTIVE)
+    if (c->state == H1_SERVER_ACTIVE) {
+        if (!c->stream->woken)
+            return;
         c->stream->woken = false;
+        c->stream->waits_body = true; /* whatever was pulled meanwhile: the user has asked for it */
+    }
     readable(c, now_ns);
 }
 
