@@ -15,6 +15,7 @@
 #include "core/http/h1_meaning.h"
 #include "core/http/h1_scan.h"
 #include "core/http/header_ids.h"
+#include "core/http/trailers.h"
 #include "core/http/uri.h"
 
 enum { VERSION_BYTES = 8, SPARE_HEADERS = 16 }; /* spare: what is added on the way costs no second array */
@@ -332,47 +333,6 @@ enum vx_h1_result vx_h1_parse_response(struct vx_h1_parser *p, const struct vx_h
     return result == VX_H1_ERROR ? blame_backend(error) : result;
 }
 
-#define BIT(name) (UINT64_C(1) << VX_HEADER_##name)
-
-/* What would frame, route or authorise the message after the fact (RFC 9110 §6.5.1). */
-static const uint64_t not_in_trailers =
-    BIT(HOST) | BIT(CONNECTION) | BIT(CONTENT_LENGTH) | BIT(TRANSFER_ENCODING) | BIT(TE) | BIT(TRAILER) |
-    BIT(UPGRADE) | BIT(KEEP_ALIVE) | BIT(PROXY_CONNECTION) | BIT(PROXY_AUTHENTICATE) |
-    BIT(PROXY_AUTHORIZATION) | BIT(HTTP2_SETTINGS) | BIT(EXPECT) | BIT(CONTENT_TYPE) | BIT(COOKIE) |
-    BIT(LOCATION) | BIT(X_FORWARDED_FOR) | BIT(X_FORWARDED_PROTO) | BIT(X_FORWARDED_HOST) | BIT(FORWARDED) |
-    BIT(X_REAL_IP) | BIT(X_AI_MODEL);
-
-static const struct vx_slice other_not_in_trailers[] = {
-    VX_SLICE("authorization"), VX_SLICE("www-authenticate"),
-    VX_SLICE("set-cookie"),    VX_SLICE("content-encoding"),
-    VX_SLICE("content-range"), VX_SLICE("cache-control"),
-    VX_SLICE("range"),         VX_SLICE("age"),
-    VX_SLICE("vary"),          VX_SLICE("max-forwards"),
-};
-
-static bool belongs_in_trailers(const struct vx_header *h) {
-    if (not_in_trailers >> h->id & 1)
-        return false;
-    if (h->id != VX_HEADER_OTHER)
-        return true;
-    for (size_t i = 0; i < sizeof other_not_in_trailers / sizeof *other_not_in_trailers; i++)
-        if (vx_slice_ieq(vx_header_name(h), other_not_in_trailers[i]))
-            return false;
-    return true;
-}
-
-static void drop_forbidden(struct vx_headers *h) {
-    uint16_t kept = 0;
-    h->present = 0;
-    for (uint16_t i = 0; i < h->count; i++) {
-        if (!belongs_in_trailers(&h->items[i]))
-            continue;
-        h->items[kept++] = h->items[i];
-        h->present |= UINT64_C(1) << h->items[i].id;
-    }
-    h->count = kept;
-}
-
 enum vx_h1_result vx_h1_parse_trailers(struct vx_h1_parser *p, const struct vx_h1_limits *limits,
                                        struct vx_slice bytes, struct vx_arena *arena,
                                        enum vx_error_source from, struct vx_headers *out, size_t *consumed,
@@ -387,6 +347,6 @@ enum vx_h1_result vx_h1_parse_trailers(struct vx_h1_parser *p, const struct vx_h
         result = read_fields(bytes.ptr, lines.total - 1, &lines, limits, arena, out, &repeated, error);
     }
     if (result == VX_H1_DONE)
-        drop_forbidden(out);
+        vx_trailers_strip(out);
     return result == VX_H1_ERROR && from == VX_BY_BACKEND ? blame_backend(error) : result;
 }
