@@ -78,7 +78,7 @@ struct vx_filter_ops {
     /* A worker takes up a snapshot with this filter: enter; has no exchange of it left and a newer one: leave. They nest,
      * as an unchanged filter is in several snapshots. Timers and calls of its own run in between. */
     void (*enter)(struct vx_filter *f, uint32_t worker, uint64_t now_ns);
-    void (*leave)(struct vx_filter *f, uint32_t worker, uint64_t now_ns);
+    void (*leave)(struct vx_filter *f, uint32_t worker);
 };
 
 /* Which callbacks a filter has: the others are not called, and bodies nobody looks at cost nothing. */
@@ -204,6 +204,9 @@ struct vx_filter_worker {
 
 /* The one that makes filters. Control thread, but for what says otherwise. */
 struct vx_filter_engine {
+    /* Says what workers have; for each of them before its thread starts, and before the first load(). `worker` outlives
+     * every filter. Where no worker is attached (`vortex check`), filters are compiled and started all the same. */
+    void (*attach)(struct vx_filter_engine *self, uint32_t index, const struct vx_filter_worker *worker);
     /* Compiles the module and starts it, an instance for each worker: may take seconds. `binary` are its bytes; empty: those
      * of the file that `config` names. A module whose bytes and settings are those of one that is loaded already is that
      * one, held once more. NULL: *error says what is wrong, with the place in `config`. */
