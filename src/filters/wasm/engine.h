@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Wasmtime as Vortex uses it: one engine for all modules, a pool of instances reserved at its start, and a thread that
+ * ticks the epoch by which calls into guests are bounded. Made when the first filter is loaded, so that a proxy without
+ * filters pays nothing. */
+#ifndef VX_FILTERS_WASM_ENGINE_H
+#define VX_FILTERS_WASM_ENGINE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <wasmtime.h>
+
+#include "core/base/assert.h"
+#include "core/base/slice.h"
+
+enum {
+    VX_WASM_TICK_NS = 1000000,        /* between two ticks of the epoch */
+    VX_WASM_STACK_BYTES = 512 * 1024, /* of one guest's call */
+    VX_WASM_TABLE_ELEMENTS = 100000,  /* of one table */
+    VX_WASM_INSTANCES_DEFAULT = 1000,
+};
+
+struct vx_wasm_settings {
+    uint32_t instances;        /* that can be alive at once; address space is reserved for all of them */
+    struct vx_slice cache_dir; /* for compiled modules; empty: they are compiled anew at each start */
+};
+
+struct vx_wasm_engine {
+    wasm_engine_t *engine;
+    char *cache_dir; /* NULL: none */
+    uint32_t instances;
+    pthread_t ticker;
+    _Atomic bool ending;
+};
+
+/* NULL: no memory, or no thread could be started. `settings` is copied. Control thread. */
+struct vx_wasm_engine *vx_wasm_engine_new(const struct vx_wasm_settings *settings);
+
+/* Every module is freed before. NULL is allowed. Control thread. */
+void vx_wasm_engine_free(struct vx_wasm_engine *e);
+
+#endif

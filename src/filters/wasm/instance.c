@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See instance.h. */
+#include "filters/wasm/instance.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+static const char deadline_text[] = "deadline exceeded";
+static const char exit_text[] = "proc_exit(";
+
+const char *vx_wasm_fault_word(enum vx_wasm_fault_kind kind) {
+    static const char *const words[] = {
+#define X(name, word) word,
+        VX_WASM_FAULT_LIST(X)
+#undef X
+    };
+    return words[kind];
+}
+
+/* Faults */
+
+/* The message on one line: runs of white space, line ends among them, become one blank. */
+static void put_message(struct vx_wasm_fault *fault, const wasm_name_t *message) {
+    size_t n = 0;
+    for (size_t i = 0; i < message->size && message->data[i] && n + 1 < sizeof fault->text; i++) {
+        char c = (unsigned char)message->data[i] <= ' ' ? ' ' : message->data[i];
+        if (c != ' ' || (n && fault->text[n - 1] != ' '))
+            fault->text[n++] = c;
+    }
+    fault->text[n] = '\0';
+}
+
+static enum vx_wasm_fault_kind kind_of(const wasm_trap_t *trap, const char *text) {
+    wasmtime_trap_code_t code;
+    if (trap && wasmtime_trap_code(trap, &code)) {
+        if (code == WASMTIME_TRAP_CODE_STACK_OVERFLOW)
+            return VX_WASM_STACK;
+        return code == WASMTIME_TRAP_CODE_INTERRUPT ? VX_WASM_DEADLINE : VX_WASM_TRAP;
+    }
+    if (strstr(text, deadline_text))
+        return VX_WASM_DEADLINE;
+    if (strstr(text, exit_text))
+        return VX_WASM_EXIT;
+    return strstr(text, "limit of") ? VX_WASM_NO_ROOM : VX_WASM_TRAP;
+}
+
+/* Takes both over. What ends a guest is a trap, or an error where a host function has ended it. */
+static bool describe(wasmtime_error_t *error, wasm_trap_t *trap, struct vx_wasm_fault *fault) {
+    wasm_name_t message;
+    if (error)
+        wasmtime_error_message(error, &message);
+    else
+        wasm_trap_message(trap, &message);
+    put_message(fault, &message);
+    fault->kind = kind_of(trap, fault->text);
+    wasm_byte_vec_delete(&message);
+    if (error)
+        wasmtime_error_delete(error);
+    if (trap)
+        wasm_trap_delete(trap);
+    return false;
+}
+
+wasm_trap_t *vx_wasm_exit_trap(uint32_t code) {
+    char text[48];
+    int n = snprintf(text, sizeof text, "%s%u)", exit_text, code);
+    return wasmtime_trap_new(text, (size_t)n);
+}
+
+/* Deadlines */
+
+static uint64_t thread_cpu_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* The first tick after now may come at once. */
+static uint64_t ticks(uint64_t ns) {
+    return ns / VX_WASM_TICK_NS + 1;
+}
+
+/* The deadline that was set has come. */
+static wasmtime_error_t *on_deadline(wasmtime_context_t *context, void *data, uint64_t *delta,
+                                     wasmtime_update_deadline_kind_t *update) {
+    (void)context;
+    struct vx_wasm_instance *i = data;
+    uint64_t now_ns = thread_cpu_ns(), rest_ns = i->budget_ns - i->budget_ns / 2;
+    if (!i->overdue) {
+        i->overdue = true;
+        i->cpu_ns = now_ns;
+    }
+    uint64_t used_ns = now_ns - i->cpu_ns;
+    if (used_ns >= rest_ns)
+        return wasmtime_error_new(deadline_text);
+    *delta = ticks(rest_ns - used_ns);
+    *update = WASMTIME_UPDATE_DEADLINE_CONTINUE;
+    return NULL;
+}
+
+static void set_deadline(struct vx_wasm_instance *i, uint64_t budget_ns) {
+    i->overdue = false;
+    i->budget_ns = budget_ns;
+    wasmtime_context_set_epoch_deadline(i->context, ticks(budget_ns / 2));
+}
+
+/* Life */
+
+static void find_memory(struct vx_wasm_instance *i) {
+    wasmtime_extern_t found;
+    i->has_memory = false;
+    if (!wasmtime_instance_export_get(i->context, &i->instance, "memory", 6, &found))
+        return;
+    i->has_memory = found.kind == WASMTIME_EXTERN_MEMORY;
+    if (i->has_memory)
+        i->memory = found.of.memory;
+    else
+        wasmtime_extern_delete(&found);
+}
+
+bool vx_wasm_instance_open(struct vx_wasm_instance *i, const struct vx_wasm_module *m, void *host,
+                           uint64_t memory_bytes, uint64_t budget_ns, struct vx_wasm_fault *fault) {
+    *i = (struct vx_wasm_instance){0};
+    i->store = wasmtime_store_new(m->engine->engine, host, NULL);
+    i->context = wasmtime_store_context(i->store);
+    wasmtime_store_limiter(i->store, (int64_t)memory_bytes, VX_WASM_TABLE_ELEMENTS, 1, 1, 1);
+    wasmtime_store_epoch_deadline_callback(i->store, on_deadline, i, NULL);
+    set_deadline(i, budget_ns);
+    wasm_trap_t *trap = NULL;
+    wasmtime_error_t *error = wasmtime_instance_pre_instantiate(m->linked, i->context, &i->instance, &trap);
+    if (error || trap) {
+        describe(error, trap, fault);
+        vx_wasm_instance_close(i);
+        return false;
+    }
+    find_memory(i);
+    return true;
+}
+
+void vx_wasm_instance_close(struct vx_wasm_instance *i) {
+    if (i->store)
+        wasmtime_store_delete(i->store);
+    *i = (struct vx_wasm_instance){0};
+}
+
+bool vx_wasm_instance_function(struct vx_wasm_instance *i, struct vx_slice name, wasmtime_func_t *function) {
+    wasmtime_extern_t found;
+    if (!wasmtime_instance_export_get(i->context, &i->instance, name.ptr, name.len, &found))
+        return false;
+    bool is_function = found.kind == WASMTIME_EXTERN_FUNC;
+    if (is_function)
+        *function = found.of.func;
+    wasmtime_extern_delete(&found);
+    return is_function;
+}
+
+bool vx_wasm_instance_call(struct vx_wasm_instance *i, const wasmtime_func_t *function,
+                           wasmtime_val_raw_t *values, size_t count, uint64_t budget_ns,
+                           struct vx_wasm_fault *fault) {
+    set_deadline(i, budget_ns);
+    wasm_trap_t *trap = NULL;
+    wasmtime_error_t *error = wasmtime_func_call_unchecked(i->context, function, values, count, &trap);
+    if (VX_LIKELY(!error && !trap))
+        return true;
+    return describe(error, trap, fault);
+}

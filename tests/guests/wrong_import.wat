@@ -1,0 +1,2 @@
+;; SPDX-License-Identifier: Apache-2.0
+(module (import "env" "add" (func $add (param i32 i32 i32) (result i32))))

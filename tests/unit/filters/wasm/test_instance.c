@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Sandboxes: calls both ways, limits, and every way a guest can end. */
+#include "filters/wasm/instance.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "support/guest.h"
+
+enum { MIB = 1024 * 1024 };
+static const uint64_t second_ns = 1000000000u;
+
+static wasm_trap_t *add(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *v, size_t n) {
+    (void)n;
+    const int *extra = env;
+    int *count = wasmtime_context_get_data(wasmtime_caller_context(caller));
+    ++*count;
+    v[0].i32 = v[0].i32 + v[1].i32 + *extra;
+    return NULL;
+}
+
+static wasm_trap_t *add64(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *v, size_t n) {
+    (void)env;
+    (void)caller;
+    (void)n;
+    if (v[0].i32 == 7)
+        return vx_wasm_exit_trap(7);
+    v[0].i64 = v[0].i32 + v[1].i64;
+    return NULL;
+}
+
+static const int extra = 1000;
+static const struct vx_wasm_import rows[] = {
+    {"env", "add", "ii:i", add, &extra},
+    {"env", "add64", "iI:I", add64, NULL},
+};
+static const struct vx_wasm_imports imports = {rows, sizeof rows / sizeof rows[0]};
+
+struct world {
+    struct vx_wasm_engine *engine;
+    struct vx_wasm_module module;
+    int host_calls;
+};
+
+static int setup(void **state) {
+    static struct world w;
+    struct vx_wasm_settings settings = {.instances = 20};
+    w.engine = vx_wasm_engine_new(&settings);
+    struct vx_slice binary = vx_guest_load("sandbox");
+    struct vx_wasm_text why;
+    if (!w.engine || !vx_wasm_module_load(&w.module, w.engine, binary, &imports, &why))
+        return -1;
+    vx_guest_free(binary);
+    *state = &w;
+    return 0;
+}
+
+static int teardown(void **state) {
+    struct world *w = *state;
+    vx_wasm_module_unload(&w->module);
+    vx_wasm_engine_free(w->engine);
+    return 0;
+}
+
+static void open_guest(struct world *w, struct vx_wasm_instance *i) {
+    struct vx_wasm_fault fault;
+    assert_true(vx_wasm_instance_open(i, &w->module, &w->host_calls, 2 * MIB, second_ns, &fault));
+}
+
+static bool call(struct vx_wasm_instance *i, const char *name, wasmtime_val_raw_t v[2],
+                 struct vx_wasm_fault *fault) {
+    wasmtime_func_t f;
+    assert_true(vx_wasm_instance_function(i, vx_slice_of(name), &f));
+    return vx_wasm_instance_call(i, &f, v, 2, 40000000, fault);
+}
+
+static void test_calls_go_both_ways(void **state) {
+    struct world *w = *state;
+    struct vx_wasm_instance i;
+    struct vx_wasm_fault fault;
+    open_guest(w, &i);
+    wasmtime_val_raw_t v[2] = {{0}};
+    assert_true(call(&i, "answer", v, &fault));
+    assert_int_equal(v[0].i32, 42);
+    w->host_calls = 0;
+    v[0].i32 = 3;
+    v[1].i32 = 4;
+    assert_true(call(&i, "call_host", v, &fault));
+    assert_int_equal(v[0].i32, 1007);
+    assert_int_equal(w->host_calls, 1);
+    v[0].i32 = 1;
+    v[1].i64 = INT64_C(1) << 40;
+    assert_true(call(&i, "call_host64", v, &fault));
+    assert_true(v[0].i64 == (INT64_C(1) << 40) + 1);
+    wasmtime_func_t f;
+    assert_false(vx_wasm_instance_function(&i, VX_SLICE("nothing"), &f));
+    assert_false(vx_wasm_instance_function(&i, VX_SLICE("memory"), &f));
+    vx_wasm_instance_close(&i);
+}
+
+static void expect_fault(struct world *w, const char *name, enum vx_wasm_fault_kind kind, const char *text) {
+    struct vx_wasm_instance i;
+    struct vx_wasm_fault fault;
+    open_guest(w, &i);
+    wasmtime_val_raw_t v[2] = {{.i32 = 7}, {.i64 = 7}};
+    assert_false(call(&i, name, v, &fault));
+    assert_string_equal(vx_wasm_fault_word(fault.kind), vx_wasm_fault_word(kind));
+    assert_non_null(strstr(fault.text, text));
+    assert_null(strchr(fault.text, '\n'));
+    vx_wasm_instance_close(&i);
+}
+
+static void test_faults_are_told_apart(void **state) {
+    struct world *w = *state;
+    expect_fault(w, "trap", VX_WASM_TRAP, "unreachable");
+    expect_fault(w, "trap", VX_WASM_TRAP, "backtrace");
+    expect_fault(w, "nest", VX_WASM_STACK, "stack");
+    expect_fault(w, "call_host64", VX_WASM_EXIT, "proc_exit(7)");
+}
+
+static void test_endless_loop_meets_its_deadline(void **state) {
+    expect_fault(*state, "spin", VX_WASM_DEADLINE, "deadline");
+}
+
+static void test_memory_is_bounded_and_fresh(void **state) {
+    struct world *w = *state;
+    struct vx_wasm_fault fault;
+    for (int round = 0; round < 3; round++) {
+        struct vx_wasm_instance i;
+        open_guest(w, &i);
+        wasmtime_val_raw_t v[2] = {{.i32 = 100}, {.i32 = 77}};
+        assert_true(call(&i, "load", v, &fault));
+        assert_int_equal(v[0].i32, 0); /* what the instance before wrote is gone */
+        v[0].i32 = 100;
+        assert_true(call(&i, "store", v, &fault));
+        assert_memory_equal(vx_wasm_instance_bytes(&i, 16, 11), "as compiled", 11);
+        v[0].i32 = 31;
+        assert_true(call(&i, "grow", v, &fault));
+        assert_int_equal(v[0].i32, 1);
+        v[0].i32 = 1;
+        assert_true(call(&i, "grow", v, &fault));
+        assert_int_equal(v[0].i32, -1);
+        vx_wasm_instance_close(&i);
+    }
+}
+
+static void test_bytes_are_checked_without_overflow(void **state) {
+    struct vx_wasm_instance i;
+    open_guest(*state, &i);
+    assert_non_null(vx_wasm_instance_bytes(&i, 0, 65536));
+    assert_non_null(vx_wasm_instance_bytes(&i, 65536, 0));
+    assert_null(vx_wasm_instance_bytes(&i, 65537, 0));
+    assert_null(vx_wasm_instance_bytes(&i, 1, 65536));
+    assert_null(vx_wasm_instance_bytes(&i, UINT32_MAX, UINT32_MAX));
+    assert_null(vx_wasm_instance_bytes(&i, UINT32_MAX, 1));
+    vx_wasm_instance_close(&i);
+}
+
+static void test_pool_is_bounded(void **state) {
+    struct world *w = *state;
+    struct vx_wasm_instance list[21];
+    struct vx_wasm_fault fault;
+    for (int n = 0; n < 20; n++)
+        open_guest(w, &list[n]);
+    assert_false(vx_wasm_instance_open(&list[20], &w->module, NULL, MIB, second_ns, &fault));
+    assert_int_equal(fault.kind, VX_WASM_NO_ROOM);
+    vx_wasm_instance_close(&list[0]);
+    open_guest(w, &list[0]);
+    for (int n = 0; n < 20; n++)
+        vx_wasm_instance_close(&list[n]);
+}
+
+static void test_start_function_has_a_deadline(void **state) {
+    struct world *w = *state;
+    struct vx_wasm_module m;
+    struct vx_wasm_text why;
+    struct vx_slice binary = vx_guest_load("spins_at_start");
+    assert_true(vx_wasm_module_load(&m, w->engine, binary, &imports, &why));
+    struct vx_wasm_instance i;
+    struct vx_wasm_fault fault;
+    assert_false(vx_wasm_instance_open(&i, &m, NULL, MIB, 20000000, &fault));
+    assert_int_equal(fault.kind, VX_WASM_DEADLINE);
+    vx_wasm_module_unload(&m);
+    vx_guest_free(binary);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_calls_go_both_ways),
+        cmocka_unit_test(test_faults_are_told_apart),
+        cmocka_unit_test(test_endless_loop_meets_its_deadline),
+        cmocka_unit_test(test_memory_is_bounded_and_fresh),
+        cmocka_unit_test(test_bytes_are_checked_without_overflow),
+        cmocka_unit_test(test_pool_is_bounded),
+        cmocka_unit_test(test_start_function_has_a_deadline),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
