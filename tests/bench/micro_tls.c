@@ -262,6 +262,7 @@ int main(void) {
         return 1;
     bench.rt.blocks = &bench.blocks.source;
     vx_list_init(&bench.rt.tasks);
+    vx_list_init(&bench.rt.later);
     bench.worker = vx_tls_worker_new(&bench.rt);
     for (int i = 0; i < 2; i++)
         bench.ends[i].bytes = malloc(WIRE_BYTES);

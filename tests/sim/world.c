@@ -65,6 +65,7 @@ void world_init(struct sim *sim) {
     sim->rt.now_ns = sim->now_ns;
     vx_timer_wheel_init(&sim->rt.wheel, sim->now_ns);
     vx_list_init(&sim->rt.tasks);
+    vx_list_init(&sim->rt.later);
     sim->rt.arenas = &sim->arenas.source;
     sim->rt.blocks = &sim->blocks.source;
     sim->rt.random.state = sim->seed * 31 + 7;

@@ -51,8 +51,8 @@ void vx_h2_fields_add_headers(struct vx_h2_fields *f, const struct vx_headers *h
         const struct vx_header *h = &headers->items[i];
         if (h->flags & VX_HEADER_REMOVED || not_in_http2 >> h->id & 1)
             continue;
-        struct vx_slice name = h->id != VX_HEADER_OTHER ? vx_header_id_name(h->id)
-                                                        : lower_name(vx_header_name(h), f->arena);
+        struct vx_slice name =
+            h->id != VX_HEADER_OTHER ? vx_header_id_name(h->id) : lower_name(vx_header_name(h), f->arena);
         if (!name.ptr) {
             f->no_memory = true;
             return;
@@ -74,39 +74,4 @@ void vx_h2_fields_add_length(struct vx_h2_fields *f, uint64_t bytes) {
         bytes /= 10;
     } while (bytes);
     vx_h2_fields_add(f, vx_header_id_name(VX_HEADER_CONTENT_LENGTH), vx_slice(digits + at, DIGITS_MAX - at));
-}
-
-bool vx_h2_join_cookies(struct vx_headers *headers, struct vx_arena *arena) {
-    struct vx_header *first = NULL;
-    size_t bytes = 0, crumbs = 0;
-    for (uint16_t i = 0; i < headers->count; i++) {
-        struct vx_header *h = &headers->items[i];
-        if (h->id != VX_HEADER_COOKIE)
-            continue;
-        first = first ? first : h;
-        bytes += h->value_len + 2;
-        crumbs++;
-    }
-    if (crumbs < 2)
-        return true;
-    char *out = vx_arena_alloc(arena, bytes);
-    if (!out)
-        return false;
-    size_t n = 0;
-    for (uint16_t i = 0; i < headers->count; i++) {
-        struct vx_header *h = &headers->items[i];
-        if (h->id != VX_HEADER_COOKIE)
-            continue;
-        if (n) {
-            out[n++] = ';';
-            out[n++] = ' ';
-        }
-        memcpy(out + n, h->value, h->value_len);
-        n += h->value_len;
-        if (h != first)
-            h->flags |= VX_HEADER_REMOVED;
-    }
-    first->value = out;
-    first->value_len = (uint32_t)n;
-    return true;
 }

@@ -5,11 +5,11 @@
 
 #include <nghttp2/nghttp2.h>
 
-#include "core/http/message.h"
+#include "core/http/h2_meaning.h"
 
 /* A field section as it came: a request's head, a response's, or trailers. */
 struct vx_h2_head {
-    struct vx_slice method, scheme, authority, path, protocol; /* pseudo-header fields; ptr NULL: not there */
+    struct vx_h2_pseudo pseudo;
     struct vx_headers fields;   /* the others, tagged; names are lower case */
     uint64_t repeated;          /* a bit for each id that occurred more than once */
     uint64_t bytes;             /* of all of them as RFC 9113 §6.5.2 counts, also what was not kept */
@@ -38,8 +38,5 @@ void vx_h2_fields_add_headers(struct vx_h2_fields *f, const struct vx_headers *h
 
 /* `content-length: bytes`. */
 void vx_h2_fields_add_length(struct vx_h2_fields *f, uint64_t bytes);
-
-/* The cookie crumbs of a request made one field (RFC 9113 §8.2.3). False: no memory. */
-bool vx_h2_join_cookies(struct vx_headers *headers, struct vx_arena *arena);
 
 #endif

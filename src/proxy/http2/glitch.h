@@ -28,9 +28,9 @@ enum vx_h2_glitch {
 };
 
 struct vx_h2_glitches {
-    uint64_t filled_ns;  /* up to when `left` was filled */
-    uint32_t limit;      /* a minute; 0: none */
-    uint32_t left;       /* until the connection has to end */
+    uint64_t filled_ns;   /* up to when `left` was filled */
+    uint32_t limit;       /* a minute; 0: none */
+    uint32_t left;        /* until the connection has to end */
     uint32_t idle_frames; /* control frames since the last one that carried something */
 };
 

@@ -54,6 +54,7 @@ struct vx_h2_stream {
     struct vx_buffer in;           /* received and not consumed */
     struct vx_slice out;           /* what push() is giving away: only during that call */
     struct vx_h2_head head;        /* the last complete one */
+    struct vx_h2_head arriving;    /* the one that is not complete */
     struct vx_headers *trailers;   /* received behind the body; NULL: none */
     struct vx_error error;         /* why it failed */
     uint64_t sent_bytes;           /* frames of this stream given to the connection, their headers included */
@@ -68,6 +69,8 @@ struct vx_h2_stream {
     bool remote_ended; /* the peer has sent all of it */
     bool local_ended;  /* we have */
     bool end_pushed;   /* the bytes in `out` are the last: END_STREAM goes with them */
+    bool unsent;       /* a head of ours could not be sent */
+    bool failed;       /* on_failed is due, or has come */
     bool closed;       /* no frame of it will be sent or received any more */
 };
 
@@ -77,7 +80,8 @@ struct vx_h2_session_ops {
     struct vx_h2_stream *(*accept)(struct vx_h2_session *s, int32_t id);
     void (*on_head)(struct vx_h2_stream *st, uint64_t now_ns);
     void (*on_readable)(struct vx_h2_stream *st, uint64_t now_ns); /* after pull() said WAIT, or again() */
-    void (*on_writable)(struct vx_h2_stream *st, uint64_t now_ns); /* after push() took less than it was given */
+    void (*on_writable)(struct vx_h2_stream *st,
+                        uint64_t now_ns); /* after push() took less than it was given */
     /* st->error says how, st->code what the peer's RST_STREAM said. A client's st->error.retryable is set where the
      * peer has said that it did nothing (REFUSED_STREAM, or a GOAWAY that leaves the stream out). */
     void (*on_failed)(struct vx_h2_stream *st, uint64_t now_ns);
@@ -96,7 +100,8 @@ struct vx_h2_options {
     struct vx_h2_windows windows;
     uint32_t concurrent_streams; /* that a client may have open with us */
     uint32_t glitches_a_minute;  /* more of them end the connection; 0: no limit */
-    void (*glitched)(struct vx_h2_session *s, enum vx_h2_glitch kind); /* for the metrics; NULL: nobody counts */
+    void (*glitched)(struct vx_h2_session *s,
+                     enum vx_h2_glitch kind); /* for the metrics; NULL: nobody counts */
     bool server;
 };
 
@@ -108,6 +113,7 @@ struct vx_h2_session {
     const struct vx_h1_limits *limits;
     struct vx_task task;      /* the end of the round: tells what is pending, then writes */
     struct vx_task read_task; /* the next round: reads on */
+    struct vx_timer linger;
     struct vx_buffer out;     /* frames that wait for the transport */
     struct vx_block *reading; /* what nghttp2 is looking at: only during a read */
     struct vx_list streams;   /* not released yet */
@@ -122,13 +128,16 @@ struct vx_h2_session {
     uint32_t stream_count; /* of `streams` */
     uint32_t read_bytes;   /* what the next read asks for */
     bool server;
-    bool writes_soon;    /* the task will write */
     bool window_opened;  /* a stream in `waiting` may have got room */
+    bool moved;          /* on_progress is due */
+    bool settings_came;  /* the peer's first ones */
     bool capacity_moved; /* on_capacity is due */
     bool goaway_came;    /* on_goaway is due, then stays set: no more streams */
     bool goaway_told;
-    bool broken; /* the transport, or memory, has failed: nothing more is sent */
-    bool ending; /* closes once what waits has been written */
+    bool broken;    /* the transport, or memory, has failed: nothing more is sent */
+    bool shutting;  /* ends with the last stream */
+    bool ending;    /* closes once what waits has been written */
+    bool lingering; /* our side is shut; what still comes is thrown away */
     bool over;
 };
 

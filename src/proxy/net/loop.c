@@ -84,6 +84,7 @@ struct vx_loop *vx_loop_new(struct vx_runtime *rt) {
     rt->now_ns = clock_ns();
     vx_timer_wheel_init(&rt->wheel, rt->now_ns);
     vx_list_init(&rt->tasks);
+    vx_list_init(&rt->later);
     return l;
 }
 

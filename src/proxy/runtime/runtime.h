@@ -22,6 +22,7 @@ struct vx_runtime {
     uint64_t now_ns; /* CLOCK_MONOTONIC, read once a round */
     struct vx_timer_wheel wheel;
     struct vx_list tasks;
+    struct vx_list later;           /* tasks of the next round */
     struct vx_chunk_source *arenas; /* small chunks: an exchange's memory */
     struct vx_chunk_source *blocks; /* receive and send buffers */
     struct vx_random random;
@@ -40,13 +41,20 @@ static inline void vx_runtime_defer(struct vx_runtime *rt, struct vx_task *t) {
         vx_list_push_back(&rt->tasks, &t->link);
 }
 
+/* Runs `t` at the end of the next round, after whatever that brings: for work that never ends by itself and must let
+ * others have their turn. A task that is deferred already stays where it is. */
+static inline void vx_runtime_defer_next(struct vx_runtime *rt, struct vx_task *t) {
+    if (vx_list_empty(&t->link))
+        vx_list_push_back(&rt->later, &t->link);
+}
+
 /* It will not run (call before freeing what holds it). */
 static inline void vx_task_cancel(struct vx_task *t) {
     vx_list_remove(&t->link);
 }
 
 /* Runs the deferred tasks, also those deferred meanwhile, up to a bound that keeps one round finite; true when some
- * are left for the next round. */
+ * are left for the next round, which is then not to wait. */
 bool vx_runtime_run_tasks(struct vx_runtime *rt);
 
 #endif

@@ -32,6 +32,7 @@ static void run(struct vx_task *t, uint64_t now_ns) {
 static void start(struct vx_runtime *rt, struct counted *c, unsigned count) {
     *rt = (struct vx_runtime){.now_ns = 77};
     vx_list_init(&rt->tasks);
+    vx_list_init(&rt->later);
     order = 0;
     for (unsigned i = 0; i < count; i++) {
         c[i] = (struct counted){.rt = rt};
@@ -82,11 +83,27 @@ static void an_endless_task_leaves_the_round(void **state) {
     assert_false(vx_runtime_run_tasks(&rt));
 }
 
+static void what_is_for_the_next_round_waits(void **state) {
+    (void)state;
+    struct vx_runtime rt;
+    struct counted c[2];
+    start(&rt, c, 2);
+    vx_runtime_defer_next(&rt, &c[0].task);
+    vx_runtime_defer_next(&rt, &c[0].task);
+    vx_runtime_defer(&rt, &c[1].task);
+    assert_true(vx_runtime_run_tasks(&rt));
+    assert_int_equal(c[0].runs, 0);
+    assert_int_equal(c[1].runs, 1);
+    assert_false(vx_runtime_run_tasks(&rt));
+    assert_int_equal(c[0].runs, 1);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(runs_each_once_in_order),
         cmocka_unit_test(runs_what_tasks_defer),
         cmocka_unit_test(an_endless_task_leaves_the_round),
+        cmocka_unit_test(what_is_for_the_next_round_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

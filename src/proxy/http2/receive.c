@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What nghttp2 tells of what came. Nothing here calls an owner but `accept`: it is noted, and told afterwards. */
+#include "proxy/http2/session_internal.h"
+
+enum { SMALL_WINDOW_BYTES = 64 };
+
+/* The payload of the PINGs that measure the path. */
+static const uint8_t probe[8] = {'v', 'o', 'r', 't', 'e', 'x', 'b', 'p'};
+
+static struct vx_h2_stream *stream_of(nghttp2_session *ng, const nghttp2_frame *frame) {
+    return frame->hd.stream_id ? nghttp2_session_get_stream_user_data(ng, frame->hd.stream_id) : NULL;
+}
+
+/* What a callback answers: nghttp2 stops reading once the connection is to end. */
+static int go_on(const struct vx_h2_session *s) {
+    return s->ending || s->broken ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
+}
+
+static void control(struct vx_h2_session *s) {
+    if (vx_h2_glitches_control(&s->glitches))
+        vx_h2_session_glitch(s, VX_H2_GLITCH_CONTROL);
+}
+
+/* Of frames that nobody knows nghttp2 says nothing later on. */
+static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *hd, void *user) {
+    (void)ng;
+    struct vx_h2_session *s = user;
+    if (hd->type > NGHTTP2_CONTINUATION)
+        control(s);
+    return go_on(s);
+}
+
+static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, void *user) {
+    struct vx_h2_session *s = user;
+    struct vx_h2_stream *st = stream_of(ng, frame);
+    if (!st && s->server && frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
+        st = s->shutting ? NULL : s->ops->accept(s, frame->hd.stream_id);
+        if (st) {
+            vx_h2_stream_begin(st, s, frame->hd.stream_id);
+            nghttp2_session_set_stream_user_data(ng, frame->hd.stream_id, st);
+        } else {
+            nghttp2_submit_rst_stream(ng, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_REFUSED_STREAM);
+            vx_h2_session_glitch(s, VX_H2_GLITCH_REFUSED);
+        }
+    }
+    s->parsing = st;
+    if (st) {
+        st->in_section = true;
+        memset(&st->arriving, 0, sizeof st->arriving);
+    }
+    return go_on(s);
+}
+
+/* The place for a pseudo-header field's value; NULL: none of ours. nghttp2 has refused what may not be there. */
+static struct vx_slice *pseudo(struct vx_h2_head *head, struct vx_slice name) {
+    switch (name.len) {
+    case 5:
+        return &head->pseudo.path;
+    case 7:
+        return name.ptr[1] == 'm' ? &head->pseudo.method : name.ptr[2] == 'c' ? &head->pseudo.scheme : NULL;
+    case 9:
+        return &head->pseudo.protocol;
+    case 10:
+        return &head->pseudo.authority;
+    default:
+        return NULL;
+    }
+}
+
+static bool keep_pseudo(struct vx_h2_stream *st, struct vx_slice name, struct vx_slice value) {
+    struct vx_h2_head *head = &st->arriving;
+    if (name.len == 7 && name.ptr[2] == 't') {
+        head->status =
+            (uint16_t)((value.ptr[0] - '0') * 100 + (value.ptr[1] - '0') * 10 + value.ptr[2] - '0');
+        return true;
+    }
+    struct vx_slice *place = pseudo(head, name);
+    if (!place)
+        return true;
+    if (name.len == 5 && value.len > st->session->limits->uri_bytes && st->session->server) {
+        head->refused = VX_ERR_URI_TOO_LONG;
+        return true;
+    }
+    *place = vx_arena_copy(st->arena, value);
+    return place->ptr != NULL;
+}
+
+static bool keep_field(struct vx_h2_stream *st, struct vx_slice name, struct vx_slice value) {
+    struct vx_h2_head *head = &st->arriving;
+    enum vx_header_id id = vx_header_id_of(name);
+    uint64_t bit = UINT64_C(1) << id;
+    head->repeated |= head->fields.present & bit;
+    char *copy = vx_arena_alloc(st->arena, value.len + (id == VX_HEADER_OTHER ? name.len : 0) + 1);
+    if (!copy)
+        return false;
+    memcpy(copy, value.ptr, value.len);
+    if (id == VX_HEADER_OTHER) {
+        memcpy(copy + value.len, name.ptr, name.len);
+        name.ptr = copy + value.len;
+    } else {
+        name = vx_header_id_name(id);
+    }
+    return vx_headers_add(&head->fields, st->arena, id, name, vx_slice(copy, value.len));
+}
+
+/* A field beyond the limits. What such a head costs us is counted by its size. */
+static void too_large(struct vx_h2_session *s, struct vx_h2_head *head, uint64_t before) {
+    head->refused = VX_ERR_HEADERS_TOO_LARGE;
+    uint64_t each = s->limits->header_bytes;
+    for (uint64_t n = before / each; n < head->bytes / each; n++)
+        if (!vx_h2_session_glitch(s, VX_H2_GLITCH_LARGE_HEAD))
+            return;
+}
+
+static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint8_t *name, size_t name_len,
+                     const uint8_t *value, size_t value_len, uint8_t flags, void *user) {
+    enum { FIELD_OVERHEAD_BYTES = 32 }; /* RFC 9113 §6.5.2 */
+    (void)ng;
+    (void)frame;
+    (void)flags;
+    struct vx_h2_session *s = user;
+    struct vx_h2_stream *st = s->parsing;
+    if (!st)
+        return go_on(s);
+    struct vx_h2_head *head = &st->arriving;
+    uint64_t before = head->bytes;
+    head->bytes += name_len + value_len + FIELD_OVERHEAD_BYTES;
+    head->count++;
+    if (head->bytes > s->limits->header_bytes || head->count > s->limits->headers + 6u)
+        too_large(s, head, before);
+    if (head->refused)
+        return go_on(s);
+    struct vx_slice n = vx_slice((const char *)name, name_len), v = vx_slice((const char *)value, value_len);
+    bool kept = name[0] == ':' ? keep_pseudo(st, n, v) : keep_field(st, n, v);
+    if (!kept)
+        head->refused = VX_ERR_OUT_OF_MEMORY;
+    return go_on(s);
+}
+
+/* The message is spoilt by what came behind its body. */
+static void refuse_trailers(struct vx_h2_stream *st, enum vx_error_code code, const char *detail) {
+    struct vx_h2_session *s = st->session;
+    if (code != VX_ERR_OUT_OF_MEMORY && !s->server)
+        code = VX_ERR_BAD_RESPONSE;
+    nghttp2_submit_rst_stream(s->ng, NGHTTP2_FLAG_NONE, st->id, NGHTTP2_PROTOCOL_ERROR);
+    vx_h2_stream_fail(st, vx_error(code, false, detail));
+}
+
+static void take_trailers(struct vx_h2_stream *st) {
+    struct vx_headers *fields = vx_arena_alloc(st->arena, sizeof *fields);
+    const char *detail = "too large trailers";
+    if (!fields) {
+        refuse_trailers(st, VX_ERR_OUT_OF_MEMORY, NULL);
+        return;
+    }
+    *fields = st->arriving.fields;
+    if (st->arriving.refused)
+        refuse_trailers(st, st->arriving.refused, detail);
+    else if (!vx_h2_read_trailers(fields, &detail))
+        refuse_trailers(st, VX_ERR_BAD_REQUEST, detail);
+    else
+        st->trailers = fields;
+}
+
+/* A field section is complete. */
+static void section_over(struct vx_h2_session *s, struct vx_h2_stream *st) {
+    st->in_section = false;
+    s->parsing = NULL;
+    if (st->head_done) {
+        take_trailers(st);
+        return;
+    }
+    st->head = st->arriving;
+    st->head_done = s->server || st->head.status >= 200;
+    vx_h2_stream_pend(st, VX_H2_PENDING_HEAD);
+}
+
+static void ended_by_peer(struct vx_h2_stream *st) {
+    st->remote_ended = true;
+    if (st->waits_body)
+        vx_h2_stream_pend(st, VX_H2_PENDING_READABLE);
+}
+
+static void on_window_update(struct vx_h2_session *s, const struct vx_h2_stream *st,
+                             const nghttp2_frame *frame) {
+    s->window_opened = true;
+    bool waits = st ? !vx_list_empty(&st->waiting) : !vx_list_empty(&s->waiting);
+    if (waits && frame->window_update.window_size_increment < SMALL_WINDOW_BYTES)
+        vx_h2_session_glitch(s, VX_H2_GLITCH_SMALL_WINDOW);
+    else
+        control(s);
+}
+
+static void on_settings(struct vx_h2_session *s) {
+    s->window_opened = s->capacity_moved = s->settings_came = true;
+    control(s);
+}
+
+static void on_ping(struct vx_h2_session *s, const nghttp2_frame *frame) {
+    if (!(frame->hd.flags & NGHTTP2_FLAG_ACK))
+        control(s);
+    else if (memcmp(frame->ping.opaque_data, probe, sizeof probe) == 0)
+        vx_h2_flow_answered(&s->flow, s->rt->now_ns);
+}
+
+static int on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *user) {
+    struct vx_h2_session *s = user;
+    struct vx_h2_stream *st = stream_of(ng, frame);
+    bool ends = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
+    switch (frame->hd.type) {
+    case NGHTTP2_HEADERS:
+        vx_h2_glitches_work(&s->glitches);
+        if (st && st->in_section)
+            section_over(s, st);
+        if (st && ends && !st->failed)
+            ended_by_peer(st);
+        break;
+    case NGHTTP2_DATA:
+        if (frame->hd.length > frame->data.padlen)
+            vx_h2_glitches_work(&s->glitches);
+        else if (!ends)
+            vx_h2_session_glitch(s, VX_H2_GLITCH_EMPTY_DATA);
+        if (st && ends && !st->failed)
+            ended_by_peer(st);
+        break;
+    case NGHTTP2_RST_STREAM:
+        if (s->server && st && !st->local_ended)
+            vx_h2_session_glitch(s, VX_H2_GLITCH_RESET);
+        break;
+    case NGHTTP2_SETTINGS:
+        if (!(frame->hd.flags & NGHTTP2_FLAG_ACK))
+            on_settings(s);
+        break;
+    case NGHTTP2_PING:
+        on_ping(s, frame);
+        break;
+    case NGHTTP2_WINDOW_UPDATE:
+        on_window_update(s, st, frame);
+        break;
+    case NGHTTP2_GOAWAY:
+        s->goaway_came = true;
+        break;
+    default:
+        control(s);
+        break;
+    }
+    return go_on(s);
+}
+
+static int on_data(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t *data, size_t len,
+                   void *user) {
+    (void)flags;
+    struct vx_h2_session *s = user;
+    struct vx_h2_stream *st = nghttp2_session_get_stream_user_data(ng, id);
+    nghttp2_session_consume_connection(ng, len);
+    if (!st || st->failed)
+        return go_on(s);
+    if (!vx_h2_stream_receive(st, vx_slice((const char *)data, len))) {
+        vx_h2_session_break(s, vx_error(VX_ERR_OUT_OF_MEMORY, false, NULL));
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
+    }
+    if (vx_h2_flow_arrived(&s->flow, (uint32_t)len, st->received_bytes, s->rt->now_ns))
+        nghttp2_submit_ping(ng, NGHTTP2_FLAG_NONE, probe);
+    return go_on(s);
+}
+
+/* A frame whose meaning is wrong: nghttp2 resets the stream, or ends the connection, after this. */
+static int on_invalid_frame(nghttp2_session *ng, const nghttp2_frame *frame, int error, void *user) {
+    (void)error;
+    struct vx_h2_session *s = user;
+    struct vx_h2_stream *st = stream_of(ng, frame);
+    if (st && !st->error.code)
+        st->error = s->server ? vx_error(VX_ERR_BAD_REQUEST, false, "a malformed HTTP/2 request")
+                              : vx_error(VX_ERR_BAD_RESPONSE, false, "a malformed HTTP/2 response");
+    bool head = s->server && frame->hd.type == NGHTTP2_HEADERS;
+    vx_h2_session_glitch(s, head ? VX_H2_GLITCH_BAD_HEAD : VX_H2_GLITCH_BAD_FRAME);
+    return go_on(s);
+}
+
+static struct vx_error closed_by(const struct vx_h2_session *s, uint32_t code) {
+    if (s->server)
+        return vx_error(VX_ERR_CLIENT_GONE, false, "the stream was reset");
+    if (code == NGHTTP2_REFUSED_STREAM)
+        return vx_error(VX_ERR_BACKEND_RESET, true, "the stream was refused");
+    return vx_error(VX_ERR_BACKEND_RESET, false, "the stream was reset");
+}
+
+static int on_stream_close(nghttp2_session *ng, int32_t id, uint32_t code, void *user) {
+    struct vx_h2_session *s = user;
+    struct vx_h2_stream *st = nghttp2_session_get_stream_user_data(ng, id);
+    s->capacity_moved = true;
+    if (!st)
+        return 0;
+    st->closed = true;
+    st->code = code;
+    vx_list_remove(&st->waiting);
+    if (s->parsing == st)
+        s->parsing = NULL;
+    /* NO_ERROR behind a complete message only says that the rest of ours is not wanted (RFC 9113 §8.1). */
+    if (code != NGHTTP2_NO_ERROR || !st->remote_ended)
+        vx_h2_stream_fail(st, closed_by(s, code));
+    return 0;
+}
+
+void vx_h2_set_receive_callbacks(nghttp2_session_callbacks *callbacks) {
+    nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
+    nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
+    nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
+    nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
+    nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, on_invalid_frame);
+    nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
+}

@@ -1,0 +1,471 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The life of an HTTP/2 connection: see session.h.
+ *
+ * Invariants
+ *   1. nghttp2 holds nothing to send between two calls of ours: what is submitted is turned into bytes at once, by
+ *      vx_h2_session_pump, so it may point to memory that lives no longer than the call.
+ *   2. Owners are told from `tell` alone, never from inside nghttp2 or from inside a call of theirs.
+ *   3. One block is read at a time, then other connections have their turn: what a peer can make us do in one round
+ *      is bounded.
+ *   4. A stream is in `streams` from accept or open until it is released; `ready` and `waiting` hold only such.
+ *   5. Once `over`, the transport is closed, no stream is left unfailed, and nothing is called any more.
+ *
+ * state      event                                            next       function
+ * running    both sides done, shut and no stream left         ending     settle
+ * running    the peer broke the protocol, or was too much     ending     feed, vx_h2_session_glitch
+ * running    transport broken, end of input, no memory        over       vx_h2_session_break, settle
+ * ending     all written                                      lingering  settle
+ * ending     transport broken                                 over       settle
+ * lingering  end of input, LINGER_MS                          over       read_once, lingered
+ */
+#include "proxy/http2/session.h"
+
+#include "proxy/http2/session_internal.h"
+
+enum {
+    READ_USUAL_BYTES = 0, /* a block of the worker's */
+    READ_BULK_BYTES = 64 * 1024,
+    WRITE_AT_BYTES = 48 * 1024, /* more than this is written before it grows further */
+    CONNECTION_WINDOW_BYTES = 16 * 1024 * 1024,
+    LINGER_MS = 1000,
+    CONTINUATIONS_MIN = 8,
+    HEAD_BLOCK_MAX_BYTES = 4 * 1024 * 1024,
+};
+
+/* What a limit of nghttp2's own is set to where ours is the one that counts. */
+static const uint64_t unlimited = UINT64_C(1) << 40;
+
+void vx_h2_session_soon(struct vx_h2_session *s) {
+    vx_runtime_defer(s->rt, &s->task);
+}
+
+void vx_h2_session_break(struct vx_h2_session *s, struct vx_error error) {
+    if (!s->error.code)
+        s->error = error;
+    s->broken = true;
+    vx_h2_session_soon(s);
+}
+
+char *vx_h2_session_reserve(struct vx_h2_session *s, size_t bytes) {
+    if (s->out.block && vx_buffer_len(&s->out) == 0)
+        s->out.start = s->out.end = 0;
+    if (VX_LIKELY(vx_buffer_room(&s->out) >= bytes))
+        return s->out.block->data + s->out.end;
+    if (vx_buffer_len(&s->out) >= WRITE_AT_BYTES) {
+        vx_h2_session_write(s);
+        if (vx_buffer_len(&s->out) == 0)
+            s->out.start = s->out.end = 0;
+        if (vx_buffer_room(&s->out) >= bytes)
+            return s->out.block->data + s->out.end;
+    }
+    size_t waiting = vx_buffer_len(&s->out);
+    struct vx_block *block = vx_block_take(s->rt->blocks, waiting ? (waiting + bytes) * 2 : bytes);
+    if (!block) {
+        vx_h2_session_break(s, vx_error(VX_ERR_OUT_OF_MEMORY, false, NULL));
+        return NULL;
+    }
+    if (waiting && s->out.block)
+        memcpy(block->data, s->out.block->data + s->out.start, waiting);
+    vx_block_drop(s->out.block);
+    s->out = (struct vx_buffer){block, 0, (uint32_t)waiting};
+    return block->data + waiting;
+}
+
+static struct vx_error lost(const struct vx_h2_session *s, bool orderly) {
+    if (s->server)
+        return vx_error(VX_ERR_CLIENT_GONE, false, "the connection is gone");
+    return vx_error(orderly ? VX_ERR_BACKEND_CLOSED : VX_ERR_BACKEND_RESET, false, "the connection is gone");
+}
+
+void vx_h2_session_write(struct vx_h2_session *s) {
+    if (s->broken || !s->transport->writable || vx_buffer_len(&s->out) == 0)
+        return;
+    struct vx_slice waiting = vx_buffer_slice(&s->out);
+    ssize_t n = s->transport->ops->write(s->transport, &waiting, 1);
+    if (n == VX_IO_FAILED) {
+        /* What the peer said before may explain it: that is read first. */
+        vx_h2_session_break(s, lost(s, false));
+    } else if (n > 0) {
+        s->out.start += (uint32_t)n;
+        s->written += (uint64_t)n;
+        s->moved = true;
+    }
+}
+
+/* The connection ends for what the peer did, with a word about it. */
+static void end_for(struct vx_h2_session *s, nghttp2_error_code code, struct vx_error error) {
+    if (s->ending || s->broken)
+        return;
+    s->error = error;
+    s->ending = true;
+    if (nghttp2_session_terminate_session(s->ng, code) != 0)
+        s->broken = true;
+    vx_h2_session_soon(s);
+}
+
+static struct vx_error misbehaved(const struct vx_h2_session *s, const char *detail) {
+    return vx_error(s->server ? VX_ERR_BAD_REQUEST : VX_ERR_BAD_RESPONSE, false, detail);
+}
+
+bool vx_h2_session_glitch(struct vx_h2_session *s, enum vx_h2_glitch kind) {
+    if (s->glitched)
+        s->glitched(s, kind);
+    if (vx_h2_glitches_take(&s->glitches, s->rt->now_ns))
+        return true;
+    end_for(s, NGHTTP2_ENHANCE_YOUR_CALM, misbehaved(s, "too many glitches"));
+    return false;
+}
+
+/* Gives nghttp2 what came. */
+static void feed(struct vx_h2_session *s, struct vx_slice bytes) {
+    nghttp2_ssize n = nghttp2_session_mem_recv2(s->ng, (const uint8_t *)bytes.ptr, bytes.len);
+    s->moved = true;
+    if (n >= 0 || s->ending)
+        return;
+    switch (n) {
+    case NGHTTP2_ERR_TOO_MANY_CONTINUATIONS:
+        if (vx_h2_session_glitch(s, VX_H2_GLITCH_CONTINUATION))
+            end_for(s, NGHTTP2_ENHANCE_YOUR_CALM, misbehaved(s, "a head in too many pieces"));
+        break;
+    case NGHTTP2_ERR_FLOODED:
+        end_for(s, NGHTTP2_ENHANCE_YOUR_CALM, misbehaved(s, "a flood of frames that want answers"));
+        break;
+    case NGHTTP2_ERR_BAD_CLIENT_MAGIC:
+        end_for(s, NGHTTP2_PROTOCOL_ERROR, misbehaved(s, "no HTTP/2 preface"));
+        break;
+    case NGHTTP2_ERR_NOMEM:
+        vx_h2_session_break(s, vx_error(VX_ERR_OUT_OF_MEMORY, false, NULL));
+        break;
+    default:
+        end_for(s, NGHTTP2_PROTOCOL_ERROR, misbehaved(s, "a frame that breaks the protocol"));
+        break;
+    }
+}
+
+/* Calls the owner of `st` for one thing. It may be gone afterwards. */
+static void tell_one(struct vx_h2_session *s, struct vx_h2_stream *st, unsigned what, uint64_t now_ns) {
+    switch (what) {
+    case VX_H2_PENDING_HEAD:
+        s->ops->on_head(st, now_ns);
+        break;
+    case VX_H2_PENDING_READABLE:
+        st->waits_body = false;
+        s->ops->on_readable(st, now_ns);
+        break;
+    case VX_H2_PENDING_WRITABLE:
+        s->ops->on_writable(st, now_ns);
+        break;
+    default:
+        s->ops->on_failed(st, now_ns);
+        break;
+    }
+}
+
+/* Tells owners what is pending: what was so when it began, so that it ends. */
+static void tell(struct vx_h2_session *s, uint64_t now_ns) {
+    struct vx_list turn;
+    vx_list_init(&turn);
+    for (struct vx_list *node; (node = vx_list_pop_front(&s->ready));)
+        vx_list_push_back(&turn, node);
+    for (struct vx_list *node; (node = vx_list_pop_front(&turn));) {
+        struct vx_h2_stream *st = VX_CONTAINER_OF(node, struct vx_h2_stream, ready);
+        unsigned what = st->pending & -st->pending;
+        st->pending &= (uint8_t)~what;
+        if (st->pending)
+            vx_list_push_front(&turn, node);
+        tell_one(s, st, what, now_ns);
+    }
+}
+
+/* Streams that waited for room and have some now get their turn, the longest waiting first. */
+static void wake(struct vx_h2_session *s, uint64_t now_ns) {
+    s->window_opened = false;
+    for (uint32_t left = s->stream_count; left > 0 && !vx_list_empty(&s->waiting); left--) {
+        struct vx_h2_stream *st = VX_CONTAINER_OF(s->waiting.next, struct vx_h2_stream, waiting);
+        vx_list_remove(&st->waiting);
+        if (vx_h2_stream_room(st) > 0)
+            s->ops->on_writable(st, now_ns);
+        else
+            vx_list_push_back(&s->waiting, &st->waiting);
+        if (s->broken || vx_buffer_len(&s->out) >= H2_OUT_SOFT_BYTES)
+            return;
+    }
+}
+
+static void finish(struct vx_h2_session *s, bool reset, uint64_t now_ns) {
+    s->over = true;
+    vx_timer_remove(&s->rt->wheel, &s->linger);
+    s->transport->ops->close(s->transport, reset);
+    vx_buffer_release(&s->out);
+    for (struct vx_list *at = s->streams.next; at != &s->streams; at = at->next)
+        vx_h2_stream_fail(VX_CONTAINER_OF(at, struct vx_h2_stream, link), s->error);
+    tell(s, now_ns);
+    vx_task_cancel(&s->task);
+    vx_task_cancel(&s->read_task);
+    s->ops->on_over(s, &s->error, now_ns);
+}
+
+/* All is said: our side shuts, and what still comes is thrown away for a moment, so that a reset does not take our last
+ * frames from the peer. */
+static void linger(struct vx_h2_session *s, uint64_t now_ns) {
+    s->lingering = true;
+    for (struct vx_list *at = s->streams.next; at != &s->streams; at = at->next)
+        vx_h2_stream_fail(VX_CONTAINER_OF(at, struct vx_h2_stream, link), s->error);
+    tell(s, now_ns);
+    s->transport->ops->shut(s->transport);
+    vx_timer_set(&s->rt->wheel, &s->linger, now_ns + (uint64_t)LINGER_MS * 1000000);
+    if (s->transport->readable)
+        vx_runtime_defer_next(s->rt, &s->read_task);
+}
+
+static void settle(struct vx_h2_session *s, uint64_t now_ns) {
+    if (s->broken) {
+        finish(s, true, now_ns);
+        return;
+    }
+    if (s->lingering)
+        return;
+    if (!s->ending && !nghttp2_session_want_read(s->ng) && !nghttp2_session_want_write(s->ng)) {
+        s->ending = true;
+        if (!s->error.code && s->stream_count)
+            s->error = misbehaved(s, "a frame that breaks the protocol");
+    }
+    if (s->shutting && !s->stream_count)
+        s->ending = true;
+    if (s->ending && !vx_h2_session_pending(s))
+        linger(s, now_ns);
+}
+
+/* The owner's own events, each once for what led to it. */
+static void tell_owner(struct vx_h2_session *s, uint64_t now_ns) {
+    if (s->moved && s->ops->on_progress)
+        s->ops->on_progress(s, now_ns);
+    s->moved = false;
+    if (s->goaway_came && !s->goaway_told) {
+        s->goaway_told = true;
+        if (s->ops->on_goaway)
+            s->ops->on_goaway(s, now_ns);
+    }
+    bool capacity = s->capacity_moved;
+    s->capacity_moved = false;
+    if (capacity && s->ops->on_capacity && !s->ending)
+        s->ops->on_capacity(s, now_ns);
+}
+
+static void run_task(struct vx_task *task, uint64_t now_ns) {
+    struct vx_h2_session *s = VX_CONTAINER_OF(task, struct vx_h2_session, task);
+    tell(s, now_ns);
+    if (!s->broken && !s->lingering) {
+        tell_owner(s, now_ns);
+        vx_h2_session_pump(s);
+        vx_h2_session_write(s);
+        if (!vx_list_empty(&s->waiting) && (s->window_opened || s->transport->writable)) {
+            wake(s, now_ns);
+            vx_h2_session_write(s);
+        }
+    }
+    if (vx_buffer_len(&s->out) == 0)
+        vx_buffer_release(&s->out);
+    if (!vx_list_empty(&s->ready))
+        vx_runtime_defer_next(s->rt, &s->task);
+    settle(s, now_ns);
+}
+
+static void throw_away(struct vx_h2_session *s, uint64_t now_ns) {
+    char scrap[16384];
+    ssize_t n = s->transport->ops->read(s->transport, scrap, sizeof scrap);
+    if (n == 0 || n == VX_IO_FAILED)
+        finish(s, false, now_ns);
+    else if (s->transport->readable)
+        vx_runtime_defer_next(s->rt, &s->read_task);
+}
+
+/* False: there is nothing to read, or it must wait. */
+static bool may_read(const struct vx_h2_session *s) {
+    return !s->over && s->transport->readable &&
+           (s->lingering || (!s->ending && vx_buffer_len(&s->out) < H2_OUT_HARD_BYTES));
+}
+
+static void read_once(struct vx_h2_session *s, uint64_t now_ns) {
+    if (!may_read(s))
+        return;
+    if (s->lingering) {
+        throw_away(s, now_ns);
+        return;
+    }
+    struct vx_block *block = vx_block_take(s->rt->blocks, s->read_bytes);
+    if (!block) {
+        vx_h2_session_break(s, vx_error(VX_ERR_OUT_OF_MEMORY, false, NULL));
+        return;
+    }
+    ssize_t n = s->transport->ops->read(s->transport, block->data, block->bytes);
+    if (n > 0) {
+        s->reading = block;
+        feed(s, vx_slice(block->data, (size_t)n));
+        s->reading = NULL;
+        s->read_bytes = (size_t)n == block->bytes ? READ_BULK_BYTES : READ_USUAL_BYTES;
+    } else if (n != VX_IO_AGAIN) {
+        vx_h2_session_break(s, lost(s, n == 0));
+    }
+    vx_block_drop(block);
+    tell(s, now_ns);
+    vx_h2_session_soon(s);
+    if (may_read(s))
+        vx_runtime_defer_next(s->rt, &s->read_task);
+}
+
+static void read_on(struct vx_task *task, uint64_t now_ns) {
+    read_once(VX_CONTAINER_OF(task, struct vx_h2_session, read_task), now_ns);
+}
+
+static void lingered(struct vx_timer *timer, uint64_t now_ns) {
+    finish(VX_CONTAINER_OF(timer, struct vx_h2_session, linger), false, now_ns);
+}
+
+static void on_ready(struct vx_transport *t, uint32_t ready, uint64_t now_ns) {
+    struct vx_h2_session *s = t->owner;
+    if (ready & VX_FAILED) {
+        vx_h2_session_break(s, s->server ? vx_error(VX_ERR_CLIENT_GONE, false, t->error.detail) : t->error);
+        return;
+    }
+    if (ready & VX_WRITABLE)
+        vx_h2_session_soon(s);
+    if ((ready & VX_WRITABLE) && t->readable && vx_buffer_len(&s->out) >= H2_OUT_HARD_BYTES)
+        vx_runtime_defer_next(s->rt, &s->read_task);
+    if (ready & (VX_READABLE | VX_PEER_SHUT))
+        read_once(s, now_ns);
+}
+
+static uint32_t continuations(const struct vx_h1_limits *limits) {
+    enum { FRAME_BYTES = 16384 };
+    uint32_t frames = limits->header_bytes / FRAME_BYTES + 2;
+    return frames > CONTINUATIONS_MIN ? frames : CONTINUATIONS_MIN;
+}
+
+static nghttp2_option *make_option(const struct vx_h2_options *options) {
+    nghttp2_option *option;
+    if (nghttp2_option_new(&option) != 0)
+        return NULL;
+    nghttp2_option_set_no_auto_window_update(option, 1);
+    nghttp2_option_set_max_send_header_block_length(option, HEAD_BLOCK_MAX_BYTES);
+    nghttp2_option_set_max_continuations(option, continuations(options->limits));
+    nghttp2_option_set_stream_reset_rate_limit(option, unlimited, unlimited);
+    nghttp2_option_set_glitch_rate_limit(option, unlimited, unlimited);
+    return option;
+}
+
+static bool make_session(struct vx_h2_session *s, const struct vx_h2_options *options) {
+    nghttp2_session_callbacks *callbacks;
+    nghttp2_option *option = make_option(options);
+    if (!option)
+        return false;
+    if (nghttp2_session_callbacks_new(&callbacks) != 0) {
+        nghttp2_option_del(option);
+        return false;
+    }
+    vx_h2_set_receive_callbacks(callbacks);
+    vx_h2_set_send_callbacks(callbacks);
+    int result = s->server ? nghttp2_session_server_new2(&s->ng, callbacks, s, option)
+                           : nghttp2_session_client_new2(&s->ng, callbacks, s, option);
+    nghttp2_session_callbacks_del(callbacks);
+    nghttp2_option_del(option);
+    return result == 0;
+}
+
+static bool submit_settings(struct vx_h2_session *s, const struct vx_h2_options *options) {
+    nghttp2_settings_entry entries[6];
+    size_t count = 0;
+    entries[count++] =
+        (nghttp2_settings_entry){NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, options->windows.stream_bytes};
+    entries[count++] =
+        (nghttp2_settings_entry){NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, options->limits->header_bytes};
+    if (s->server) {
+        entries[count++] =
+            (nghttp2_settings_entry){NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, options->concurrent_streams};
+        entries[count++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1};
+        entries[count++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1};
+    } else {
+        entries[count++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_ENABLE_PUSH, 0};
+    }
+    return nghttp2_submit_settings(s->ng, NGHTTP2_FLAG_NONE, entries, count) == 0 &&
+           nghttp2_session_set_local_window_size(s->ng, NGHTTP2_FLAG_NONE, 0, CONNECTION_WINDOW_BYTES) == 0;
+}
+
+bool vx_h2_session_start(struct vx_h2_session *s, struct vx_transport *transport, struct vx_runtime *rt,
+                         const struct vx_h2_options *options, struct vx_slice first) {
+    *s = (struct vx_h2_session){
+        .ops = options->ops,
+        .transport = transport,
+        .rt = rt,
+        .limits = options->limits,
+        .glitched = options->glitched,
+        .server = options->server,
+    };
+    vx_list_init(&s->streams);
+    vx_list_init(&s->ready);
+    vx_list_init(&s->waiting);
+    vx_task_init(&s->task, run_task);
+    vx_task_init(&s->read_task, read_on);
+    vx_timer_init(&s->linger, lingered);
+    vx_h2_flow_init(&s->flow, &options->windows);
+    vx_h2_glitches_init(&s->glitches, options->glitches_a_minute, rt->now_ns);
+    if (!make_session(s, options))
+        return false;
+    if (!submit_settings(s, options)) {
+        nghttp2_session_del(s->ng);
+        return false;
+    }
+    transport->owner = s;
+    transport->on_ready = on_ready;
+    if (first.len)
+        feed(s, first);
+    if (transport->readable)
+        vx_runtime_defer(rt, &s->read_task);
+    vx_h2_session_soon(s);
+    return true;
+}
+
+void vx_h2_session_free(struct vx_h2_session *s) {
+    if (!s->over) {
+        s->transport->ops->close(s->transport, false);
+        vx_buffer_release(&s->out);
+        vx_timer_remove(&s->rt->wheel, &s->linger);
+    }
+    vx_task_cancel(&s->task);
+    vx_task_cancel(&s->read_task);
+    nghttp2_session_del(s->ng);
+    s->ng = NULL;
+}
+
+void vx_h2_session_shut(struct vx_h2_session *s, nghttp2_error_code code, const struct vx_error *error) {
+    if (s->over || s->ending)
+        return;
+    if (error) {
+        end_for(s, code, *error);
+        return;
+    }
+    s->shutting = true;
+    int32_t last = nghttp2_session_get_last_proc_stream_id(s->ng);
+    if (nghttp2_submit_goaway(s->ng, NGHTTP2_FLAG_NONE, last, code, NULL, 0) != 0)
+        s->broken = true;
+    vx_h2_session_soon(s);
+}
+
+void vx_h2_session_announce_shut(struct vx_h2_session *s) {
+    if (s->over || s->ending)
+        return;
+    if (nghttp2_submit_shutdown_notice(s->ng) != 0)
+        s->broken = true;
+    vx_h2_session_soon(s);
+}
+
+void vx_h2_session_cut(struct vx_h2_session *s, struct vx_error error) {
+    if (!s->over)
+        vx_h2_session_break(s, error);
+}
+
+void vx_h2_session_ping(struct vx_h2_session *s) {
+    if (nghttp2_submit_ping(s->ng, NGHTTP2_FLAG_NONE, NULL) != 0)
+        s->broken = true;
+    vx_h2_session_soon(s);
+}

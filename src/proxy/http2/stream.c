@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One stream of a session: what has come for it and is not consumed, what its owner is to be told. */
+#include "proxy/http2/session_internal.h"
+
+enum { REFERENCE_MIN_BYTES = 4096 }; /* smaller pieces are copied: they would hold a whole block each */
+
+void vx_h2_stream_begin(struct vx_h2_stream *st, struct vx_h2_session *s, int32_t id) {
+    st->session = s;
+    st->id = id;
+    st->window = s->flow.windows.stream_bytes;
+    vx_list_init(&st->ready);
+    vx_list_init(&st->waiting);
+    vx_list_init(&st->link);
+    vx_list_push_back(&s->streams, &st->link);
+    s->stream_count++;
+}
+
+void vx_h2_stream_pend(struct vx_h2_stream *st, enum vx_h2_pending what) {
+    st->pending |= (uint8_t)what;
+    if (vx_list_empty(&st->ready))
+        vx_list_push_back(&st->session->ready, &st->ready);
+    vx_h2_session_soon(st->session);
+}
+
+void vx_h2_stream_fail(struct vx_h2_stream *st, struct vx_error error) {
+    if (st->failed)
+        return;
+    st->failed = true;
+    if (!st->error.code)
+        st->error = error;
+    st->closed = true;
+    st->pending = 0;
+    vx_list_remove(&st->waiting);
+    vx_buffer_release(&st->in);
+    vx_h2_stream_pend(st, VX_H2_PENDING_FAILED);
+}
+
+/* Sees to room for `bytes` behind what has not been consumed, in memory that nobody else looks at. */
+static bool make_room(struct vx_h2_stream *st, size_t bytes) {
+    size_t waiting = vx_buffer_len(&st->in);
+    bool ours = st->in.block && st->in.block->holders == 1;
+    if (ours && waiting == 0)
+        st->in.start = st->in.end = 0;
+    if (ours && vx_buffer_room(&st->in) >= bytes)
+        return true;
+    struct vx_block *block = vx_block_take(st->session->rt->blocks, (waiting + bytes) * (waiting ? 2 : 1));
+    if (!block)
+        return false;
+    if (waiting)
+        memcpy(block->data, st->in.block->data + st->in.start, waiting);
+    vx_block_drop(st->in.block);
+    st->in = (struct vx_buffer){block, 0, (uint32_t)waiting};
+    return true;
+}
+
+bool vx_h2_stream_receive(struct vx_h2_stream *st, struct vx_slice bytes) {
+    struct vx_block *from = st->session->reading;
+    if (from && bytes.len >= REFERENCE_MIN_BYTES && vx_buffer_len(&st->in) == 0) {
+        vx_buffer_release(&st->in);
+        uint32_t start = (uint32_t)(bytes.ptr - from->data);
+        st->in = (struct vx_buffer){vx_block_hold(from), start, start + (uint32_t)bytes.len};
+    } else {
+        if (!make_room(st, bytes.len))
+            return false;
+        memcpy(st->in.block->data + st->in.end, bytes.ptr, bytes.len);
+        st->in.end += (uint32_t)bytes.len;
+    }
+    st->received_bytes += bytes.len;
+    if (st->waits_body)
+        vx_h2_stream_pend(st, VX_H2_PENDING_READABLE);
+    return true;
+}
+
+enum vx_pull vx_h2_stream_pull(struct vx_h2_stream *st, struct vx_slice *bytes) {
+    st->waits_body = false;
+    if (st->failed)
+        return VX_PULL_FAILED;
+    if (vx_buffer_len(&st->in)) {
+        *bytes = vx_buffer_slice(&st->in);
+        return VX_PULL_BYTES;
+    }
+    vx_buffer_release(&st->in);
+    if (st->remote_ended)
+        return VX_PULL_END;
+    st->waits_body = true;
+    return VX_PULL_WAIT;
+}
+
+/* The peer may send again what was consumed, and more where the path can hold more. */
+static void open_window(struct vx_h2_stream *st, size_t bytes) {
+    struct vx_h2_session *s = st->session;
+    int result = nghttp2_session_consume_stream(s->ng, st->id, bytes);
+    uint32_t more = result == 0 ? vx_h2_flow_grow(&s->flow, st->window) : 0;
+    if (more) {
+        st->window += more;
+        result = nghttp2_session_set_local_window_size(s->ng, NGHTTP2_FLAG_NONE, st->id, (int32_t)st->window);
+    }
+    if (result == NGHTTP2_ERR_NOMEM)
+        vx_h2_session_break(s, vx_error(VX_ERR_OUT_OF_MEMORY, false, NULL));
+    vx_h2_session_soon(s);
+}
+
+void vx_h2_stream_consume(struct vx_h2_stream *st, size_t bytes) {
+    st->in.start += (uint32_t)bytes;
+    if (!st->remote_ended && !st->closed && bytes)
+        open_window(st, bytes);
+}
+
+void vx_h2_stream_again(struct vx_h2_stream *st) {
+    st->waits_body = true;
+    vx_h2_stream_pend(st, VX_H2_PENDING_READABLE);
+    vx_h2_session_soon(st->session);
+}
+
+void vx_h2_stream_release(struct vx_h2_stream *st, nghttp2_error_code code) {
+    struct vx_h2_session *s = st->session;
+    if (!s)
+        return;
+    st->session = NULL;
+    vx_list_remove(&st->link);
+    vx_list_remove(&st->ready);
+    vx_list_remove(&st->waiting);
+    vx_buffer_release(&st->in);
+    vx_h2_flow_stream_over(&s->flow, st->window);
+    s->stream_count--;
+    if (s->parsing == st)
+        s->parsing = NULL;
+    if (s->over)
+        return;
+    vx_h2_session_soon(s);
+    if (st->closed)
+        return;
+    nghttp2_session_set_stream_user_data(s->ng, st->id, NULL);
+    if (nghttp2_submit_rst_stream(s->ng, NGHTTP2_FLAG_NONE, st->id, code) != 0)
+        vx_h2_session_break(s, vx_error(VX_ERR_OUT_OF_MEMORY, false, NULL));
+    vx_h2_session_pump(s);
+}
