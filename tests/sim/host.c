@@ -106,7 +106,7 @@ static struct exchange *identify(struct host_conn *c) {
 }
 
 bool host_is_down(struct sim *sim, const struct host *h) {
-    const uint64_t span = SIM_MS(20);
+    const uint64_t span = SIM_MS(60);
     if (!sim->scenario->outages)
         return false;
     struct vx_random r =

@@ -204,6 +204,7 @@ struct sim_result sim_run(const struct sim_options *options) {
         .own_answers = sim->own_answers,
         .tunnels = sim->tunnels_begun,
         .retries = sim->retries,
+        .breaker_openings = sim->breaker_openings,
         .virtual_ns = sim->now_ns - SIM_S(1000),
     };
     memcpy(result.fault_calls, sim->faults.calls, sizeof result.fault_calls);

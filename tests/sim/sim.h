@@ -173,7 +173,8 @@ struct sim_options {
 };
 
 struct sim_result {
-    uint64_t digest, rounds, exchanges, records, answered, cut, own_answers, tunnels, retries, virtual_ns;
+    uint64_t digest, rounds, exchanges, records, answered, cut, own_answers, tunnels, retries,
+        breaker_openings, virtual_ns;
     uint64_t fault_calls[SIM_FAULT_COUNT]; /* how often each port call was made */
 };
 

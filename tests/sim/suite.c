@@ -25,6 +25,7 @@ static void sum_up(struct sim_result *sum, const struct sim_result *r) {
     sum->own_answers += r->own_answers;
     sum->tunnels += r->tunnels;
     sum->retries += r->retries;
+    sum->breaker_openings += r->breaker_openings;
     sum->virtual_ns += r->virtual_ns;
     sum->rounds += r->rounds;
 }
@@ -52,6 +53,14 @@ void suite_random(uint64_t seed, uint32_t exchanges) {
         sum_up(&all, &sum);
     }
     suite_print("sum", seed, all_worlds, &all);
+    /* A run in which the interesting things no longer happen would prove nothing. */
+    uint32_t least = exchanges / 1000;
+    if (all.answered < exchanges / 2 || all.own_answers < least || all.cut < least || all.tunnels < least ||
+        all.retries < least || all.breaker_openings < least / 10) {
+        fprintf(stderr, "vortex_sim: too little happened: %llu breakers opened\n",
+                (unsigned long long)all.breaker_openings);
+        exit(1);
+    }
 }
 
 void suite_same_twice(void) {

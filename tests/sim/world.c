@@ -60,7 +60,7 @@ void world_init(struct sim *sim) {
     vx_list_init(&sim->wires);
     vx_list_init(&sim->ready);
     bool small = sim->scenario->small_chunks;
-    memory_init(sim, &sim->arenas, small ? 1024 : VX_SLAB_ARENA_BYTES, SIM_FAULT_ARENA);
+    memory_init(sim, &sim->arenas, small ? 512 : VX_SLAB_ARENA_BYTES, SIM_FAULT_ARENA);
     memory_init(sim, &sim->blocks, small ? 2048 : VX_SLAB_BLOCK_BYTES, SIM_FAULT_BLOCK);
     sim->rt.now_ns = sim->now_ns;
     vx_timer_wheel_init(&sim->rt.wheel, sim->now_ns);

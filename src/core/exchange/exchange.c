@@ -95,7 +95,12 @@ static void answer(struct vx_exchange *x, const struct vx_reply_content *content
     }
     x->state = VX_EXCHANGE_REPLYING;
     x->status = content->status;
-    if (vx_reply_start(&x->reply, x->down, content) != VX_REPLY_WAIT)
+    enum vx_reply_progress progress = vx_reply_start(&x->reply, x->down, content);
+    if (progress == VX_REPLY_NO_MEMORY) {
+        x->status = 0;
+        note(x, vx_error(VX_ERR_OUT_OF_MEMORY, false, NULL));
+    }
+    if (progress != VX_REPLY_WAIT)
         vx_exchange_end(x, now_ns);
 }
 
@@ -352,14 +357,33 @@ void vx_exchange_filtered(struct vx_exchange *x, bool reroute, uint64_t now_ns) 
         vx_exchange_fail(x, vx_error(VX_ERR_NO_ROUTE, false, NULL), now_ns);
 }
 
+/* The record of a request that no exchange was made of. */
+static void record_unbegun(struct vx_proxy *proxy, const struct vx_client_info *client,
+                           const struct vx_request *request, const struct vx_error *error, uint16_t status,
+                           uint64_t started_ns, uint64_t now_ns) {
+    struct vx_exchange_record record = {
+        .request = request,
+        .client = client,
+        .client_ip = client->remote_text,
+        .error = error->code,
+        .error_detail = error->detail,
+        .status = status,
+        .started_ns = started_ns,
+        .ended_ns = now_ns,
+    };
+    proxy->recorder->record(proxy->recorder, &record);
+}
+
 static void begin(struct vx_handler *handler, struct vx_downstream *down, uint64_t now_ns) {
     struct vx_proxy *proxy = (struct vx_proxy *)handler;
     struct vx_exchange *x = vx_arena_alloc(down->arena, sizeof *x);
     if (!x) {
+        struct vx_error error = vx_error(VX_ERR_OUT_OF_MEMORY, false, NULL);
+        record_unbegun(proxy, down->client, down->request, &error, 0, down->started_ns, now_ns);
         down->stream.ops->release(&down->stream);
         return;
     }
-    memset(x, 0, sizeof *x);
+    memset(x, 0, offsetof(struct vx_exchange, forwarded));
     x->proxy = proxy;
     x->down = down;
     x->snapshot = vx_snapshot_hold(proxy->snapshot, proxy->worker);
@@ -382,18 +406,8 @@ static void begin(struct vx_handler *handler, struct vx_downstream *down, uint64
 static void refused(struct vx_handler *handler, const struct vx_client_info *client,
                     const struct vx_request *request, const struct vx_error *error, uint64_t started_ns,
                     uint64_t now_ns) {
-    struct vx_proxy *proxy = (struct vx_proxy *)handler;
-    struct vx_exchange_record record = {
-        .request = request,
-        .client = client,
-        .client_ip = client->remote_text,
-        .error = error->code,
-        .error_detail = error->detail,
-        .status = vx_error_info(error->code)->status,
-        .started_ns = started_ns,
-        .ended_ns = now_ns,
-    };
-    proxy->recorder->record(proxy->recorder, &record);
+    record_unbegun((struct vx_proxy *)handler, client, request, error, vx_error_info(error->code)->status,
+                   started_ns, now_ns);
 }
 
 void vx_proxy_init(struct vx_proxy *proxy, struct vx_http_client *client, struct vx_recorder *recorder,

@@ -251,7 +251,7 @@ static void test_a_refused_request_is_recorded(void **state) {
     fixture_free(x);
 }
 
-static void test_no_memory_is_an_answer_like_any_other(void **state) {
+static void test_no_memory_for_an_exchange_is_recorded(void **state) {
     (void)state;
     struct fixture *x = fixture_new();
     fixture_start(x);
@@ -262,7 +262,9 @@ static void test_no_memory_is_an_answer_like_any_other(void **state) {
     assert_int_equal(x->f.released, 1); /* not even the exchange found room */
     assert_int_equal(x->users.count, 1);
     assert_int_equal(x->proxy.active, 0);
-    x->records = 1;
+    assert_int_equal(x->records, 1);
+    assert_int_equal(x->record.error, VX_ERR_OUT_OF_MEMORY);
+    assert_int_equal(x->record.status, 0);
     fixture_free(x);
 }
 
@@ -282,7 +284,7 @@ int main(void) {
         cmocka_unit_test(test_a_101_to_h2c_is_no_tunnel),
         cmocka_unit_test(test_an_exchange_keeps_the_snapshot_it_began_with),
         cmocka_unit_test(test_a_refused_request_is_recorded),
-        cmocka_unit_test(test_no_memory_is_an_answer_like_any_other),
+        cmocka_unit_test(test_no_memory_for_an_exchange_is_recorded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
