@@ -92,7 +92,8 @@ bool vx_exchange_pump_request(struct vx_exchange *x, uint64_t now_ns) {
         return true;
     }
     uint64_t before = x->request_bytes;
-    enum pumped result = pump(from, to, &x->request_bytes, vx_exchange_is_bulk(x));
+    bool none = x->forwarded.framing == VX_BODY_NONE && !x->tunnel && !x->filtering;
+    enum pumped result = none ? PUMP_ENDED : pump(from, to, &x->request_bytes, vx_exchange_is_bulk(x));
     x->body_taken = x->body_taken || x->request_bytes != before;
     switch (result) {
     case PUMP_WAITS:

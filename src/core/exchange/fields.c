@@ -3,6 +3,30 @@
  * (§7.6.3), rewrites of path and host. */
 #include "core/exchange/internal.h"
 
+/* What is said of nearly every message, as the text of a head: fields that lie side by side are copied in one piece. */
+#define SAID(scheme) "x-forwarded-proto: " scheme "\r\nvia: 1.1 vortex\r\n"
+#define RAW_FIELD(name_id, text, at, name_bytes, value_bytes)                                                \
+    {                                                                                                        \
+        .name = (text) + (at), .value = (text) + (at) + (name_bytes) + 2, .value_len = (value_bytes),        \
+        .name_len = (name_bytes), .id = VX_HEADER_##name_id, .flags = VX_HEADER_RAW                          \
+    }
+#define PROTO_FIELD(text, scheme)                                                                            \
+    RAW_FIELD(X_FORWARDED_PROTO, text, 0, sizeof "x-forwarded-proto" - 1, sizeof(scheme) - 1)
+#define VIA_FIELD(text, at) RAW_FIELD(VIA, text, at, sizeof "via" - 1, sizeof "1.1 vortex" - 1)
+
+static const char said_http[] = SAID("http"), said_https[] = SAID("https"), said_10[] = "via: 1.0 vortex\r\n";
+static const struct vx_header proto_http = PROTO_FIELD(said_http, "http");
+static const struct vx_header proto_https = PROTO_FIELD(said_https, "https");
+static const struct vx_header via_http = VIA_FIELD(said_http, sizeof "x-forwarded-proto: http\r\n" - 1);
+static const struct vx_header via_https = VIA_FIELD(said_https, sizeof "x-forwarded-proto: https\r\n" - 1);
+static const struct vx_header via_10 = VIA_FIELD(said_10, 0);
+
+static const struct vx_header *via_of(enum vx_http_version version, bool https) {
+    if (version == VX_HTTP_10)
+        return &via_10;
+    return https ? &via_https : &via_http;
+}
+
 static bool is_trusted(const struct vx_config *config, const struct vx_address *address) {
     for (uint32_t i = 0; i < config->trusted_proxy_count; i++)
         if (vx_prefix_contains(&config->trusted_proxies[i], address))
@@ -87,14 +111,14 @@ static bool edit_identity(struct vx_exchange *x, struct vx_slice peer, bool trus
             if (vx_headers_has(headers, claims[i]))
                 vx_headers_remove(headers, claims[i]);
     }
-    struct vx_slice scheme = x->forwarded.https ? VX_SLICE("https") : VX_SLICE("http");
     bool keep_proto = trusted && vx_headers_find(headers, VX_HEADER_X_FORWARDED_PROTO);
     bool keep_host = trusted && vx_headers_find(headers, VX_HEADER_X_FORWARDED_HOST);
     struct vx_slice list = trusted ? forwarded_list(x, peer) : peer;
     return list.ptr && add(x, VX_HEADER_X_FORWARDED_FOR, list) &&
-           (keep_proto || add(x, VX_HEADER_X_FORWARDED_PROTO, scheme)) &&
            (keep_host || !x->forwarded.authority.len ||
-            add(x, VX_HEADER_X_FORWARDED_HOST, x->forwarded.authority));
+            add(x, VX_HEADER_X_FORWARDED_HOST, x->forwarded.authority)) &&
+           (keep_proto ||
+            vx_headers_append(headers, x->down->arena, x->forwarded.https ? &proto_https : &proto_http));
 }
 
 static bool edit_host(struct vx_exchange *x) {
@@ -177,14 +201,12 @@ bool vx_exchange_edit_request(struct vx_exchange *x) {
 }
 
 bool vx_exchange_edit_target(struct vx_exchange *x) {
-    struct vx_slice via =
-        x->forwarded.version == VX_HTTP_10 ? VX_SLICE("1.0 vortex") : VX_SLICE("1.1 vortex");
-    return edit_host(x) && edit_path(x) && add(x, VX_HEADER_VIA, via);
+    return edit_host(x) && edit_path(x) &&
+           vx_headers_append(&x->forwarded.headers, x->down->arena,
+                             via_of(x->forwarded.version, x->forwarded.https));
 }
 
 bool vx_exchange_edit_response(struct vx_exchange *x, struct vx_response *response) {
     strip(&response->headers, &response->upgrade);
-    struct vx_slice via = response->version == VX_HTTP_10 ? VX_SLICE("1.0 vortex") : VX_SLICE("1.1 vortex");
-    return vx_headers_add(&response->headers, x->down->arena, VX_HEADER_VIA, vx_header_id_name(VX_HEADER_VIA),
-                          via);
+    return vx_headers_append(&response->headers, x->down->arena, via_of(response->version, false));
 }

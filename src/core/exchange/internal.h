@@ -37,14 +37,12 @@ struct vx_exchange {
     const struct vx_target *target;     /* of the last attempt */
     struct vx_filtering *filtering;     /* NULL: no filters, or their part is over */
     struct vx_backend_ticket ticket;    /* open exactly while `up` is set and the backend is a balanced one */
-    struct vx_request forwarded;        /* the request as backends get it; shares the header array */
     struct vx_slice client_ip;
     struct vx_reply reply;
     struct vx_slice gathered; /* the body, or the part of it that has been gathered */
     size_t gathered_room;
     size_t gathered_sent; /* of it, in this attempt */
     uint64_t request_bytes, backend_ns;
-    uint32_t tried[VX_EXCHANGE_TRIED_MAX];
     uint16_t attempts;
     uint16_t status; /* of the final head that went to the client; 0: none yet */
     enum vx_error_code error;
@@ -56,6 +54,9 @@ struct vx_exchange {
     bool stale_retried;  /* the one free retry after a stale connection has been used */
     bool tunnel;
     bool response_done; /* a tunnel whose backend has half-closed */
+    /* From here on nothing is cleared when an exchange begins. */
+    struct vx_request forwarded;           /* the request as backends get it; shares the header array */
+    uint32_t tried[VX_EXCHANGE_TRIED_MAX]; /* `attempts` of them */
 };
 
 /* exchange.c */

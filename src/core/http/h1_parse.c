@@ -99,8 +99,10 @@ static enum vx_h1_result read_fields(const char *at, uint32_t count, struct vx_h
     uint64_t present = 0, again = 0;
     if (count > limits->headers)
         return refuse(error, VX_ERR_HEADERS_TOO_LARGE, "more fields than allowed");
-    *out = (struct vx_headers){.items = NULL};
-    if (!vx_headers_reserve(out, arena, count + SPARE_HEADERS))
+    uint32_t capacity = count + SPARE_HEADERS < UINT16_MAX ? count + SPARE_HEADERS : UINT16_MAX;
+    *out =
+        (struct vx_headers){vx_arena_alloc(arena, capacity * sizeof *out->items), 0, 0, (uint16_t)capacity};
+    if (!out->items)
         return refuse(error, VX_ERR_OUT_OF_MEMORY, "the header array");
     struct vx_header *f = out->items;
     for (const struct vx_header *end = f + count; f < end; f++) {
@@ -130,6 +132,24 @@ static enum vx_h1_result read_fields(const char *at, uint32_t count, struct vx_h
     out->present = present;
     *repeated = again;
     return VX_H1_DONE;
+}
+
+#define BIT(name) (UINT64_C(1) << VX_HEADER_##name)
+
+/* What the fields say about body and connection. Few heads have more than one of those that do. */
+static struct vx_h1_fault read_meaning(const struct vx_headers *h, uint64_t repeated,
+                                       enum vx_http_version version, enum vx_framing *framing,
+                                       uint64_t *body_bytes, bool *keep_alive, bool *upgrade) {
+    struct vx_h1_fault fault = {VX_ERR_NONE, NULL};
+    *framing = VX_BODY_NONE;
+    *body_bytes = 0;
+    *keep_alive = version != VX_HTTP_10;
+    *upgrade = false;
+    if (h->present & (BIT(CONTENT_LENGTH) | BIT(TRANSFER_ENCODING)))
+        fault = vx_h1_read_framing(h, repeated, version, framing, body_bytes);
+    if (!fault.code && (h->present & BIT(CONNECTION)))
+        fault = vx_h1_read_connection(h, version, keep_alive, upgrade);
+    return fault;
 }
 
 enum head_kind { REQUEST_HEAD, RESPONSE_HEAD, TRAILER_SECTION };
@@ -247,10 +267,8 @@ static enum vx_h1_result read_request(const char *at, struct vx_h1_lines *lines,
         read_fields(cr + 2, lines->total - 2, lines, limits, arena, &out->headers, &repeated, error) ==
             VX_H1_ERROR)
         return VX_H1_ERROR;
-    struct vx_h1_fault fault =
-        vx_h1_read_framing(&out->headers, repeated, out->version, &out->framing, &out->body_bytes);
-    if (!fault.code)
-        fault = vx_h1_read_connection(&out->headers, out->version, &out->keep_alive, &out->upgrade);
+    struct vx_h1_fault fault = read_meaning(&out->headers, repeated, out->version, &out->framing,
+                                            &out->body_bytes, &out->keep_alive, &out->upgrade);
     if (fault.code)
         return refuse(error, fault.code, fault.detail);
     if (read_host(&target, repeated, arena, out, error) == VX_H1_ERROR ||
@@ -306,11 +324,9 @@ static enum vx_h1_result read_response(const char *at, struct vx_h1_lines *lines
         read_fields(cr + 2, lines->total - 2, lines, limits, arena, &out->headers, &repeated, error) ==
             VX_H1_ERROR)
         return VX_H1_ERROR;
-    bool upgrade = false;
-    struct vx_h1_fault fault =
-        vx_h1_read_framing(&out->headers, repeated, out->version, &out->framing, &out->body_bytes);
-    if (!fault.code)
-        fault = vx_h1_read_connection(&out->headers, out->version, &out->keep_alive, &upgrade);
+    bool upgrade;
+    struct vx_h1_fault fault = read_meaning(&out->headers, repeated, out->version, &out->framing,
+                                            &out->body_bytes, &out->keep_alive, &upgrade);
     if (fault.code)
         return refuse(error, fault.code, fault.detail);
     out->upgrade = upgrade && out->status == 101;

@@ -42,7 +42,7 @@ static inline struct block classify(const char *p) {
     return b;
 }
 
-__attribute__((target("avx2"))) static inline struct block classify_avx2(const char *p) {
+__attribute__((target("avx2,bmi"))) static inline struct block classify_avx2(const char *p) {
     const __m256i by_low = _mm256_setr_epi8(BAD_BY_LOW, BAD_BY_LOW);
     const __m256i by_high = _mm256_setr_epi8(BAD_BY_HIGH, BAD_BY_HIGH);
     __m256i bad = _mm256_setzero_si256();
@@ -150,8 +150,8 @@ scan_blocks(struct vx_slice bytes, size_t *at, struct vx_h1_lines *lines,
 }
 
 #ifdef __SSSE3__
-__attribute__((target("avx2"))) static enum vx_h1_scan scan_avx2(struct vx_slice bytes, size_t *at,
-                                                                 struct vx_h1_lines *lines) {
+__attribute__((target("avx2,bmi"))) static enum vx_h1_scan scan_avx2(struct vx_slice bytes, size_t *at,
+                                                                     struct vx_h1_lines *lines) {
     return scan_blocks(bytes, at, lines, classify_avx2);
 }
 #endif
@@ -160,7 +160,7 @@ enum vx_h1_scan vx_h1_scan(struct vx_slice bytes, size_t *at, struct vx_h1_lines
     lines->bytes = bytes;
     lines->given = 0;
 #ifdef __SSSE3__
-    if (__builtin_cpu_supports("avx2"))
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi"))
         return scan_avx2(bytes, at, lines);
 #endif
     return scan_blocks(bytes, at, lines, classify);

@@ -24,53 +24,104 @@ static size_t written(const struct out *o) {
     return o->full ? 0 : (size_t)(o->at - o->begin);
 }
 
-static inline void put(struct out *o, struct vx_slice s) {
-    if (__builtin_expect(s.len > (size_t)(o->end - o->at), 0)) {
-        o->full = true;
-        o->end = o->at;
-        return;
+/* Most pieces are short; for these a call costs more than the copy. */
+static inline void copy(char *to, const char *from, size_t n) {
+    struct sixteen {
+        uint64_t low, high;
+    } a, b;
+    if (n > 2 * sizeof a) {
+        memcpy(to, from, n);
+    } else if (n >= sizeof a) {
+        memcpy(&a, from, sizeof a);
+        memcpy(&b, from + n - sizeof b, sizeof b);
+        memcpy(to, &a, sizeof a);
+        memcpy(to + n - sizeof b, &b, sizeof b);
+    } else if (n >= 8) {
+        uint64_t first = vx_load8(from), last = vx_load8(from + n - 8);
+        memcpy(to, &first, 8);
+        memcpy(to + n - 8, &last, 8);
+    } else if (n >= 4) {
+        uint32_t first = vx_load4(from), last = vx_load4(from + n - 4);
+        memcpy(to, &first, 4);
+        memcpy(to + n - 4, &last, 4);
+    } else if (n) {
+        char middle = from[n / 2], last = from[n - 1];
+        to[0] = from[0];
+        to[n / 2] = middle;
+        to[n - 1] = last;
     }
-    if (s.len)
-        memcpy(o->at, s.ptr, s.len);
-    o->at += s.len;
 }
 
-#define PUT(o, literal) put((o), VX_SLICE(literal))
+/* Room for exactly `n` bytes, or NULL. */
+static inline char *claim(struct out *o, size_t n) {
+    char *at = o->at;
+    if (__builtin_expect(n > (size_t)(o->end - at), 0)) {
+        o->full = true;
+        o->end = at;
+        return NULL;
+    }
+    o->at = at + n;
+    return at;
+}
+
+static inline void put(struct out *o, struct vx_slice s) {
+    char *at = claim(o, s.len);
+    if (at)
+        copy(at, s.ptr, s.len);
+}
+
+/* `n` is a constant, and so the copy is a move or two. */
+static inline __attribute__((always_inline)) void put_text(struct out *o, const char *text, size_t n) {
+    char *at = claim(o, n);
+    if (at)
+        memcpy(at, text, n);
+}
+
+#define PUT(o, literal) put_text((o), (literal), sizeof(literal) - 1)
 
 static void put_decimal(struct out *o, uint64_t n) {
-    char digits[DECIMAL_MAX_BYTES];
-    size_t at = sizeof digits;
-    do
-        digits[--at] = (char)('0' + n % 10);
-    while (n /= 10);
-    put(o, vx_slice(digits + at, sizeof digits - at));
+    size_t digits = 1;
+    for (uint64_t power = 10; digits < DECIMAL_MAX_BYTES && n >= power; power *= 10)
+        digits++;
+    char *at = claim(o, digits);
+    for (; at && digits > 0; n /= 10)
+        at[--digits] = (char)('0' + n % 10);
 }
 
 static bool is_sent(const struct vx_header *h, uint64_t but) {
     return !(h->flags & VX_HEADER_REMOVED) && !(but >> h->id & 1);
 }
 
+static inline void put_field(struct out *o, const struct vx_header *f) {
+    char *at = claim(o, f->name_len + (size_t)f->value_len + 4);
+    if (!at)
+        return;
+    copy(at, f->name, f->name_len);
+    at += f->name_len;
+    memcpy(at, ": ", 2);
+    copy(at + 2, f->value, f->value_len);
+    memcpy(at + 2 + f->value_len, "\r\n", 2);
+}
+
 /* The fields, but for those whose id is in `but`. A run of received fields that lie side by side is one copy. */
-static void put_fields(struct out *o, const struct vx_headers *h, uint64_t but) {
+static void put_fields(struct out *out, const struct vx_headers *h, uint64_t but) {
+    struct out o = *out; /* so that it stays in registers */
     const struct vx_header *f = h->items, *end = h->items + h->count;
     while (f < end) {
         if (!is_sent(f, but)) {
             f++;
         } else if (!(f->flags & VX_HEADER_RAW)) {
-            put(o, vx_header_name(f));
-            PUT(o, ": ");
-            put(o, vx_header_value(f));
-            PUT(o, "\r\n");
-            f++;
+            put_field(&o, f++);
         } else {
             const char *from = f->name, *to = f->value + f->value_len;
             for (f++; f < end && f->name == to + CRLF_BYTES && (f->flags & VX_HEADER_RAW) && is_sent(f, but);
                  f++)
                 to = f->value + f->value_len;
-            put(o, vx_slice(from, (size_t)(to - from)));
-            PUT(o, "\r\n");
+            put(&o, vx_slice(from, (size_t)(to - from)));
+            PUT(&o, "\r\n");
         }
     }
+    *out = o;
 }
 
 static size_t fields_max(const struct vx_headers *h) {

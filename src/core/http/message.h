@@ -68,7 +68,7 @@ enum vx_header_id {
 _Static_assert(VX_HEADER_COUNT <= 64, "vx_headers.present is one 64-bit word");
 
 enum vx_header_flags {
-    VX_HEADER_RAW = 1,     /* name..value lie in a received head, CRLF behind; runs may be copied whole */
+    VX_HEADER_RAW = 1,     /* name..value lie as in a received head, CRLF behind; runs may be copied whole */
     VX_HEADER_REMOVED = 2, /* is not forwarded; kept so that indexes and slices stay */
 };
 
@@ -145,22 +145,28 @@ struct vx_header *vx_headers_find_name(const struct vx_headers *h, struct vx_sli
 /* Makes the array hold at least `room` fields, in `arena`. False: no memory, or `room` above 65535 (nothing changed). */
 bool vx_headers_reserve(struct vx_headers *h, struct vx_arena *arena, size_t room);
 
-/* Appends a field. The slices are borrowed. The array grows in `arena` when it is full.
- * False: no memory, or a name above 65535 bytes (nothing changed). */
+/* Appends a copy of `field`, whose text is borrowed. The array grows in `arena` when it is full.
+ * False: no memory (nothing changed). */
+static inline bool vx_headers_append(struct vx_headers *h, struct vx_arena *arena,
+                                     const struct vx_header *field) {
+    if (__builtin_expect(h->count == h->capacity, 0) && !vx_headers_reserve(h, arena, h->count + (size_t)1))
+        return false;
+    h->items[h->count++] = *field;
+    h->present |= UINT64_C(1) << field->id;
+    return true;
+}
+
+/* The same for a field that is made of its parts. False also for a name above 65535 bytes. */
 static inline bool vx_headers_add(struct vx_headers *h, struct vx_arena *arena, enum vx_header_id id,
                                   struct vx_slice name, struct vx_slice value) {
-    if (name.len > UINT16_MAX || value.len > UINT32_MAX ||
-        (h->count == h->capacity && !vx_headers_reserve(h, arena, h->count + (size_t)1)))
-        return false;
-    h->items[h->count++] = (struct vx_header){
+    struct vx_header field = {
         .name = name.ptr,
         .value = value.ptr,
         .value_len = (uint32_t)value.len,
         .name_len = (uint16_t)name.len,
         .id = (uint8_t)id,
     };
-    h->present |= UINT64_C(1) << id;
-    return true;
+    return name.len <= UINT16_MAX && value.len <= UINT32_MAX && vx_headers_append(h, arena, &field);
 }
 
 /* Marks every field with this id (or name) removed. */

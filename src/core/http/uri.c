@@ -162,13 +162,11 @@ static bool is_ipv6(struct vx_slice s) {
     return s.len && memchr(s.ptr, ':', s.len) && vx_address_parse_ip(s, &address);
 }
 
-/* Whether `s` is *DIGIT and at most 65535. */
-static bool is_port(struct vx_slice s) {
+/* Whether a number, or nothing, is a port: at most 65535. */
+static bool is_port(struct vx_slice digits) {
     unsigned value = 0;
-    for (size_t i = 0; i < s.len; i++) {
-        if (!vx_byte_is(s.ptr[i], VX_BYTE_DIGIT))
-            return false;
-        value = value * 10 + (unsigned)(s.ptr[i] - '0');
+    for (size_t i = 0; digits.len > 4 && i < digits.len; i++) {
+        value = value * 10 + (unsigned)(digits.ptr[i] - '0');
         if (value > UINT16_MAX)
             return false;
     }
@@ -217,11 +215,13 @@ static bool is_host(struct vx_slice s, bool *upper) {
     return true;
 }
 
-/* Where the port's colon is, or the end. A literal's own colons are none. */
+/* Where the port's colon is, or the end. Digits behind the last colon are taken for a port, which a host other than
+ * a literal in brackets does not outlive when there was another colon. */
 static size_t find_port(struct vx_slice s) {
-    const char *end = s.ptr + s.len;
-    const char *from = s.len && s.ptr[0] == '[' ? vx_bytes_find(s.ptr, end, ']') : s.ptr;
-    return (size_t)(vx_bytes_find(from, end, ':') - s.ptr);
+    size_t at = s.len;
+    while (at > 0 && (unsigned)(s.ptr[at - 1] - '0') < 10)
+        at--;
+    return at > 0 && s.ptr[at - 1] == ':' ? at - 1 : s.len;
 }
 
 enum vx_error_code vx_host_normalise(struct vx_slice authority, struct vx_arena *arena, struct vx_slice *out,

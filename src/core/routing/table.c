@@ -90,8 +90,8 @@ struct vx_route_table {
     uint32_t host_count, node_count, route_count, pair_count;
     uint32_t any_host;
     struct index exact_hosts, wildcard_hosts, paths, values;
-    struct lengths wildcards;
-    size_t longest_value; /* among the pairs */
+    struct lengths exacts, wildcards; /* of hosts' names */
+    size_t longest_value;             /* among the pairs */
 };
 
 static uint32_t index_next(const struct index *x, uint64_t hash, uint32_t *at) {
@@ -255,7 +255,9 @@ static uint32_t find_in_host(const struct vx_route_table *t, uint32_t host,
 }
 
 uint32_t vx_route_table_find(const struct vx_route_table *t, const struct vx_request *request) {
-    uint32_t host = find_host(t, &t->exact_hosts, request->host);
+    uint32_t host = NONE;
+    if (length_occurs(&t->exacts, request->host.len))
+        host = find_host(t, &t->exact_hosts, request->host);
     if (host == NONE)
         host = find_wildcard(t, request->host);
     for (; host != NONE; host = t->hosts[host].wider) {
@@ -432,8 +434,10 @@ static bool link_hosts(struct vx_arena *arena, struct vx_route_table *t) {
         return false;
     for (uint32_t i = 0; i < t->host_count; i++) {
         struct host *h = &t->hosts[i];
-        if (h->kind == HOST_EXACT)
+        if (h->kind == HOST_EXACT) {
             index_put(&t->exact_hosts, vx_hash_fast(&table_key, h->name), i);
+            length_add(&t->exacts, h->name.len);
+        }
         if (h->kind != HOST_WILDCARD)
             continue;
         index_put(&t->wildcard_hosts, vx_hash_fast(&table_key, h->name), i);

@@ -146,14 +146,13 @@ static struct vx_upstream *open_request(struct vx_http_client *port, const struc
         *error = vx_error(VX_ERR_OUT_OF_MEMORY, false, NULL);
         return NULL;
     }
-    *r = (struct h1_client_request){
-        .up = {.stream = {.ops = &stream_ops, .events = open->events, .user = open->user}},
-        .pool = pool,
-        .target = open->target,
-        .idle_timeout_ns = open->target->idle_timeout_ns,
-        .request = open->request,
-        .arena = open->arena,
-    };
+    memset(r, 0, offsetof(struct h1_client_request, response));
+    r->up.stream = (struct vx_stream){.ops = &stream_ops, .events = open->events, .user = open->user};
+    r->pool = pool;
+    r->target = open->target;
+    r->idle_timeout_ns = open->target->idle_timeout_ns;
+    r->request = open->request;
+    r->arena = open->arena;
     vx_list_init(&r->link);
     return vx_h1_pool_assign(pool, r, open->fresh, error) ? &r->up : NULL;
 }

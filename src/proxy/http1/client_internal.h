@@ -30,7 +30,6 @@ struct h1_client_request {
     const struct vx_target *target; /* a tunnel may outlive it */
     struct vx_request *request;
     struct vx_arena *arena;
-    struct vx_response response;
     struct vx_block *head; /* pins what the response's slices point into */
     struct vx_list link;   /* in the pool's queue */
     uint64_t queued_until_ns;
@@ -41,6 +40,7 @@ struct h1_client_request {
     bool waits_body;             /* pull() said WAIT */
     bool woken;                  /* again() was called: on_readable at the end of the round */
     bool waits_room;             /* push() took less than it was given */
+    struct vx_response response; /* not cleared when the request begins */
 };
 
 struct h1_client_connection {

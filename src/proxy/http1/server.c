@@ -95,18 +95,14 @@ static bool take_stream(struct h1_server *c, uint64_t now_ns) {
     struct h1_stream *s = source->take(source, source->chunk_bytes);
     if (!s)
         return false;
-    *s = (struct h1_stream){
-        .down =
-            {
-                .stream = {.ops = &vx_h1_server_stream_ops},
-                .ops = &vx_h1_server_downstream_ops,
-                .request = &s->request,
-                .arena = &s->arena,
-                .client = &c->client,
-                .started_ns = now_ns,
-            },
-        .conn = c,
-    };
+    memset(s, 0, sizeof *s);
+    s->down.stream.ops = &vx_h1_server_stream_ops;
+    s->down.ops = &vx_h1_server_downstream_ops;
+    s->down.request = &s->request;
+    s->down.arena = &s->arena;
+    s->down.client = &c->client;
+    s->down.started_ns = now_ns;
+    s->conn = c;
     vx_arena_init(&s->arena, s + 1, source->chunk_bytes - sizeof *s, source);
     c->stream = s;
     c->state = H1_SERVER_HEAD;

@@ -148,7 +148,13 @@ static void respond(struct vx_downstream *d, struct vx_response *response) {
     if (c->sink.failed || s->response_begun || (interim && s->request.version == VX_HTTP_10))
         return;
     enum vx_framing framing = frame(s, response);
-    struct vx_h1_response_write how = {.framing = framing, .body_bytes = response->body_bytes};
+    struct vx_h1_response_write how = {
+        .framing = framing,
+        .body_bytes = response->body_bytes,
+        .declare_length = false,
+        .connection = VX_H1_CONNECTION_DEFAULT,
+        .upgrade = VX_SLICE_NONE,
+    };
     if (response->status == 101) {
         how.upgrade = upgrade_value(response);
     } else if (!interim) {

@@ -27,13 +27,13 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "core/base/assert.h"
 #include "proxy/net/listener.h"
 #include "proxy/net/pipe.h"
 #include "proxy/net/sockaddr.h"
+#include "proxy/net/socket_io.h"
 
 #define SOCKET_STATES(X) X(CONNECTING) X(OPEN) X(CLOSED)
 
@@ -56,10 +56,6 @@ struct socket {
 
 static const struct vx_transport_ops socket_ops;
 
-_Static_assert(sizeof(struct vx_slice) == sizeof(struct iovec) &&
-                   offsetof(struct vx_slice, ptr) == offsetof(struct iovec, iov_base) &&
-                   offsetof(struct vx_slice, len) == offsetof(struct iovec, iov_len),
-               "slices are handed to sendmsg as they are");
 _Static_assert(sizeof(struct socket) <= 256, "an idle connection has 1 KiB for this and all of HTTP/1");
 
 static struct socket *socket_of(struct vx_transport *t) {
@@ -106,7 +102,7 @@ static ssize_t read_socket(struct vx_transport *t, char *to, size_t room) {
     VX_ASSERT(s->state != SOCKET_CLOSED && room > 0);
     ssize_t n;
     do
-        n = recv(s->watch.fd, to, room, 0);
+        n = vx_socket_recv(s->watch.fd, to, room);
     while (VX_UNLIKELY(n < 0 && errno == EINTR));
     if (VX_LIKELY(n > 0)) {
         if ((size_t)n < room && !t->peer_shut)
@@ -151,13 +147,6 @@ static bool flush_pipe(struct socket *s) {
     return true;
 }
 
-static ssize_t send_slices(int fd, const struct vx_slice *slices, unsigned count) {
-    if (count == 1)
-        return send(fd, slices[0].ptr, slices[0].len, MSG_NOSIGNAL);
-    struct msghdr m = {.msg_iov = (struct iovec *)(uintptr_t)slices, .msg_iovlen = count};
-    return sendmsg(fd, &m, MSG_NOSIGNAL);
-}
-
 static ssize_t write_socket(struct vx_transport *t, const struct vx_slice *slices, unsigned count) {
     struct socket *s = socket_of(t);
     VX_ASSERT(s->state != SOCKET_CLOSED && count <= VX_WRITE_SLICES_MAX && !s->shut_wanted);
@@ -167,7 +156,7 @@ static ssize_t write_socket(struct vx_transport *t, const struct vx_slice *slice
         return s->broken ? VX_IO_FAILED : VX_IO_AGAIN;
     ssize_t n;
     do
-        n = send_slices(s->watch.fd, slices, count);
+        n = vx_socket_send(s->watch.fd, slices, count);
     while (VX_UNLIKELY(n < 0 && errno == EINTR));
     if (VX_UNLIKELY(n < 0)) {
         if (errno != EAGAIN) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Socket transports: what edges tell, how ends and failures show, and what a small exchange costs in system calls.
- * recv, send, sendmsg and epoll_ctl are counted by functions of this file that stand before libc's. */
+ * vx_socket_recv, vx_socket_send and epoll_ctl are counted by functions of this file that stand before the others. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,25 +13,22 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "proxy/net/socket_io.h"
 #include "support/net.h"
 
 static struct {
     unsigned recv, send, epoll_ctl;
 } calls;
 
-ssize_t recv(int fd, void *to, size_t room, int flags) {
+ssize_t vx_socket_recv(int fd, char *to, size_t room) {
     calls.recv++;
-    return syscall(SYS_recvfrom, fd, to, room, flags, NULL, NULL);
+    return syscall(SYS_recvfrom, fd, to, room, 0, NULL, NULL);
 }
 
-ssize_t send(int fd, const void *from, size_t bytes, int flags) {
+ssize_t vx_socket_send(int fd, const struct vx_slice *slices, unsigned count) {
+    struct msghdr m = {.msg_iov = (struct iovec *)(uintptr_t)slices, .msg_iovlen = count};
     calls.send++;
-    return syscall(SYS_sendto, fd, from, bytes, flags, NULL, 0);
-}
-
-ssize_t sendmsg(int fd, const struct msghdr *m, int flags) {
-    calls.send++;
-    return syscall(SYS_sendmsg, fd, m, flags);
+    return syscall(SYS_sendmsg, fd, &m, MSG_NOSIGNAL);
 }
 
 int epoll_ctl(int epoll_fd, int op, int fd, struct epoll_event *event) {

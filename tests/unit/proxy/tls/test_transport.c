@@ -14,6 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "proxy/net/socket_io.h"
 #include "proxy/tls/client.h"
 #include "proxy/tls/server.h"
 #include "proxy/tls/transport.h"
@@ -25,14 +26,15 @@ static _Thread_local struct {
     unsigned recv, send;
 } calls;
 
-ssize_t recv(int fd, void *to, size_t room, int flags) {
+ssize_t vx_socket_recv(int fd, char *to, size_t room) {
     calls.recv++;
-    return syscall(SYS_recvfrom, fd, to, room, flags, NULL, NULL);
+    return syscall(SYS_recvfrom, fd, to, room, 0, NULL, NULL);
 }
 
-ssize_t send(int fd, const void *from, size_t bytes, int flags) {
+ssize_t vx_socket_send(int fd, const struct vx_slice *slices, unsigned count) {
+    struct msghdr m = {.msg_iov = (struct iovec *)(uintptr_t)slices, .msg_iovlen = count};
     calls.send++;
-    return syscall(SYS_sendto, fd, from, bytes, flags, NULL, 0);
+    return syscall(SYS_sendmsg, fd, &m, MSG_NOSIGNAL);
 }
 
 static struct vx_test_certs certs;
