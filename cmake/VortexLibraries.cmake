@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 # How the five libraries, test programs and benchmarks are declared.
 
-# vx_library(NAME [LINK targets...]): libvortex_NAME.a from every .c file under this folder except main.c. A folder
+# vx_library(NAME [LINK targets...]): libvortex_NAME.a from every .c file under this folder except main.c and
+# what is for the kernel (*.bpf.c). A folder
 # without sources makes no library; whoever links it then links nothing.
 add_custom_target(vx_libraries)
 function(vx_library name)
   cmake_parse_arguments(arg "" "" "LINK" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.c)
-  list(FILTER sources EXCLUDE REGEX "/src/proxy/main\\.c$")
+  list(FILTER sources EXCLUDE REGEX "/src/proxy/main\\.c$|\\.bpf\\.c$")
   set(target vortex_${name})
   if(NOT sources)
     add_library(${target} INTERFACE)

@@ -59,6 +59,9 @@ WRONG = {
     "bad_backend_address": GOOD.replace("127.0.0.1:9001 }", "'127.0.0.1:' } #!"),
     "zero_weight": GOOD.replace("9001 }", "9001, weight: 0 } #!"),
     "bad_network": GOOD + "trusted_proxies:\n  - 10.0.0.0/8\n  - 10.0.0.0/40 #!\n",
+    "ban_shorter_than_a_first_one": GOOD + "bans:\n  duration: 1m\n  max_duration: 30s #!\n",
+    "bad_interface": GOOD + "bans:\n  interface: not an interface #!\n",
+    "xdp_without_interface": GOOD + "bans:\n  xdp: { malformed: true } #!\n",
     "bad_host_pattern": GOOD.replace("{ path_prefix: / }", "{ host: 'a.*.test', path_prefix: / } #!"),
     "path_without_slash": GOOD.replace("path_prefix: /", "path_prefix: api").replace("api }", "api } #!"),
     "duplicate_key": GOOD + "workers: 1\nworkers: 2 #!\n",
@@ -93,7 +96,6 @@ UNBUILT = {
     "rate_limit_of_a_route": GOOD.replace(
         "name: main\n", "name: main\n    rate_limit: { requests: 1, per: 1s } #!\n"
     ),
-    "bans": GOOD + "bans: { after: 5, within: 10s, duration: 60s } #!\n",
     "tracing": GOOD + "tracing: { endpoint: 'http://127.0.0.1:4318' } #!\n",
     "kubernetes": GOOD + "kubernetes: { watch: true } #!\n",
     "admin": GOOD + "admin: { socket: /tmp/vortex_admin.sock } #!\n",

@@ -26,5 +26,7 @@ bool vx_yaml_finish_route(struct vx_yaml_reader *r, void *self, void *parent,
                           const struct vx_yaml_node *node);
 bool vx_yaml_finish_limits(struct vx_yaml_reader *r, void *self, void *parent,
                            const struct vx_yaml_node *node);
+bool vx_yaml_finish_bans(struct vx_yaml_reader *r, void *self, void *parent, const struct vx_yaml_node *node);
+bool vx_yaml_finish_xdp(struct vx_yaml_reader *r, void *self, void *parent, const struct vx_yaml_node *node);
 
 #endif

@@ -291,11 +291,18 @@ static bool read_prefix(struct vx_yaml_reader *r, const struct vx_yaml_key *row,
 
 /* --- Mappings and lists ------------------------------------------------------------------------------------------- */
 
+static void clear_list(const struct vx_yaml_key *row, char *base) {
+    memset(base + row->offset, 0, sizeof(void *));
+    memset(base + row->count - 1, 0, sizeof(uint32_t));
+}
+
 static void clear_group(const struct vx_yaml_shape *shape, char *base) {
     for (uint32_t i = 0; i < shape->key_count; i++) {
         const struct vx_yaml_key *row = &shape->keys[i];
         if (row->type == VX_YAML_GROUP)
             clear_group(row->shape, base + row->offset);
+        else if (row->type == VX_YAML_LIST_OF)
+            clear_list(row, base);
         else
             memset(base + row->offset, 0, row->bytes);
     }

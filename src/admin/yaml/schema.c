@@ -254,8 +254,52 @@ static const struct vx_yaml_key limit_keys[] = {
 static const struct vx_yaml_shape limit_shape = SHAPE("limits", limit_keys, .finish = vx_yaml_finish_limits);
 #undef IN
 
-static const struct vx_yaml_key prefix = {
-    .name = "trusted_proxies", .item = true, .type = VX_YAML_PREFIX, .bytes = sizeof(struct vx_prefix)};
+/* clang-format off */
+#define PREFIX(key) {.name = (key), .item = true, .type = VX_YAML_PREFIX, .bytes = sizeof(struct vx_prefix)}
+/* clang-format on */
+static const struct vx_yaml_key prefix = PREFIX("trusted_proxies"), never = PREFIX("never"),
+                                drop = PREFIX("drop"), spare = PREFIX("spare");
+
+static const struct vx_yaml_key port = {.name = "amplification_ports",
+                                        .item = true,
+                                        .type = VX_YAML_COUNT,
+                                        .bytes = sizeof(uint16_t),
+                                        .low = "1",
+                                        .high = "65535"};
+
+#define IN struct vx_config_xdp
+static const struct vx_yaml_word xdp_modes[] = {
+    {"auto", VX_XDP_AUTO}, {"native", VX_XDP_NATIVE}, {"generic", VX_XDP_GENERIC}, {NULL, 0}};
+static const struct vx_yaml_key xdp_keys[] = {
+    CHOICE("mode", mode, "auto", xdp_modes),
+    FLAG("keep_attached", keep_attached, "false"),
+    TEXT("pin", pin, vx_config_check_pin, .standard = "/sys/fs/bpf/vortex"),
+    LIST("drop", drop, drop_count, drop, "100000"),
+    LIST("spare", spare, spare_count, spare, "100000"),
+    FLAG("malformed", malformed, "false"),
+    FLAG("fragments", fragments, "false"),
+    FLAG("amplification", amplification, "false"),
+    LIST("amplification_ports", amplification_ports, amplification_port_count, port, "1000"),
+    COUNT("syn_rate", syn_rate, "0", "0", "1000000"),
+    COUNT("udp_rate", udp_rate, "0", "0", "1000000"),
+    COUNT("connection_rate", connection_rate, "0", "0", "1000000"),
+};
+static const struct vx_yaml_shape xdp_shape = SHAPE("xdp", xdp_keys, .finish = vx_yaml_finish_xdp);
+#undef IN
+
+#define IN struct vx_config_bans
+static const struct vx_yaml_key ban_keys[] = {
+    COUNT("after", after, "5", "1", "10000"),
+    DURATION("within", within_ns, "10s", "10ms", "1d"),
+    DURATION("duration", duration_ns, "60s", "10ms", "30d"),
+    DURATION("max_duration", max_duration_ns, "1h", "10ms", "365d"),
+    TEXT("interface", interface, vx_config_check_interface),
+    DURATION("sweep_interval", sweep_interval_ns, "5s", "10ms", "1h"),
+    LIST("never", never, never_count, never, "10000"),
+    GROUP("xdp", xdp, xdp_shape),
+};
+static const struct vx_yaml_shape ban_shape = SHAPE("bans", ban_keys, .finish = vx_yaml_finish_bans);
+#undef IN
 
 #define IN struct vx_config
 static const struct vx_yaml_key metrics_keys[] = {
@@ -276,6 +320,7 @@ static const struct vx_yaml_key root_keys[] = {
     LIST("listeners", listeners, listener_count, listener, "256", .required = true),
     LIST("routes", routes, route_count, route, "100000", .required = true),
     LIST("trusted_proxies", trusted_proxies, trusted_proxy_count, prefix, "1000"),
+    GROUP("bans", bans, ban_shape, .present = AT(bans.enabled), .can_be_off = true),
     INLINE("metrics", metrics_shape, .can_be_off = true),
     GROUP("access_log", access_log, access_log_shape, .present = AT(access_log.enabled), .can_be_off = true),
     INLINE("shutdown", shutdown_shape),
@@ -289,11 +334,11 @@ const struct vx_yaml_shape vx_yaml_root = SHAPE("the file", root_keys, );
 /* --- what this version does not have ---------------------------------------------------------------------------- */
 
 static const struct vx_yaml_unbuilt unbuilt[] = {
-    {&listener_shape, "http3", NULL, NULL},   {&route_shape, "protocol", "http2", NULL},
-    {&route_shape, "rate_limit", NULL, NULL}, {&route_shape, "filters", NULL, NULL},
-    {&vx_yaml_root, "filters", NULL, NULL},   {&vx_yaml_root, "rate_limit", NULL, NULL},
-    {&vx_yaml_root, "bans", NULL, NULL},      {&vx_yaml_root, "admin", NULL, NULL},
-    {&vx_yaml_root, "tracing", NULL, NULL},   {&vx_yaml_root, "kubernetes", NULL, "watch"},
+    {&listener_shape, "http3", NULL, NULL},       {&route_shape, "protocol", "http2", NULL},
+    {&route_shape, "rate_limit", NULL, NULL},     {&route_shape, "filters", NULL, NULL},
+    {&vx_yaml_root, "filters", NULL, NULL},       {&vx_yaml_root, "rate_limit", NULL, NULL},
+    {&vx_yaml_root, "admin", NULL, NULL},         {&vx_yaml_root, "tracing", NULL, NULL},
+    {&vx_yaml_root, "kubernetes", NULL, "watch"},
 };
 
 const struct vx_yaml_unbuilt *vx_yaml_find_unbuilt(const struct vx_yaml_shape *shape, struct vx_slice key) {

@@ -6,7 +6,14 @@
 #include "core/http/bytes.h"
 #include "core/http/uri.h"
 
-enum { NAME_MAX_BYTES = 128, MODEL_MAX_BYTES = 256, PATH_MAX_BYTES = 2048, LINE_MAX_BYTES = 4096 };
+enum {
+    NAME_MAX_BYTES = 128,
+    MODEL_MAX_BYTES = 256,
+    PATH_MAX_BYTES = 2048,
+    LINE_MAX_BYTES = 4096,
+    INTERFACE_MAX_BYTES = 15,
+    PIN_MAX_BYTES = 200,
+};
 
 /* Sets *must for the caller to return. */
 static bool must_be(const char **must, const char *what) {
@@ -143,4 +150,20 @@ bool vx_config_check_server_name(struct vx_slice text, const char **must) {
     if (vx_address_name_valid(text) || vx_address_parse_ip(text, &a))
         return true;
     return must_be(must, "a host name or an IP address, as the certificate has it");
+}
+
+bool vx_config_check_interface(struct vx_slice text, const char **must) {
+    if (text.len == 0 || text.len > INTERFACE_MAX_BYTES || !all_between(text, 0x21, 0x7e) ||
+        has_byte(text, '/') || has_byte(text, ':') || text.ptr[0] == '.')
+        return must_be(must, "the name of a network interface, such as `eth0`");
+    return true;
+}
+
+bool vx_config_check_pin(struct vx_slice text, const char **must) {
+    bool path =
+        text.len > 1 && text.len <= PIN_MAX_BYTES && text.ptr[0] == '/' && all_between(text, 0x21, 0x7e);
+    if (!path && !vx_slice_eq(text, VX_SLICE("off")))
+        return must_be(must,
+                       "`off`, or the absolute path of a folder in a bpffs, such as `/sys/fs/bpf/vortex`");
+    return true;
 }

@@ -40,4 +40,10 @@ bool vx_config_check_authority(struct vx_slice text, const char **must);
 /* A host name or an IP address, as a certificate has it. */
 bool vx_config_check_server_name(struct vx_slice text, const char **must);
 
+/* The name of a network interface, as the kernel allows it. */
+bool vx_config_check_interface(struct vx_slice text, const char **must);
+
+/* `off`, or an absolute path. */
+bool vx_config_check_pin(struct vx_slice text, const char **must);
+
 #endif

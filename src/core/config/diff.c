@@ -151,14 +151,40 @@ static bool compare_routes(const struct vx_config *before, const struct vx_confi
 
 /* --- Settings ----------------------------------------------------------------------------------------------------- */
 
-static bool same_proxies(const struct vx_config *a, const struct vx_config *b) {
-    if (a->trusted_proxy_count != b->trusted_proxy_count)
+static bool same_prefixes(const struct vx_prefix *a, uint32_t a_count, const struct vx_prefix *b,
+                          uint32_t b_count) {
+    if (a_count != b_count)
         return false;
-    for (uint32_t i = 0; i < a->trusted_proxy_count; i++)
-        if (a->trusted_proxies[i].bits != b->trusted_proxies[i].bits ||
-            !vx_address_eq(&a->trusted_proxies[i].address, &b->trusted_proxies[i].address))
+    for (uint32_t i = 0; i < a_count; i++)
+        if (a[i].bits != b[i].bits || !vx_address_eq(&a[i].address, &b[i].address))
             return false;
     return true;
+}
+
+static bool same_ports(const struct vx_config_xdp *a, const struct vx_config_xdp *b) {
+    if (a->amplification_port_count != b->amplification_port_count)
+        return false;
+    for (uint32_t i = 0; i < a->amplification_port_count; i++)
+        if (a->amplification_ports[i] != b->amplification_ports[i])
+            return false;
+    return true;
+}
+
+bool vx_config_xdp_same(const struct vx_config_xdp *a, const struct vx_config_xdp *b) {
+    return a->mode == b->mode && a->keep_attached == b->keep_attached && vx_slice_eq(a->pin, b->pin) &&
+           same_prefixes(a->drop, a->drop_count, b->drop, b->drop_count) &&
+           same_prefixes(a->spare, a->spare_count, b->spare, b->spare_count) &&
+           a->malformed == b->malformed && a->fragments == b->fragments &&
+           a->amplification == b->amplification && same_ports(a, b) && a->syn_rate == b->syn_rate &&
+           a->udp_rate == b->udp_rate && a->connection_rate == b->connection_rate;
+}
+
+static bool same_bans(const struct vx_config_bans *a, const struct vx_config_bans *b) {
+    return a->enabled == b->enabled && a->after == b->after && a->within_ns == b->within_ns &&
+           a->duration_ns == b->duration_ns && a->max_duration_ns == b->max_duration_ns &&
+           a->sweep_interval_ns == b->sweep_interval_ns &&
+           same_prefixes(a->never, a->never_count, b->never, b->never_count) &&
+           vx_slice_eq(a->interface, b->interface) && vx_config_xdp_same(&a->xdp, &b->xdp);
 }
 
 static bool same_access_log(const struct vx_config_access_log *a, const struct vx_config_access_log *b) {
@@ -179,7 +205,9 @@ static bool same_limits(const struct vx_config_limits *a, const struct vx_config
 static uint32_t compare_settings(const struct vx_config *a, const struct vx_config *b) {
     const bool same[VX_SETTING_COUNT] = {
         [VX_SETTING_WORKERS] = a->workers == b->workers,
-        [VX_SETTING_TRUSTED_PROXIES] = same_proxies(a, b),
+        [VX_SETTING_TRUSTED_PROXIES] = same_prefixes(a->trusted_proxies, a->trusted_proxy_count,
+                                                     b->trusted_proxies, b->trusted_proxy_count),
+        [VX_SETTING_BANS] = same_bans(&a->bans, &b->bans),
         [VX_SETTING_METRICS] = vx_address_eq(&a->metrics_address, &b->metrics_address),
         [VX_SETTING_ACCESS_LOG] = same_access_log(&a->access_log, &b->access_log),
         [VX_SETTING_SHUTDOWN] = a->drain_ns == b->drain_ns,

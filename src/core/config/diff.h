@@ -10,6 +10,7 @@
 #define VX_CONFIG_SETTING_LIST(X)                                                                            \
     X(WORKERS, "workers", false)                                                                             \
     X(TRUSTED_PROXIES, "trusted_proxies", true)                                                              \
+    X(BANS, "bans", true)                                                                                    \
     X(METRICS, "metrics", true)                                                                              \
     X(ACCESS_LOG, "access_log", true)                                                                        \
     X(SHUTDOWN, "shutdown", true)                                                                            \
@@ -43,6 +44,8 @@ const struct vx_config_listener *vx_config_find_listener(const struct vx_config 
 /* Whether nothing but their places in the file tells the two apart. */
 bool vx_config_listener_same(const struct vx_config_listener *a, const struct vx_config_listener *b);
 bool vx_config_route_same(const struct vx_config_route *a, const struct vx_config_route *b);
+
+bool vx_config_xdp_same(const struct vx_config_xdp *a, const struct vx_config_xdp *b);
 
 /* Compares two valid configurations. `scratch` gives 8 bytes a route and may be reset afterwards. False: no memory.
  * All of these are pure; any thread. */

@@ -151,6 +151,34 @@ struct vx_config_access_log {
     bool json;            /* else one line in nginx's combined format */
 };
 
+enum vx_xdp_wish { VX_XDP_AUTO, VX_XDP_NATIVE, VX_XDP_GENERIC };
+
+/* What the kernel drops before the network stack, beside banned clients. Rates are packets or connections a second of one
+ * client; 0: off. */
+struct vx_config_xdp {
+    enum vx_xdp_wish mode;
+    bool keep_attached;     /* also when the program ends */
+    struct vx_slice pin;    /* folder in a bpffs, or "off" */
+    struct vx_prefix *drop; /* of drop and spare the longest prefix counts, of equal ones `spare` */
+    uint32_t drop_count;
+    struct vx_prefix *spare;
+    uint32_t spare_count;
+    bool malformed, fragments, amplification;
+    uint16_t *amplification_ports; /* none: a list of the usual ones */
+    uint32_t amplification_port_count;
+    uint32_t syn_rate, udp_rate, connection_rate;
+};
+
+struct vx_config_bans {
+    bool enabled;
+    uint32_t after; /* refusals */
+    uint64_t within_ns, duration_ns, max_duration_ns, sweep_interval_ns;
+    struct vx_prefix *never;
+    uint32_t never_count;
+    struct vx_slice interface; /* empty: without the kernel */
+    struct vx_config_xdp xdp;
+};
+
 struct vx_config {
     struct vx_arena arena;
     struct vx_slice path; /* of the file it came from */
@@ -161,6 +189,7 @@ struct vx_config {
     uint32_t route_count;
     struct vx_prefix *trusted_proxies;
     uint32_t trusted_proxy_count;
+    struct vx_config_bans bans;
     struct vx_address metrics_address; /* kind NONE: off */
     struct vx_place metrics_place;
     struct vx_config_access_log access_log;

@@ -312,8 +312,20 @@ static bool check_limits(const struct vx_config *c, struct vx_config_error *erro
     return true;
 }
 
+static bool check_bans(const struct vx_config *c, struct vx_config_error *error) {
+    const struct vx_config_bans *b = &c->bans;
+    if (!b->enabled)
+        return true;
+    if (!b->after || !b->within_ns || !b->duration_ns || !b->sweep_interval_ns)
+        return FAULT(error, file_start,
+                     S("`after`, `within`, `duration` and `sweep_interval` of `bans` must not be 0"));
+    if (b->max_duration_ns < b->duration_ns)
+        return FAULT(error, file_start, S("`bans.max_duration` must not be shorter than `bans.duration`"));
+    return check_optional(file_start, "bans.interface", b->interface, vx_config_check_interface, error);
+}
+
 bool vx_config_validate(const struct vx_config *config, struct vx_arena *scratch,
                         struct vx_config_error *error) {
-    return check_listeners(config, error) && check_limits(config, error) &&
+    return check_listeners(config, error) && check_limits(config, error) && check_bans(config, error) &&
            check_routes(config, scratch, error);
 }

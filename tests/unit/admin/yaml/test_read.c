@@ -398,7 +398,6 @@ static void expansion_is_bounded(void **state) {
 static void not_built_yet(void **state) {
     (void)state;
     static const char *const file[] = {"filters: [{name: auth}]", "rate_limit: {requests: 1, per: 1s}",
-                                       "bans: {after: 5}",        "bans: {}",
                                        "admin: {socket: /x}",     "admin: on",
                                        "tracing: {endpoint: x}",  "kubernetes: {watch: true}",
                                        "kubernetes: on",          "kubernetes: [a]"};
@@ -424,7 +423,6 @@ static void not_asked_for(void **state) {
     (void)state;
     static const char *const file[] = {"filters: []",
                                        "rate_limit: off",
-                                       "bans: false",
                                        "admin: no",
                                        "tracing: off",
                                        "tracing: ''",

@@ -325,7 +325,7 @@ static void check_bounds(const struct vx_yaml_shape *shape, const struct vx_yaml
         fail_msg("%s: the highest value does not fit %u bytes", path, row->bytes);
 }
 
-/* `off` zeroes fields by their size, which for arrays is not that of the field. */
+/* `off` zeroes fields by their size, which for conditions is not that of the field. */
 static void check_off(const struct vx_yaml_shape *shape, const struct vx_yaml_key *row, const char *path,
                       void *user) {
     (void)shape;
@@ -333,7 +333,7 @@ static void check_off(const struct vx_yaml_shape *shape, const struct vx_yaml_ke
     if (!row->can_be_off || row->shape->apart)
         return;
     for (uint32_t i = 0; i < row->shape->key_count; i++)
-        if (row->shape->keys[i].type >= VX_YAML_LIST_OF)
+        if (row->shape->keys[i].type == VX_YAML_CONDITIONS)
             fail_msg("%s cannot be off: %s is an array", path, row->shape->keys[i].name);
 }
 

@@ -35,6 +35,18 @@ static void equal(void **state) {
     assert_memory_equal(&diff, &none, sizeof(diff));
 }
 
+static void with_prefix(struct vx_prefix **prefixes, uint32_t *count) {
+    static struct vx_prefix one = {{.kind = VX_ADDRESS_IP4, .ip = {10}}, 8};
+    *prefixes = &one;
+    *count = 1;
+}
+
+static void with_port(struct vx_config_xdp *xdp) {
+    static uint16_t one = 1900;
+    xdp->amplification_ports = &one;
+    xdp->amplification_port_count = 1;
+}
+
 static void settings(void **state) {
     (void)state;
 #define CHANGED(setting, change)                                                                             \
@@ -48,6 +60,26 @@ static void settings(void **state) {
     CHANGED(TRUSTED_PROXIES, after.config.trusted_proxy_count = 0);
     CHANGED(TRUSTED_PROXIES, after.proxies[0].bits = 9);
     CHANGED(TRUSTED_PROXIES, after.proxies[0].address.ip[0] = 11);
+    CHANGED(BANS, after.config.bans.enabled = true);
+    CHANGED(BANS, after.config.bans.after++);
+    CHANGED(BANS, after.config.bans.within_ns++);
+    CHANGED(BANS, after.config.bans.duration_ns++);
+    CHANGED(BANS, after.config.bans.max_duration_ns++);
+    CHANGED(BANS, after.config.bans.sweep_interval_ns++);
+    CHANGED(BANS, after.config.bans.interface = VX_SLICE("eth0"));
+    CHANGED(BANS, with_prefix(&after.config.bans.never, &after.config.bans.never_count));
+    CHANGED(BANS, with_prefix(&after.config.bans.xdp.drop, &after.config.bans.xdp.drop_count));
+    CHANGED(BANS, with_prefix(&after.config.bans.xdp.spare, &after.config.bans.xdp.spare_count));
+    CHANGED(BANS, after.config.bans.xdp.mode = VX_XDP_GENERIC);
+    CHANGED(BANS, after.config.bans.xdp.keep_attached = true);
+    CHANGED(BANS, after.config.bans.xdp.pin = VX_SLICE("off"));
+    CHANGED(BANS, after.config.bans.xdp.malformed = true);
+    CHANGED(BANS, after.config.bans.xdp.fragments = true);
+    CHANGED(BANS, after.config.bans.xdp.amplification = true);
+    CHANGED(BANS, with_port(&after.config.bans.xdp));
+    CHANGED(BANS, after.config.bans.xdp.syn_rate++);
+    CHANGED(BANS, after.config.bans.xdp.udp_rate++);
+    CHANGED(BANS, after.config.bans.xdp.connection_rate++);
     CHANGED(METRICS, after.config.metrics_address.port++);
     CHANGED(METRICS, after.config.metrics_address = (struct vx_address){0});
     CHANGED(ACCESS_LOG, after.config.access_log.enabled = false);

@@ -236,6 +236,32 @@ static void limits_and_timeouts(void **state) {
     }
 }
 
+static void bans(void **state) {
+    (void)state;
+    const struct vx_config_bans good = {.enabled = true,
+                                        .after = 1,
+                                        .within_ns = 1,
+                                        .duration_ns = 2,
+                                        .max_duration_ns = 2,
+                                        .sweep_interval_ns = 1};
+    s.config.bans = good;
+    expect_valid();
+    s.config.bans = good;
+    s.config.bans.after = 0;
+    expect(1, "must not be 0");
+    s.config.bans = good;
+    s.config.bans.sweep_interval_ns = 0;
+    expect(1, "must not be 0");
+    s.config.bans = good;
+    s.config.bans.max_duration_ns = 1;
+    expect(1, "`bans.max_duration`");
+    s.config.bans = good;
+    s.config.bans.interface = VX_SLICE("a b");
+    expect(1, "`bans.interface` must be the name of a network interface");
+    s.config.bans = (struct vx_config_bans){.enabled = false};
+    expect_valid();
+}
+
 static void no_memory(void **state) {
     (void)state;
     vx_arena_init(&s.scratch, s.memory, 16, NULL);
@@ -273,6 +299,7 @@ int main(void) {
         cmocka_unit_test_setup(backends, setup),
         cmocka_unit_test_setup(policies, setup),
         cmocka_unit_test_setup(limits_and_timeouts, setup),
+        cmocka_unit_test_setup(bans, setup),
         cmocka_unit_test_setup(no_memory, setup),
         cmocka_unit_test_setup(long_texts_are_cut, setup),
     };
