@@ -74,6 +74,11 @@ WRONG = {
     ),
     "missing_ca_file": GOOD.replace("name: main\n", "name: main\n    tls: { ca: nowhere.pem } #!\n"),
     "certificate_without_key": GOOD.replace("18080\n", "18080\n    tls: { cert: vortex.yaml } #!\n"),
+    "limit_without_requests": GOOD + "rate_limit: { per: 1s } #!\n",
+    "limit_by_nonsense": GOOD + "rate_limit: { requests: 1, key: ip } #!\n",
+    "limit_of_a_route_without_requests": GOOD.replace(
+        "name: main\n", "name: main\n    rate_limit: { burst: 5 } #!\n"
+    ),
     "yaml_not_closed": GOOD + "timeouts: { header: 5s\n",
     "yaml_tab": GOOD + "timeouts:\n\theader: 5s #!\n",
     "no_listeners": GOOD[GOOD.index("routes") :],
@@ -92,10 +97,6 @@ UNBUILT = {
     "http3": GOOD.replace("18080\n", "18080\n    http3: true #!\n"),
     "filters": GOOD + "filters: #!\n  - name: auth\n    wasm: filters/auth.wasm\n",
     "filters_of_a_route": GOOD.replace("name: main\n", "name: main\n    filters: [auth] #!\n"),
-    "rate_limit": GOOD + "rate_limit: { store: memory, requests: 1000, per: 1s } #!\n",
-    "rate_limit_of_a_route": GOOD.replace(
-        "name: main\n", "name: main\n    rate_limit: { requests: 1, per: 1s } #!\n"
-    ),
     "tracing": GOOD + "tracing: { endpoint: 'http://127.0.0.1:4318' } #!\n",
     "kubernetes": GOOD + "kubernetes: { watch: true } #!\n",
     "admin": GOOD + "admin: { socket: /tmp/vortex_admin.sock } #!\n",

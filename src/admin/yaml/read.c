@@ -299,12 +299,13 @@ static void clear_list(const struct vx_yaml_key *row, char *base) {
 static void clear_group(const struct vx_yaml_shape *shape, char *base) {
     for (uint32_t i = 0; i < shape->key_count; i++) {
         const struct vx_yaml_key *row = &shape->keys[i];
-        if (row->type == VX_YAML_GROUP)
+        if (row->type == VX_YAML_GROUP) {
             clear_group(row->shape, base + row->offset);
-        else if (row->type == VX_YAML_LIST_OF)
+        } else if (row->type == VX_YAML_LIST_OF) {
             clear_list(row, base);
-        else
+        } else {
             memset(base + row->offset, 0, row->bytes);
+        }
     }
 }
 
@@ -359,9 +360,22 @@ static char *new_array(struct vx_yaml_reader *r, const struct vx_yaml_key *row,
     return array;
 }
 
+/* `node` itself, or the list that it alone stands for. */
+static const struct vx_yaml_node *as_list(const struct vx_yaml_key *row, const struct vx_yaml_node *node,
+                                          struct vx_yaml_node *list, struct vx_yaml_item *item) {
+    if (!row->lone || node->kind != VX_YAML_SCALAR)
+        return node;
+    *item = (struct vx_yaml_item){.value = (struct vx_yaml_node *)node};
+    *list = (struct vx_yaml_node){.kind = VX_YAML_LIST, .place = node->place, .count = 1, .items = item};
+    return list;
+}
+
 static bool read_list(struct vx_yaml_reader *r, const struct vx_yaml_key *row,
                       const struct vx_yaml_node *node, char *base) {
     const struct vx_yaml_key *element = row->element;
+    struct vx_yaml_node list;
+    struct vx_yaml_item lone;
+    node = as_list(row, node, &list, &lone);
     if (node->kind != VX_YAML_LIST)
         return wrong_value(r, row, node);
     if (row->required && node->count == 0)

@@ -6,7 +6,9 @@
 #include <stddef.h>
 
 #include "admin/yaml/finish.h"
+#include "admin/yaml/finish_limit.h"
 #include "core/config/check.h"
+#include "core/config/rate_limit.h"
 
 /* clang-format off */
 #define FIELD(f)    .offset = offsetof(IN, f), .bytes = sizeof(((IN *)0)->f)
@@ -195,6 +197,24 @@ static const struct vx_yaml_shape health_check_shape =
     SHAPE("health_check", health_check_keys, .finish = vx_yaml_finish_health_check);
 #undef IN
 
+static const struct vx_yaml_key limit_part = {.name = "key",
+                                              .item = true,
+                                              .type = VX_YAML_TEXT,
+                                              .bytes = sizeof(struct vx_slice),
+                                              .check = vx_config_check_limit_key};
+
+#define IN struct vx_config_rate_limit
+static const struct vx_yaml_key route_limit_keys[] = {
+    COUNT("requests", requests, NULL, "1", "1000000000", .required = true),
+    DURATION("per", per_ns, "1s", "1ms", "30d"),
+    COUNT("burst", burst, NULL, "1", "1000000000"),
+    LIST("key", key_texts, key_count, limit_part, "8", .lone = true, .standard = "client_ip"),
+    TEXT("cost", cost_text, vx_config_check_limit_cost),
+};
+static const struct vx_yaml_shape route_limit_shape =
+    SHAPE("a route's rate_limit", route_limit_keys, .place = AT(place));
+#undef IN
+
 #define IN struct vx_config_route
 static const struct vx_yaml_key route_keys[] = {
     TEXT("name", name, vx_config_check_name),
@@ -213,6 +233,7 @@ static const struct vx_yaml_key route_keys[] = {
     GROUP("circuit_breaker", breaker, breaker_shape, .can_be_off = true),
     GROUP("health_check", health_check, health_check_shape, .present = AT(health_check.enabled),
           .can_be_off = true),
+    GROUP("rate_limit", rate_limit, route_limit_shape, .present = AT(rate_limit.enabled), .can_be_off = true),
 };
 static const struct vx_yaml_shape route_shape =
     SHAPE("a route", route_keys, .place = AT(place), .finish = vx_yaml_finish_route);
@@ -252,6 +273,22 @@ static const struct vx_yaml_key limit_keys[] = {
     COUNT("concurrent_streams", concurrent_streams, "128", "1", "65535"),
 };
 static const struct vx_yaml_shape limit_shape = SHAPE("limits", limit_keys, .finish = vx_yaml_finish_limits);
+#undef IN
+
+#define IN struct vx_config
+static const struct vx_yaml_word stores[] = {{"memory", 0}, {NULL, 0}};
+static const struct vx_yaml_key default_limit_keys[] = {
+    CHECKED("store", stores),
+    SIZE("memory", rate_store.memory_bytes, "32MiB", "64KiB", "64GiB"),
+    COUNT("requests", default_limit.requests, NULL, "1", "1000000000"),
+    DURATION("per", default_limit.per_ns, "1s", "1ms", "30d"),
+    COUNT("burst", default_limit.burst, NULL, "1", "1000000000"),
+    LIST("key", default_limit.key_texts, default_limit.key_count, limit_part, "8", .lone = true,
+         .standard = "client_ip"),
+    TEXT("cost", default_limit.cost_text, vx_config_check_limit_cost),
+};
+static const struct vx_yaml_shape default_limit_shape =
+    SHAPE("rate_limit", default_limit_keys, .finish = vx_yaml_finish_default_limit);
 #undef IN
 
 /* clang-format off */
@@ -327,16 +364,17 @@ static const struct vx_yaml_key root_keys[] = {
     GROUP("timeouts", timeouts, timeout_shape),
     GROUP("limits", limits, limit_shape),
     INLINE("normalize", normalize_shape),
+    INLINE("rate_limit", default_limit_shape, .present = AT(rate_store.present), .can_be_off = true),
 };
-const struct vx_yaml_shape vx_yaml_root = SHAPE("the file", root_keys, );
+const struct vx_yaml_shape vx_yaml_root =
+    SHAPE("the file", root_keys, .finish = vx_yaml_finish_limits_of_routes);
 #undef IN
 
 /* --- what this version does not have ---------------------------------------------------------------------------- */
 
 static const struct vx_yaml_unbuilt unbuilt[] = {
     {&listener_shape, "http3", NULL, NULL},       {&route_shape, "protocol", "http2", NULL},
-    {&route_shape, "rate_limit", NULL, NULL},     {&route_shape, "filters", NULL, NULL},
-    {&vx_yaml_root, "filters", NULL, NULL},       {&vx_yaml_root, "rate_limit", NULL, NULL},
+    {&route_shape, "filters", NULL, NULL},        {&vx_yaml_root, "filters", NULL, NULL},
     {&vx_yaml_root, "admin", NULL, NULL},         {&vx_yaml_root, "tracing", NULL, NULL},
     {&vx_yaml_root, "kubernetes", NULL, "watch"},
 };

@@ -42,6 +42,7 @@ struct vx_yaml_key {
     uint32_t bytes; /* of the field, or of one element of the array; 0: the value is checked and not stored */
     bool item;      /* stands for each item of the list of this name */
     bool required;  /* an error when absent; all other keys may be left out */
+    bool lone;      /* a list of one item may be that item alone */
     bool can_be_off; /* a group that may be `off`, all its fields zero, or `on`, all as by default */
     bool no_names;   /* an address that must not be a host name */
     enum vx_yaml_path_use use;

@@ -127,10 +127,22 @@ static bool same_effort(const struct vx_config_route *a, const struct vx_config_
            a->retry_attempts == b->retry_attempts && a->retry_budget_percent == b->retry_budget_percent;
 }
 
+static bool same_rate_limit(const struct vx_config_rate_limit *a, const struct vx_config_rate_limit *b) {
+    if (a->enabled != b->enabled || a->requests != b->requests || a->per_ns != b->per_ns ||
+        a->burst != b->burst || a->key_count != b->key_count || !vx_slice_eq(a->cost_text, b->cost_text) ||
+        !vx_slice_eq(a->scope, b->scope))
+        return false;
+    for (uint32_t i = 0; i < a->key_count; i++)
+        if (!vx_slice_eq(a->key_texts[i], b->key_texts[i]))
+            return false;
+    return true;
+}
+
 bool vx_config_route_same(const struct vx_config_route *a, const struct vx_config_route *b) {
     return vx_slice_eq(a->name, b->name) && a->has_match == b->has_match &&
            (!a->has_match || same_match(&a->match, &b->match)) && same_backends(a, b) &&
-           same_tls(&a->tls, &b->tls) && same_target(a, b) && same_effort(a, b) && same_checks(a, b);
+           same_tls(&a->tls, &b->tls) && same_target(a, b) && same_effort(a, b) && same_checks(a, b) &&
+           same_rate_limit(&a->rate_limit, &b->rate_limit);
 }
 
 static bool compare_routes(const struct vx_config *before, const struct vx_config *after,
@@ -214,6 +226,8 @@ static uint32_t compare_settings(const struct vx_config *a, const struct vx_conf
         [VX_SETTING_TIMEOUTS] = same_timeouts(&a->timeouts, &b->timeouts),
         [VX_SETTING_LIMITS] = same_limits(&a->limits, &b->limits),
         [VX_SETTING_NORMALIZE] = a->merge_slashes == b->merge_slashes,
+        [VX_SETTING_RATE_LIMIT] = same_rate_limit(&a->default_limit, &b->default_limit),
+        [VX_SETTING_RATE_LIMIT_MEMORY] = a->rate_store.memory_bytes == b->rate_store.memory_bytes,
     };
     uint32_t differ = 0;
     for (uint32_t i = 0; i < VX_SETTING_COUNT; i++)

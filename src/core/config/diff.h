@@ -16,7 +16,9 @@
     X(SHUTDOWN, "shutdown", true)                                                                            \
     X(TIMEOUTS, "timeouts", true)                                                                            \
     X(LIMITS, "limits", true)                                                                                \
-    X(NORMALIZE, "normalize", true)
+    X(NORMALIZE, "normalize", true)                                                                          \
+    X(RATE_LIMIT, "rate_limit", true)                                                                        \
+    X(RATE_LIMIT_MEMORY, "rate_limit.memory", false)
 
 enum vx_config_setting {
 #define X(name, key, live) VX_SETTING_##name,

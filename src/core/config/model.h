@@ -105,6 +105,28 @@ struct vx_config_filter {
     struct vx_config_filter_limits limits;
 };
 
+enum vx_limit_part_kind { VX_LIMIT_BY_CLIENT, VX_LIMIT_BY_HEADER, VX_LIMIT_BY_ROUTE };
+
+struct vx_config_limit_part {
+    enum vx_limit_part_kind kind;
+    struct vx_slice header; /* lower case; of VX_LIMIT_BY_HEADER */
+};
+
+enum { VX_LIMIT_PARTS_MAX = 8 };
+
+struct vx_config_rate_limit {
+    bool enabled;
+    uint64_t requests, per_ns; /* per_ns 0 and not enabled: switched off, whatever the default limit is */
+    uint32_t burst;
+    struct vx_slice *key_texts; /* the parts as written */
+    uint32_t key_count;
+    struct vx_config_limit_part *parts; /* one for each of key_texts; what requests are counted by */
+    struct vx_slice cost_text;          /* as written */
+    struct vx_slice cost_header;        /* lower case; says what a request costs. Empty: all cost 1 */
+    struct vx_slice scope; /* limits of one scope count together: the route's name, empty for the default */
+    struct vx_place place;
+};
+
 struct vx_config_route {
     struct vx_slice name;
     struct vx_place place;
@@ -131,6 +153,7 @@ struct vx_config_route {
     uint32_t retry_budget_percent; /* of the requests; a small constant floor is always allowed */
     struct vx_config_breaker breaker;
     struct vx_config_health_check health_check;
+    struct vx_config_rate_limit rate_limit; /* its own or the default one */
 };
 
 struct vx_config_timeouts {
@@ -149,6 +172,11 @@ struct vx_config_access_log {
     bool enabled;
     struct vx_slice path; /* "stdout", "stderr" or a file */
     bool json;            /* else one line in nginx's combined format */
+};
+
+struct vx_config_rate_store {
+    bool present;          /* there is a `rate_limit` in the file */
+    uint64_t memory_bytes; /* of the table in memory */
 };
 
 enum vx_xdp_wish { VX_XDP_AUTO, VX_XDP_NATIVE, VX_XDP_GENERIC };
@@ -196,6 +224,8 @@ struct vx_config {
     uint64_t drain_ns;
     struct vx_config_timeouts timeouts;
     struct vx_config_limits limits;
+    struct vx_config_rate_limit default_limit;
+    struct vx_config_rate_store rate_store;
     bool merge_slashes; /* doubled slashes in paths become one */
 };
 

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rules that hold between the values of a configuration, and once more the rules of single texts, because not every
  * source can point at a value as the YAML one does. The first breach is told. */
+#include "core/base/decimal.h"
 #include "core/base/error.h"
 #include "core/config/check.h"
 #include "core/config/model.h"
 #include "core/config/names.h"
+#include "core/config/rate_limit.h"
 #include "core/http/uri.h"
+#include "core/limit/gcra.h"
 #include "core/routing/table.h"
 
 static const struct vx_place file_start = {1, 1};
@@ -37,16 +40,11 @@ static bool write_fault(struct vx_config_error *error, struct vx_place place, co
 #define S(literal) VX_SLICE(literal)
 
 struct digits {
-    char text[10];
+    char text[VX_DECIMAL_MAX_BYTES];
 };
 
 static struct vx_slice decimal(uint32_t n, struct digits *out) {
-    size_t at = sizeof(out->text);
-    do {
-        out->text[--at] = (char)('0' + n % 10);
-        n /= 10;
-    } while (n);
-    return vx_slice(out->text + at, sizeof(out->text) - at);
+    return vx_decimal(n, out->text);
 }
 
 static bool no_memory(struct vx_config_error *error) {
@@ -241,12 +239,30 @@ static bool check_policy(const struct vx_config_route *r, struct vx_config_error
     return true;
 }
 
+static bool check_rate_limit(const struct vx_config_rate_limit *l, struct vx_config_error *error) {
+    struct digits burst;
+    if (!l->enabled)
+        return true;
+    if (!l->requests || !l->per_ns || !l->burst)
+        return FAULT(error, l->place, S("`requests`, `per` and `burst` of a rate_limit must not be 0"));
+    struct vx_gcra g = vx_gcra(l->requests, l->per_ns, l->burst);
+    if (g.interval_ns > VX_GCRA_CAPACITY_MAX_NS / g.burst)
+        return FAULT(error, l->place, S("a burst of "), decimal(g.burst, &burst),
+                     S(" at this rate takes more than 104 days to earn; make `burst` smaller"));
+    for (uint32_t i = 0; i < l->key_count; i++)
+        if (!check_text(l->place, "key", l->key_texts[i], vx_config_check_limit_key, error))
+            return false;
+    if (l->key_count > VX_LIMIT_PARTS_MAX)
+        return FAULT(error, l->place, S("`key` of a rate_limit has at most 8 parts"));
+    return check_optional(l->place, "cost", l->cost_text, vx_config_check_limit_cost, error);
+}
+
 static bool check_route(const struct vx_config *c, const struct vx_config_route *r,
                         struct vx_config_error *error) {
     return check_text(r->place, "name", r->name, vx_config_check_name, error) &&
            (!r->has_match || check_match(c, r, error)) && check_target(r, error) &&
            check_backends(r, error) && check_tls(&r->tls, error) && check_policy(r, error) &&
-           check_health(r, error);
+           check_health(r, error) && check_rate_limit(&r->rate_limit, error);
 }
 
 /* --- Routes among each other -------------------------------------------------------------------------------------- */
@@ -327,5 +343,5 @@ static bool check_bans(const struct vx_config *c, struct vx_config_error *error)
 bool vx_config_validate(const struct vx_config *config, struct vx_arena *scratch,
                         struct vx_config_error *error) {
     return check_listeners(config, error) && check_limits(config, error) && check_bans(config, error) &&
-           check_routes(config, scratch, error);
+           check_rate_limit(&config->default_limit, error) && check_routes(config, scratch, error);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The life of an exchange: route, (filter), (gather), forward, (filter), respond, record.
+/* The life of an exchange: route, limit, (filter), (gather), forward, (filter), respond, record.
  *
  * Invariants
  *   1. The client gets exactly one final head, the backend's or ours, or the connection is cut.
@@ -8,10 +8,13 @@
  *   4. Any event may end the exchange; after a call that can, nothing of it is touched.
  *
  * state       event                              next        function
+ * -           request, the store must be asked   LIMITING    vx_exchange_limit
  * -           request, route has filters         FILTERING   vx_filtering_begin
  * -           request, route found               FORWARDING  proceed, vx_exchange_attempt
  * -           request, its body names the model  GATHERING   proceed
  * -           no route, redirect                 REPLYING    begin, proceed
+ * LIMITING    the store lets it pass             as from -   vx_exchange_admitted
+ * LIMITING    the store refuses it               REPLYING    refuse
  * FILTERING   head has passed the filters        as from -   vx_exchange_filtered
  * FILTERING   a filter holds it                  FILTERING   vx_filtering_event
  * FILTERING   rejected, answered, failed         HOLDING     vx_exchange_fail
@@ -61,6 +64,8 @@ void vx_exchange_end(struct vx_exchange *x, uint64_t now_ns) {
     struct vx_proxy *proxy = x->proxy;
     VX_ASSERT(x->state != VX_EXCHANGE_ENDED);
     VX_ASSERT(!x->up);
+    if (x->state == VX_EXCHANGE_LIMITING)
+        vx_exchange_limit_cancel(x);
     if (x->filtering)
         vx_filtering_end(x, now_ns);
     struct vx_exchange_record record = describe(x, now_ns);
@@ -72,7 +77,7 @@ void vx_exchange_end(struct vx_exchange *x, uint64_t now_ns) {
     x->down->stream.ops->release(&x->down->stream);
 }
 
-static void note(struct vx_exchange *x, struct vx_error error) {
+void vx_exchange_note(struct vx_exchange *x, struct vx_error error) {
     if (x->error != VX_ERR_NONE)
         return;
     x->error = error.code;
@@ -88,17 +93,19 @@ static void answer_filtered(struct vx_exchange *x, const struct vx_reply_content
         vx_exchange_end(x, now_ns);
 }
 
-static void answer(struct vx_exchange *x, const struct vx_reply_content *content, uint64_t now_ns) {
+void vx_exchange_answer(struct vx_exchange *x, const struct vx_reply_content *content, uint64_t now_ns) {
+    struct vx_reply_content whole = *content;
+    vx_exchange_limit_reply(x, &whole);
     if (x->filtering) {
-        answer_filtered(x, content, now_ns);
+        answer_filtered(x, &whole, now_ns);
         return;
     }
     x->state = VX_EXCHANGE_REPLYING;
     x->status = content->status;
-    enum vx_reply_progress progress = vx_reply_start(&x->reply, x->down, content);
+    enum vx_reply_progress progress = vx_reply_start(&x->reply, x->down, &whole);
     if (progress == VX_REPLY_NO_MEMORY) {
         x->status = 0;
-        note(x, vx_error(VX_ERR_OUT_OF_MEMORY, false, NULL));
+        vx_exchange_note(x, vx_error(VX_ERR_OUT_OF_MEMORY, false, NULL));
     }
     if (progress != VX_REPLY_WAIT)
         vx_exchange_end(x, now_ns);
@@ -125,11 +132,11 @@ static void answer_error(struct vx_exchange *x, enum vx_error_code code, uint64_
         .content_type = VX_SLICE("application/json"),
         .body = whole,
     };
-    answer(x, &content, now_ns);
+    vx_exchange_answer(x, &content, now_ns);
 }
 
 void vx_exchange_fail(struct vx_exchange *x, struct vx_error error, uint64_t now_ns) {
-    note(x, error);
+    vx_exchange_note(x, error);
     if (x->up)
         vx_exchange_drop_upstream(x, error.source == VX_BY_BACKEND ? VX_OUTCOME_FAILURE : VX_OUTCOME_NEUTRAL,
                                   now_ns);
@@ -165,7 +172,7 @@ static void downstream_writable(void *user, uint64_t now_ns) {
 
 static void downstream_failed(void *user, uint64_t now_ns) {
     struct vx_exchange *x = user;
-    note(x, x->down->stream.error);
+    vx_exchange_note(x, x->down->stream.error);
     if (x->up)
         vx_exchange_drop_upstream(x, VX_OUTCOME_NEUTRAL, now_ns);
     vx_exchange_end(x, now_ns);
@@ -253,7 +260,7 @@ void vx_exchange_send_head(struct vx_exchange *x, struct vx_response *response, 
 static void on_response(void *user, struct vx_response *response, uint64_t now_ns) {
     struct vx_exchange *x = user;
     bool interim = response->status < 200 && response->status != 101;
-    if (!vx_exchange_edit_response(x, response)) {
+    if (!vx_exchange_edit_response(x, response) || !(interim || vx_exchange_limit_response(x, response))) {
         vx_exchange_fail(x, vx_error(VX_ERR_OUT_OF_MEMORY, false, NULL), now_ns);
         return;
     }
@@ -297,7 +304,7 @@ static void redirect(struct vx_exchange *x, uint64_t now_ns) {
     };
     struct vx_reply_content content = {
         .status = config->redirect_code, .fields = &location, .field_count = 1};
-    answer(x, &content, now_ns);
+    vx_exchange_answer(x, &content, now_ns);
 }
 
 /* Whether the body has to be read first. A type with JSON syntax is `application/json` or ends in `+json`. */
@@ -346,6 +353,13 @@ static void proceed(struct vx_exchange *x, uint64_t now_ns) {
 static void find_route(struct vx_exchange *x, const struct vx_request *request) {
     uint32_t index = vx_route_table_find(x->snapshot->table, request);
     x->route = index != VX_ROUTE_NONE ? &x->snapshot->routes[index] : NULL;
+}
+
+void vx_exchange_admitted(struct vx_exchange *x, uint64_t now_ns) {
+    if (x->route->chain)
+        vx_filtering_begin(x, now_ns);
+    else
+        proceed(x, now_ns);
 }
 
 void vx_exchange_filtered(struct vx_exchange *x, bool reroute, uint64_t now_ns) {
@@ -397,10 +411,10 @@ static void begin(struct vx_handler *handler, struct vx_downstream *down, uint64
         vx_exchange_fail(x, vx_error(VX_ERR_OUT_OF_MEMORY, false, NULL), now_ns);
     else if (!x->route)
         vx_exchange_fail(x, vx_error(VX_ERR_NO_ROUTE, false, NULL), now_ns);
-    else if (x->route->chain)
-        vx_filtering_begin(x, now_ns);
+    else if (x->route->limit)
+        vx_exchange_limit(x, now_ns);
     else
-        proceed(x, now_ns);
+        vx_exchange_admitted(x, now_ns);
 }
 
 static void refused(struct vx_handler *handler, const struct vx_client_info *client,

@@ -9,6 +9,7 @@
 #include "core/base/random.h"
 #include "core/exchange/snapshot.h"
 #include "core/ports/handler.h"
+#include "core/ports/rate_store.h"
 #include "core/ports/recorder.h"
 
 struct vx_proxy {
@@ -17,6 +18,7 @@ struct vx_proxy {
     struct vx_http_client *client;
     struct vx_recorder *recorder;
     struct vx_random *random;
+    struct vx_rate_store *rate_store; /* set by the owner; asked about routes with a limit */
     uint32_t worker;
     uint32_t active; /* exchanges that have not ended */
 };

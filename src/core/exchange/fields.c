@@ -46,9 +46,8 @@ static struct vx_slice pop_last(struct vx_slice *list) {
 
 /* The first address from the right of X-Forwarded-For that is no trusted proxy: everything left of it is hearsay.
  * Several fields are one list (RFC 9110 §5.3), so the last field is read first. */
-static struct vx_slice forwarded_client(const struct vx_exchange *x, struct vx_slice peer) {
+static void find_client(struct vx_exchange *x) {
     const struct vx_headers *headers = &x->forwarded.headers;
-    struct vx_slice client = peer;
     for (uint16_t i = headers->count; i-- > 0;) {
         const struct vx_header *h = &headers->items[i];
         if (h->id != VX_HEADER_X_FORWARDED_FOR)
@@ -58,13 +57,13 @@ static struct vx_slice forwarded_client(const struct vx_exchange *x, struct vx_s
             struct vx_address address;
             struct vx_slice text = pop_last(&list);
             if (!vx_address_parse_ip(text, &address))
-                return client;
-            client = text;
+                return;
+            x->client_ip = text;
+            x->client_address = address;
             if (!is_trusted(x->snapshot->config, &address))
-                return client;
+                return;
         }
     }
-    return client;
 }
 
 static bool add(struct vx_exchange *x, enum vx_header_id id, struct vx_slice value) {
@@ -193,7 +192,10 @@ bool vx_exchange_edit_request(struct vx_exchange *x) {
     struct vx_slice peer = x->down->client->remote_text;
     bool trusted =
         x->snapshot->config->trusted_proxy_count && is_trusted(x->snapshot->config, &x->down->client->remote);
-    x->client_ip = trusted ? forwarded_client(x, peer) : peer;
+    x->client_ip = peer;
+    x->client_address = x->down->client->remote;
+    if (trusted)
+        find_client(x);
     if (!x->route || !(x->route->set || x->route->chain))
         return true;
     strip(&x->forwarded.headers, &x->forwarded.upgrade);

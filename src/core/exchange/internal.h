@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Shared by the parts of the exchange: exchange.c (its life), forward.c (attempts at backends), bodies.c (moving
- * bytes), fields.c (what changes in the heads), filtering.c (filters, when a route has any). */
+/* Shared by the parts of the exchange: exchange.c (its life), limit.c (rate limits), forward.c (attempts at backends),
+ * bodies.c (moving bytes), fields.c (what changes in the heads), filtering.c (filters, when a route has any). */
 #ifndef VX_CORE_EXCHANGE_INTERNAL_H
 #define VX_CORE_EXCHANGE_INTERNAL_H
 
@@ -9,6 +9,7 @@
 #include "core/routing/balance/pick.h"
 
 #define VX_EXCHANGE_STATES(X)                                                                                \
+    X(LIMITING)   /* the store of rate limits has been asked and has not answered */                         \
     X(FILTERING)  /* the request's head is with the filters */                                               \
     X(GATHERING)  /* the body is read into memory because its `model` decides on the backend */              \
     X(FORWARDING) /* an attempt is under way, no final head has come back */                                 \
@@ -27,6 +28,16 @@ enum { VX_EXCHANGE_TRIED_MAX = 8 };
 
 struct vx_filtering; /* filtering.h */
 
+/* Of an exchange on a limited route. */
+struct vx_exchange_limit {
+    struct vx_rate_request request;
+    const struct vx_limit
+        *limit; /* of the route that took the request first; filters may send it to another */
+    struct vx_rate_store *store; /* the one that was asked */
+    struct vx_exchange *exchange;
+    uint64_t wait_ns; /* what a refused client was told */
+};
+
 struct vx_exchange {
     struct vx_proxy *proxy;
     struct vx_snapshot *snapshot; /* NULL once it is a tunnel */
@@ -38,6 +49,8 @@ struct vx_exchange {
     struct vx_filtering *filtering;     /* NULL: no filters, or their part is over */
     struct vx_backend_ticket ticket;    /* open exactly while `up` is set and the backend is a balanced one */
     struct vx_slice client_ip;
+    struct vx_address client_address; /* the same one, to count by */
+    struct vx_exchange_limit *limit;  /* NULL: not limited */
     struct vx_reply reply;
     struct vx_slice gathered; /* the body, or the part of it that has been gathered */
     size_t gathered_room;
@@ -62,11 +75,20 @@ struct vx_exchange {
 /* exchange.c */
 extern const struct vx_stream_events vx_exchange_upstream_events;
 void vx_exchange_fail(struct vx_exchange *x, struct vx_error error, uint64_t now_ns); /* ends it or replies */
-void vx_exchange_end(struct vx_exchange *x, uint64_t now_ns); /* records, lets go of all */
+void vx_exchange_end(struct vx_exchange *x, uint64_t now_ns);        /* records, lets go of all */
+void vx_exchange_admitted(struct vx_exchange *x, uint64_t now_ns);   /* within its limit: goes on */
+void vx_exchange_note(struct vx_exchange *x, struct vx_error error); /* the first one is recorded */
+void vx_exchange_answer(struct vx_exchange *x, const struct vx_reply_content *content, uint64_t now_ns);
 /* The filters have let the request's head pass. */
 void vx_exchange_filtered(struct vx_exchange *x, bool reroute, uint64_t now_ns);
 /* The final head goes to the client, and the body after it. */
 void vx_exchange_send_head(struct vx_exchange *x, struct vx_response *response, uint64_t now_ns);
+
+/* limit.c */
+void vx_exchange_limit(struct vx_exchange *x, uint64_t now_ns); /* of a limited route */
+void vx_exchange_limit_cancel(struct vx_exchange *x); /* the store is not to tell an exchange that ends */
+bool vx_exchange_limit_response(struct vx_exchange *x, struct vx_response *response); /* false: no memory */
+void vx_exchange_limit_reply(struct vx_exchange *x, struct vx_reply_content *content);
 
 /* forward.c */
 void vx_exchange_attempt(struct vx_exchange *x, bool fresh, uint64_t now_ns);

@@ -12,6 +12,7 @@
 
 struct vx_route_table;
 struct vx_backend_set;
+struct vx_limit;         /* limit/limit.h */
 struct vx_filter_chain;  /* ports/filter.h */
 struct vx_route_metrics; /* the recorder's own; keyed by route name, outlives snapshots */
 
@@ -19,6 +20,7 @@ struct vx_route {
     const struct vx_config_route *config;
     const struct vx_backend_set *set;    /* NULL: a redirect */
     const struct vx_target *targets;     /* by the set's index */
+    const struct vx_limit *limit;        /* NULL: none */
     const struct vx_filter_chain *chain; /* NULL: no filters */
     struct vx_route_metrics *metrics;
     uint32_t index;

@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "proxy/compose.h"
+#include "proxy/compose_limits.h"
 #include "proxy/control/internal.h"
 #include "proxy/telemetry/log.h"
 
@@ -152,6 +153,7 @@ static bool start_workers(struct vx_control *c, uint32_t wanted) {
             .metrics = c->metrics,
             .access_log = c->access_log,
             .budget = &c->budget,
+            .rate_store = vx_compose_rate_memory_store(c->rate_memory),
             .drained = drained,
             .user = c,
         };
@@ -162,18 +164,27 @@ static bool start_workers(struct vx_control *c, uint32_t wanted) {
     return true;
 }
 
-/* How many workers the file asks for; it has to be known before anything else is built. */
-static bool peek_workers(const struct vx_control *c, uint32_t *workers, struct vx_config_error *error) {
+/* What the file asks for that has to be known before anything else is built, and cannot change later. */
+struct dimensions {
+    uint32_t workers;
+    uint64_t rate_memory_bytes;
+};
+
+static bool peek(const struct vx_control *c, struct dimensions *d, struct vx_config_error *error) {
     struct vx_config *config = vx_compose_config_source()->load(c->path, error);
     if (!config)
         return false;
-    *workers = config->workers;
+    *d = (struct dimensions){config->workers, config->rate_store.memory_bytes};
     vx_compose_config_source()->free(config);
     return true;
 }
 
-static bool make_shared(struct vx_control *c) {
+static bool make_shared(struct vx_control *c, const struct dimensions *d) {
     if (!vx_slab_init(&c->registry_memory, VX_SLAB_ARENA_BYTES, REGISTRY_KEEP_BYTES))
+        return false;
+    /* A reload may bring limits where there were none, so there is a table in any case; unused, it is address space. */
+    c->rate_memory = vx_compose_rate_memory(d->rate_memory_bytes);
+    if (!c->rate_memory)
         return false;
     c->tickets = vx_tls_tickets_new(c->engine.rt.now_ns);
     return c->tickets != NULL;
@@ -212,14 +223,14 @@ static void say_ready(struct vx_control *c) {
 /* True once it runs; else c->exit_code says how it ends. */
 static bool start(struct vx_control *c) {
     struct vx_config_error error;
-    uint32_t workers = 0;
-    if (!peek_workers(c, &workers, &error)) {
+    struct dimensions dimensions;
+    if (!peek(c, &dimensions, &error)) {
         complain(c, &error);
         c->exit_code = 2;
         return false;
     }
     c->exit_code = 1;
-    if (!make_shared(c) || !watch_signals(c) || !start_workers(c, workers)) {
+    if (!make_shared(c, &dimensions) || !watch_signals(c) || !start_workers(c, dimensions.workers)) {
         vx_log(VX_LOG_ERROR, "cannot start: %s", strerror(errno ? errno : ENOMEM));
         return false;
     }
@@ -268,6 +279,7 @@ static void finish(struct vx_control *c) {
     vx_engine_free(&c->engine);
     vx_pool_table_free(&c->pools);
     vx_metrics_free(c->metrics);
+    vx_compose_rate_memory_free(c->rate_memory);
     vx_slab_free(&c->registry_memory);
     free(c->workers);
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/limit/limit.h"
 #include "core/routing/balance/set.h"
 #include "core/routing/table.h"
 
@@ -95,6 +96,11 @@ static bool make_route(struct vx_generation *g, struct vx_route *route, uint32_t
     *route = (struct vx_route){.config = config, .index = index};
     route->metrics = vx_metrics_route(g->sources.metrics, config->name);
     g->routes_made = index + 1;
+    if (config->rate_limit.enabled) {
+        route->limit = vx_limit_build(&config->rate_limit, &g->arena);
+        if (!route->limit)
+            return false;
+    }
     if (!config->backend_count)
         return true;
     uint32_t count = count_endpoints(g, config);

@@ -18,6 +18,8 @@ struct vx_listen_entry {
     struct vx_address address; /* text is the set's */
 };
 
+struct vx_rate_memory; /* compose_limits.h */
+
 struct vx_control {
     const char *path;
     struct vx_engine engine;
@@ -30,6 +32,7 @@ struct vx_control {
     struct vx_slab registry_memory;
     struct vx_backend_registry registry;
     struct vx_pool_table pools;
+    struct vx_rate_memory *rate_memory;
     struct vx_names names;
     struct vx_setup *setup;           /* the one in use */
     struct vx_generation *generation; /* the newest one */

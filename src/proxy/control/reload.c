@@ -154,6 +154,14 @@ static void undo(struct vx_control *c, struct change *change) {
     vx_setup_drop(change->setup);
 }
 
+/* What a running proxy keeps as it was. */
+static void warn_of_restart(const struct vx_config *before, const struct vx_config *after) {
+    if (before->workers != after->workers)
+        vx_log(VX_LOG_WARN, "the number of workers changes with a restart only");
+    if (before->rate_store.memory_bytes != after->rate_store.memory_bytes)
+        vx_log(VX_LOG_WARN, "rate_limit.memory changes with a restart only");
+}
+
 bool vx_control_load(struct vx_control *c, struct vx_config_error *error) {
     struct change change = {.setup = vx_setup_load(c->path, c->tickets, error)};
     if (!change.setup)
@@ -163,8 +171,8 @@ bool vx_control_load(struct vx_control *c, struct vx_config_error *error) {
         return false;
     }
     const struct vx_config *config = change.setup->config;
-    if (c->setup && c->setup->config->workers != config->workers)
-        vx_log(VX_LOG_WARN, "the number of workers changes with a restart only");
+    if (c->setup)
+        warn_of_restart(c->setup->config, config);
     vx_setup_drop(c->setup);
     c->setup = change.setup;
     atomic_store_explicit(&c->budget.limit, config->limits.connections, memory_order_relaxed);

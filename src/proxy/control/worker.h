@@ -53,6 +53,7 @@ struct vx_worker_options {
     struct vx_metrics *metrics;
     struct vx_access_log *access_log;
     struct vx_connection_budget *budget;
+    struct vx_rate_store *rate_store;
     void (*drained)(void *user);
     void *user;
 };

@@ -268,6 +268,8 @@ void vx_metrics_record(struct vx_metrics *m, uint32_t worker, const struct vx_ex
         return;
     struct vx_route_cell *cell = vx_counter_cell(&m->route_cells, route->counted.cells, worker);
     count_code(cell, code_key(record));
+    if (record->error == VX_ERR_RATE_LIMITED)
+        bump(&cell->rate_limited, 1);
     bump(&cell->request_bytes, record->request_bytes);
     bump(&cell->response_bytes, record->response_bytes);
     /* How long a tunnel stays open says nothing about how long requests take. */

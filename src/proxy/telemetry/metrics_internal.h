@@ -33,7 +33,7 @@ struct vx_route_cell {
     _Atomic uint16_t
         keys[VX_ROUTE_CODES + 1]; /* status, protocol and VX_KEY_USED; 0: free. The last is never used */
     _Atomic uint64_t counts[VX_ROUTE_CODES + 1]; /* the last one counts what found no key */
-    _Atomic uint64_t retries;
+    _Atomic uint64_t retries, rate_limited;
     _Atomic uint64_t request_bytes, response_bytes;
     struct vx_histogram duration;
 };

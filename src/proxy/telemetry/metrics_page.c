@@ -208,6 +208,8 @@ static void put_routes(const struct vx_metrics *m, struct vx_text *page) {
                       offsetof(struct vx_route_cell, response_bytes));
     put_route_counter(m, page, "vortex_retries_total", "Attempts beyond the first.",
                       offsetof(struct vx_route_cell, retries));
+    put_route_counter(m, page, "vortex_rate_limited_total", "Requests refused by a rate limit.",
+                      offsetof(struct vx_route_cell, rate_limited));
 }
 
 /* Worse is larger, so that the worst of several endpoints is the maximum. */

@@ -23,6 +23,7 @@ struct sample {
     struct vx_config_header_match headers[1];
     struct vx_slice models[2];
     struct vx_prefix proxies[1];
+    struct vx_slice limit_keys[2];
     char memory[64 * 1024];
     struct vx_arena scratch;
 };
@@ -60,6 +61,14 @@ static inline void fill_routes(struct sample *s) {
                                                   .header_count = 1};
     s->routes[0].backends = s->backends;
     s->routes[0].backend_count = 2;
+    s->limit_keys[0] = VX_SLICE("client_ip");
+    s->limit_keys[1] = VX_SLICE("header:x-api-key");
+    s->routes[0].rate_limit = (struct vx_config_rate_limit){.requests = 10,
+                                                            .per_ns = 1000,
+                                                            .burst = 5,
+                                                            .key_texts = s->limit_keys,
+                                                            .key_count = 2,
+                                                            .place = {29, 5}};
     s->routes[1] = sample_route("moved", 30);
     s->routes[1].has_match = true;
     s->routes[1].match.host = VX_SLICE("old.example.org");

@@ -99,6 +99,8 @@ static void settings(void **state) {
     CHANGED(LIMITS, after.config.limits.connections++);
     CHANGED(LIMITS, after.config.limits.concurrent_streams++);
     CHANGED(NORMALIZE, after.config.merge_slashes = true);
+    CHANGED(RATE_LIMIT, after.config.default_limit.requests++);
+    CHANGED(RATE_LIMIT_MEMORY, after.config.rate_store.memory_bytes++);
 #undef CHANGED
     before.config.access_log.enabled = after.config.access_log.enabled = false;
     after.config.access_log.path = VX_SLICE("unused");
@@ -217,11 +219,30 @@ static void routes(void **state) {
     assert_int_equal(compare().routes_changed, 0);
 }
 
+static void limits_of_routes(void **state) {
+    (void)state;
+    struct vx_config_rate_limit *l = &after.routes[0].rate_limit;
+#define CHANGED(change)                                                                                      \
+    do {                                                                                                     \
+        change;                                                                                              \
+        assert_int_equal(compare().routes_changed, 1);                                                       \
+    } while (0)
+    CHANGED(l->enabled = true);
+    CHANGED(l->requests++);
+    CHANGED(l->per_ns++);
+    CHANGED(l->burst++);
+    CHANGED(l->key_count = 1);
+    CHANGED(after.limit_keys[1] = VX_SLICE("x"));
+    CHANGED(l->cost_text = VX_SLICE("x"));
+    CHANGED(l->scope = VX_SLICE("x"));
+#undef CHANGED
+}
+
 /* A field that joins one of these structs must join diff.c and the lists above. */
 static void structs_are_as_compared(void **state) {
     (void)state;
     assert_int_equal(sizeof(struct vx_config_listener), 96);
-    assert_int_equal(sizeof(struct vx_config_route), 424);
+    assert_int_equal(sizeof(struct vx_config_route), 536);
 }
 
 static void no_memory(void **state) {
@@ -236,7 +257,7 @@ int main(void) {
         cmocka_unit_test_setup(equal, setup),         cmocka_unit_test_setup(settings, setup),
         cmocka_unit_test_setup(setting_words, setup), cmocka_unit_test_setup(listeners, setup),
         cmocka_unit_test_setup(routes, setup),        cmocka_unit_test_setup(structs_are_as_compared, setup),
-        cmocka_unit_test_setup(no_memory, setup),
+        cmocka_unit_test_setup(no_memory, setup),     cmocka_unit_test_setup(limits_of_routes, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

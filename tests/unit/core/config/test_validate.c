@@ -262,6 +262,28 @@ static void bans(void **state) {
     expect_valid();
 }
 
+static void rate_limits(void **state) {
+    (void)state;
+    struct vx_config_rate_limit *l = &s.routes[0].rate_limit;
+#define EXPECT(change, says)                                                                                 \
+    do {                                                                                                     \
+        l->enabled = true;                                                                                   \
+        change;                                                                                              \
+        expect(29, says);                                                                                    \
+    } while (0)
+    l->enabled = true;
+    expect_valid();
+    EXPECT(l->requests = 0, "must not be 0");
+    EXPECT(l->per_ns = 0, "must not be 0");
+    EXPECT(l->burst = 0, "must not be 0");
+    EXPECT(l->per_ns = UINT64_C(1) << 60, "a burst of 5 at this rate takes more than 104 days to earn");
+    EXPECT(l->key_texts[1] = VX_SLICE("ip"), "`key` must be `client_ip`, `route` or a header");
+    EXPECT(l->cost_text = VX_SLICE("x-tokens"), "`cost` must be a header");
+#undef EXPECT
+    s.config.default_limit = (struct vx_config_rate_limit){.enabled = true, .place = {60, 1}};
+    expect(60, "must not be 0");
+}
+
 static void no_memory(void **state) {
     (void)state;
     vx_arena_init(&s.scratch, s.memory, 16, NULL);
@@ -300,6 +322,7 @@ int main(void) {
         cmocka_unit_test_setup(policies, setup),
         cmocka_unit_test_setup(limits_and_timeouts, setup),
         cmocka_unit_test_setup(bans, setup),
+        cmocka_unit_test_setup(rate_limits, setup),
         cmocka_unit_test_setup(no_memory, setup),
         cmocka_unit_test_setup(long_texts_are_cut, setup),
     };

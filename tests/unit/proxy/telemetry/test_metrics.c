@@ -178,12 +178,15 @@ static void retries_and_backends(void **state) {
     struct vx_route uncounted_route = {0};
     vx_metrics_retried(m, 0, &uncounted_route, &uncounted);
     vx_metrics_retried(m, 0, &uncounted_route, NULL);
+    r.error = VX_ERR_RATE_LIMITED;
+    vx_metrics_record(m, 1, &r);
     r.attempts = 1;
     r.target = &uncounted;
     r.route = &uncounted_route;
     vx_metrics_record(m, 0, &r);
     render();
     prometheus_check(&page, "vortex_retries_total{route=\"main\"}", 2);
+    prometheus_check(&page, "vortex_rate_limited_total{route=\"main\"}", 1);
     prometheus_check(&page, "vortex_backend_requests_total{route=\"main\",backend=\"a:1\"}", 2);
     prometheus_check(&page, "vortex_backend_requests_total{route=\"main\",backend=\"b:1\"}", 1);
     vx_metrics_backend_drop(m, a.metrics);

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See finish_limit.h. */
+#include "admin/yaml/finish_limit.h"
+
+#include "admin/yaml/fault.h"
+#include "admin/yaml/read.h"
+#include "core/config/rate_limit.h"
+
+/* Keys that say how much is let through mean nothing without `requests`. */
+static bool refuse_stray(struct vx_yaml_reader *r, const struct vx_yaml_node *node) {
+    static const char *const keys[] = {"per", "burst", "key", "cost"};
+    for (unsigned i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const struct vx_yaml_node *value = vx_yaml_find(node, keys[i]);
+        if (value)
+            return vx_yaml_fault(r->error, value->place,
+                                 "`%s` of a rate_limit does nothing without `requests`", keys[i]);
+    }
+    return true;
+}
+
+bool vx_yaml_finish_default_limit(struct vx_yaml_reader *r, void *self, void *parent,
+                                  const struct vx_yaml_node *node) {
+    struct vx_config *config = self;
+    struct vx_config_rate_limit *limit = &config->default_limit;
+    (void)parent;
+    if (!limit->requests)
+        return refuse_stray(r, node);
+    limit->enabled = true;
+    limit->place = node->place;
+    return vx_config_complete_limit(limit, VX_SLICE_NONE, r->arena) || vx_yaml_no_memory(r->error);
+}
+
+bool vx_yaml_finish_limits_of_routes(struct vx_yaml_reader *r, void *self, void *parent,
+                                     const struct vx_yaml_node *node) {
+    struct vx_config *config = self;
+    (void)parent, (void)node;
+    for (uint32_t i = 0; i < config->route_count; i++) {
+        struct vx_config_route *route = &config->routes[i];
+        bool off = !route->rate_limit.enabled && !route->rate_limit.per_ns;
+        if (route->rate_limit.enabled) {
+            if (!vx_config_complete_limit(&route->rate_limit, route->name, r->arena))
+                return vx_yaml_no_memory(r->error);
+        } else if (!off) {
+            route->rate_limit = config->default_limit;
+        }
+    }
+    return true;
+}
