@@ -22,7 +22,7 @@ int vx_command_run(const char *path) {
 int vx_command_check(const char *path) {
     struct vx_config_error error = {{0, 0}, "out of memory"};
     struct vx_tls_tickets *tickets = vx_tls_tickets_new(0);
-    struct vx_setup *setup = tickets ? vx_setup_load(path, tickets, &error) : NULL;
+    struct vx_setup *setup = tickets ? vx_setup_load(path, tickets, NULL, &error) : NULL;
     if (tickets)
         vx_tls_tickets_drop(tickets);
     if (setup) {

@@ -109,6 +109,7 @@ bool vx_yaml_finish_route(struct vx_yaml_reader *r, void *self, void *parent,
     const struct vx_yaml_node *backends = vx_yaml_find(node, "backends");
     uint32_t position = 0;
     (void)parent;
+    route->filters_given = vx_yaml_find(node, "filters") != NULL;
     for (const struct vx_yaml_item *item = backends ? backends->items : NULL; item;
          item = item->next, position++)
         if (!vx_yaml_find(item->value, "id"))

@@ -76,9 +76,11 @@ static bool check_readable(const struct vx_yaml_path *p, struct vx_config_error 
 static bool check_writable(const struct vx_yaml_path *p, struct vx_config_error *error) {
     struct stat info;
     char folder[PATH_BYTES + 1];
+    bool wants_folder = p->use == VX_YAML_FOLDER;
     if (stat(p->path.ptr, &info) == 0) {
-        if (S_ISDIR(info.st_mode))
-            return vx_yaml_fault(error, p->place, "%.300s is a folder; give the path of a file", p->path.ptr);
+        if (S_ISDIR(info.st_mode) != wants_folder)
+            return vx_yaml_fault(error, p->place, "%.300s is a %s; give the path of a %s", p->path.ptr,
+                                 wants_folder ? "file" : "folder", wants_folder ? "folder" : "file");
         return true;
     }
     const char *slash = strrchr(p->path.ptr, '/');

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "admin/yaml/fault.h"
+#include "admin/yaml/json.h"
 #include "admin/yaml/scalar.h"
 #include "core/config/check.h"
 
@@ -37,6 +38,7 @@ static const struct wording wordings[] = {
     [VX_YAML_GROUP] = {"a mapping", ""},
     [VX_YAML_LIST_OF] = {"a list", ""},
     [VX_YAML_CONDITIONS] = {"a mapping of header names to values", ""},
+    [VX_YAML_DATA] = {"text, a mapping or a list", ""},
 };
 
 /* Appends to `out`, which has PHRASE_BYTES; what does not fit is cut. */
@@ -434,6 +436,16 @@ static bool read_conditions(struct vx_yaml_reader *r, const struct vx_yaml_key *
     return true;
 }
 
+static bool read_data(struct vx_yaml_reader *r, const struct vx_yaml_key *row,
+                      const struct vx_yaml_node *node, char *base) {
+    struct vx_slice data =
+        node->kind == VX_YAML_SCALAR ? vx_arena_copy(r->arena, node->text) : vx_yaml_to_json(node, r->arena);
+    if (!data.ptr)
+        return vx_yaml_no_memory(r->error);
+    *(struct vx_slice *)(base + row->offset) = data;
+    return true;
+}
+
 static bool read_value(struct vx_yaml_reader *r, const struct vx_yaml_key *row,
                        const struct vx_yaml_node *node, char *base) {
     static bool (*const readers[])(struct vx_yaml_reader *, const struct vx_yaml_key *,
@@ -445,6 +457,7 @@ static bool read_value(struct vx_yaml_reader *r, const struct vx_yaml_key *row,
         [VX_YAML_PATH] = read_path,         [VX_YAML_ADDRESS] = read_address,
         [VX_YAML_PREFIX] = read_prefix,     [VX_YAML_GROUP] = read_group,
         [VX_YAML_LIST_OF] = read_list,      [VX_YAML_CONDITIONS] = read_conditions,
+        [VX_YAML_DATA] = read_data,
     };
     if (vx_yaml_is_null(node))
         return vx_yaml_fault(r->error, node->place, "%s`%s` has no value; give it one, or remove it",

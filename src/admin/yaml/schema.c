@@ -30,6 +30,7 @@
 #define PATH(key, f, ...)      {.name = key, .type = VX_YAML_PATH, FIELD(f), __VA_ARGS__}
 #define ADDRESS(key, f, ...)   {.name = key, .type = VX_YAML_ADDRESS, FIELD(f), __VA_ARGS__}
 /* A mapping that fills the struct `f`; one whose rows are about this table's own struct. */
+#define DATA(key, f)           {.name = (key), .type = VX_YAML_DATA, FIELD(f)} /* text, a mapping or a list */
 #define GROUP(key, f, of, ...) {.name = key, .type = VX_YAML_GROUP, FIELD(f), .shape = &(of), __VA_ARGS__}
 #define INLINE(key, of, ...)   {.name = key, .type = VX_YAML_GROUP, .shape = &(of), __VA_ARGS__}
 #define LIST(key, f, n, of, hi, ...) \
@@ -215,6 +216,14 @@ static const struct vx_yaml_shape route_limit_shape =
     SHAPE("a route's rate_limit", route_limit_keys, .place = AT(place));
 #undef IN
 
+static const struct vx_yaml_key filter_use = {.name = "filters",
+                                              .item = true,
+                                              .type = VX_YAML_TEXT,
+                                              .bytes = sizeof(struct vx_slice),
+                                              .offset = offsetof(struct vx_config_filter_use, name),
+                                              .place = offsetof(struct vx_config_filter_use, place) + 1,
+                                              .check = vx_config_check_name};
+
 #define IN struct vx_config_route
 static const struct vx_yaml_key route_keys[] = {
     TEXT("name", name, vx_config_check_name),
@@ -234,11 +243,52 @@ static const struct vx_yaml_key route_keys[] = {
     GROUP("health_check", health_check, health_check_shape, .present = AT(health_check.enabled),
           .can_be_off = true),
     GROUP("rate_limit", rate_limit, route_limit_shape, .present = AT(rate_limit.enabled), .can_be_off = true),
+    LIST("filters", filters, filter_count, filter_use, "32"),
 };
 static const struct vx_yaml_shape route_shape =
     SHAPE("a route", route_keys, .place = AT(place), .finish = vx_yaml_finish_route);
 static const struct vx_yaml_key route = {
     .name = "routes", .item = true, .type = VX_YAML_GROUP, .shape = &route_shape};
+#undef IN
+
+/* --- filters --------------------------------------------------------------------------------------------------- */
+
+#define IN struct vx_config_filter_limits
+static const struct vx_yaml_key filter_limit_keys[] = {
+    SIZE("memory", memory_bytes, "64MiB", "64KiB", "4GiB"),
+    DURATION("time", time_ns, "10ms", "1ms", "1m"),
+    DURATION("start_time", start_time_ns, "10s", "10ms", "10m"),
+    SIZE("body", body_bytes, "1MiB", "0", "1GiB"),
+};
+static const struct vx_yaml_shape filter_limit_shape = SHAPE("a filter's limits", filter_limit_keys, );
+#undef IN
+
+#define IN struct vx_config_wasm
+static const struct vx_yaml_word caches[] = {{"auto", 0}, {"off", 0}, {NULL, 0}};
+static const struct vx_yaml_key wasm_keys[] = {
+    COUNT("instances", instances, "1000", "1", "100000"),
+    PATH("cache", cache_path, .standard = "auto", .words = caches, .use = VX_YAML_FOLDER),
+};
+static const struct vx_yaml_shape wasm_shape = SHAPE("wasm", wasm_keys, );
+#undef IN
+
+static const struct vx_yaml_word failures[] = {{"closed", false}, {"open", true}, {NULL, 0}};
+static const struct vx_yaml_word pauses[] = {{"stop_all", false}, {"body_continues", true}, {NULL, 0}};
+
+#define IN struct vx_config_filter
+static const struct vx_yaml_key filter_keys[] = {
+    TEXT("name", name, vx_config_check_name, .required = true),
+    PATH("wasm", wasm_path, .required = true, .place = AT(wasm_place)),
+    DATA("config", config),
+    DATA("vm_config", vm_config),
+    TEXT("root_id", root_id, vx_config_check_model),
+    CHOICE("on_failure", fails_open, "closed", failures),
+    CHOICE("on_headers_pause", body_continues, "stop_all", pauses),
+    GROUP("limits", limits, filter_limit_shape),
+};
+static const struct vx_yaml_shape filter_shape = SHAPE("a filter", filter_keys, .place = AT(place));
+static const struct vx_yaml_key filter = {
+    .name = "filters", .item = true, .type = VX_YAML_GROUP, .shape = &filter_shape};
 #undef IN
 
 /* --- the rest of the file -------------------------------------------------------------------------------------- */
@@ -356,6 +406,8 @@ static const struct vx_yaml_key root_keys[] = {
     COUNT("workers", workers, "auto", "1", "1024", .words = automatic),
     LIST("listeners", listeners, listener_count, listener, "256", .required = true),
     LIST("routes", routes, route_count, route, "100000", .required = true),
+    LIST("filters", filters, filter_count, filter, "256"),
+    GROUP("wasm", wasm, wasm_shape),
     LIST("trusted_proxies", trusted_proxies, trusted_proxy_count, prefix, "1000"),
     GROUP("bans", bans, ban_shape, .present = AT(bans.enabled), .can_be_off = true),
     INLINE("metrics", metrics_shape, .can_be_off = true),
@@ -374,7 +426,6 @@ const struct vx_yaml_shape vx_yaml_root =
 
 static const struct vx_yaml_unbuilt unbuilt[] = {
     {&listener_shape, "http3", NULL, NULL},       {&route_shape, "protocol", "http2", NULL},
-    {&route_shape, "filters", NULL, NULL},        {&vx_yaml_root, "filters", NULL, NULL},
     {&vx_yaml_root, "admin", NULL, NULL},         {&vx_yaml_root, "tracing", NULL, NULL},
     {&vx_yaml_root, "kubernetes", NULL, "watch"},
 };

@@ -13,20 +13,22 @@ enum vx_yaml_type {
     VX_YAML_DURATION, /* to ns */
     VX_YAML_SIZE,     /* to bytes */
     VX_YAML_PERCENT,
-    VX_YAML_CHOICE,    /* one of the words */
-    VX_YAML_FRACTION,  /* double; `high` itself is excluded */
-    VX_YAML_TEXT,      /* struct vx_slice */
-    VX_YAML_PATH,      /* struct vx_slice, made absolute */
-    VX_YAML_ADDRESS,   /* struct vx_address */
-    VX_YAML_PREFIX,    /* struct vx_prefix */
-    VX_YAML_GROUP,     /* a mapping as `shape` says; its fields lie at `offset` */
-    VX_YAML_LIST_OF,   /* pointer to an array of what `element` says; `high` bounds its length */
-    VX_YAML_CONDITIONS /* a mapping of header names to values, as struct vx_config_header_match array */
+    VX_YAML_CHOICE,     /* one of the words */
+    VX_YAML_FRACTION,   /* double; `high` itself is excluded */
+    VX_YAML_TEXT,       /* struct vx_slice */
+    VX_YAML_PATH,       /* struct vx_slice, made absolute */
+    VX_YAML_ADDRESS,    /* struct vx_address */
+    VX_YAML_PREFIX,     /* struct vx_prefix */
+    VX_YAML_GROUP,      /* a mapping as `shape` says; its fields lie at `offset` */
+    VX_YAML_LIST_OF,    /* pointer to an array of what `element` says; `high` bounds its length */
+    VX_YAML_CONDITIONS, /* a mapping of header names to values, as struct vx_config_header_match array */
+    VX_YAML_DATA        /* struct vx_slice: text as it is; a mapping or list as JSON */
 };
 
 enum vx_yaml_path_use {
     VX_YAML_READ_FILE,  /* must be there and readable */
     VX_YAML_WRITE_FILE, /* its folder must be there */
+    VX_YAML_FOLDER,     /* the same, and it may be a folder itself, but no file */
 };
 
 struct vx_yaml_word {

@@ -138,11 +138,20 @@ static bool same_rate_limit(const struct vx_config_rate_limit *a, const struct v
     return true;
 }
 
+static bool same_uses(const struct vx_config_route *a, const struct vx_config_route *b) {
+    if (a->filters_given != b->filters_given || a->filter_count != b->filter_count)
+        return false;
+    for (uint32_t i = 0; i < a->filter_count; i++)
+        if (!vx_slice_eq(a->filters[i].name, b->filters[i].name))
+            return false;
+    return true;
+}
+
 bool vx_config_route_same(const struct vx_config_route *a, const struct vx_config_route *b) {
     return vx_slice_eq(a->name, b->name) && a->has_match == b->has_match &&
            (!a->has_match || same_match(&a->match, &b->match)) && same_backends(a, b) &&
            same_tls(&a->tls, &b->tls) && same_target(a, b) && same_effort(a, b) && same_checks(a, b) &&
-           same_rate_limit(&a->rate_limit, &b->rate_limit);
+           same_rate_limit(&a->rate_limit, &b->rate_limit) && same_uses(a, b);
 }
 
 static bool compare_routes(const struct vx_config *before, const struct vx_config *after,
@@ -214,6 +223,28 @@ static bool same_limits(const struct vx_config_limits *a, const struct vx_config
            a->connections == b->connections && a->concurrent_streams == b->concurrent_streams;
 }
 
+static bool same_filter(const struct vx_config_filter *a, const struct vx_config_filter *b) {
+    const struct vx_config_filter_limits *p = &a->limits, *q = &b->limits;
+    return vx_slice_eq(a->name, b->name) && vx_slice_eq(a->wasm_path, b->wasm_path) &&
+           vx_slice_eq(a->config, b->config) && vx_slice_eq(a->vm_config, b->vm_config) &&
+           vx_slice_eq(a->root_id, b->root_id) && a->fails_open == b->fails_open &&
+           a->body_continues == b->body_continues && p->memory_bytes == q->memory_bytes &&
+           p->time_ns == q->time_ns && p->start_time_ns == q->start_time_ns && p->body_bytes == q->body_bytes;
+}
+
+static bool same_filters(const struct vx_config *a, const struct vx_config *b) {
+    if (a->filter_count != b->filter_count)
+        return false;
+    for (uint32_t i = 0; i < a->filter_count; i++)
+        if (!same_filter(&a->filters[i], &b->filters[i]))
+            return false;
+    return true;
+}
+
+static bool same_wasm(const struct vx_config_wasm *a, const struct vx_config_wasm *b) {
+    return a->instances == b->instances && vx_slice_eq(a->cache_path, b->cache_path);
+}
+
 static uint32_t compare_settings(const struct vx_config *a, const struct vx_config *b) {
     const bool same[VX_SETTING_COUNT] = {
         [VX_SETTING_WORKERS] = a->workers == b->workers,
@@ -225,6 +256,8 @@ static uint32_t compare_settings(const struct vx_config *a, const struct vx_conf
         [VX_SETTING_SHUTDOWN] = a->drain_ns == b->drain_ns,
         [VX_SETTING_TIMEOUTS] = same_timeouts(&a->timeouts, &b->timeouts),
         [VX_SETTING_LIMITS] = same_limits(&a->limits, &b->limits),
+        [VX_SETTING_FILTERS] = same_filters(a, b),
+        [VX_SETTING_WASM] = same_wasm(&a->wasm, &b->wasm),
         [VX_SETTING_NORMALIZE] = a->merge_slashes == b->merge_slashes,
         [VX_SETTING_RATE_LIMIT] = same_rate_limit(&a->default_limit, &b->default_limit),
         [VX_SETTING_RATE_LIMIT_MEMORY] = a->rate_store.memory_bytes == b->rate_store.memory_bytes,

@@ -16,6 +16,8 @@
     X(SHUTDOWN, "shutdown", true)                                                                            \
     X(TIMEOUTS, "timeouts", true)                                                                            \
     X(LIMITS, "limits", true)                                                                                \
+    X(FILTERS, "filters", true)                                                                              \
+    X(WASM, "wasm", false)                                                                                   \
     X(NORMALIZE, "normalize", true)                                                                          \
     X(RATE_LIMIT, "rate_limit", true)                                                                        \
     X(RATE_LIMIT_MEMORY, "rate_limit.memory", false)

@@ -127,6 +127,18 @@ struct vx_config_rate_limit {
     struct vx_place place;
 };
 
+/* Of the engine that runs filters; a restart applies them. */
+struct vx_config_wasm {
+    uint32_t instances;         /* sandboxes that can be alive at once */
+    struct vx_slice cache_path; /* folder for compiled modules; "auto": the user's own, "off": none */
+};
+
+/* A filter named in a route's list. */
+struct vx_config_filter_use {
+    struct vx_slice name;
+    struct vx_place place;
+};
+
 struct vx_config_route {
     struct vx_slice name;
     struct vx_place place;
@@ -154,6 +166,9 @@ struct vx_config_route {
     struct vx_config_breaker breaker;
     struct vx_config_health_check health_check;
     struct vx_config_rate_limit rate_limit; /* its own or the default one */
+    bool filters_given;                     /* else all of the configuration's, in their order */
+    struct vx_config_filter_use *filters;
+    uint32_t filter_count;
 };
 
 struct vx_config_timeouts {
@@ -215,6 +230,9 @@ struct vx_config {
     uint32_t listener_count;
     struct vx_config_route *routes;
     uint32_t route_count;
+    struct vx_config_filter *filters;
+    uint32_t filter_count;
+    struct vx_config_wasm wasm;
     struct vx_prefix *trusted_proxies;
     uint32_t trusted_proxy_count;
     struct vx_config_bans bans;
@@ -228,6 +246,9 @@ struct vx_config {
     struct vx_config_rate_store rate_store;
     bool merge_slashes; /* doubled slashes in paths become one */
 };
+
+/* Filters that one exchange may pass. */
+enum { VX_CONFIG_FILTERS_MAX = 32 };
 
 struct vx_config_error {
     struct vx_place place;

@@ -265,6 +265,53 @@ static bool check_route(const struct vx_config *c, const struct vx_config_route 
            check_health(r, error) && check_rate_limit(&r->rate_limit, error);
 }
 
+/* --- Filters ------------------------------------------------------------------------------------------------------ */
+
+static const struct vx_config_filter *find_filter(const struct vx_config *c, uint32_t count,
+                                                  struct vx_slice name) {
+    for (uint32_t i = 0; i < count; i++)
+        if (vx_slice_eq(c->filters[i].name, name))
+            return &c->filters[i];
+    return NULL;
+}
+
+static bool check_filters(const struct vx_config *c, struct vx_config_error *error) {
+    struct digits line;
+    for (uint32_t i = 0; i < c->filter_count; i++) {
+        const struct vx_config_filter *f = &c->filters[i];
+        const struct vx_config_filter *twin = find_filter(c, i, f->name);
+        if (!check_text(f->place, "name", f->name, vx_config_check_name, error))
+            return false;
+        if (twin)
+            return FAULT(error, f->place, S("two filters are named `"), f->name,
+                         S("`, the other one in line "), decimal(twin->place.line, &line),
+                         S("; give each a `name` of its own"));
+        if (!f->limits.memory_bytes || !f->limits.time_ns || !f->limits.start_time_ns)
+            return FAULT(error, f->place, S("a filter's `limits` of memory and time must not be 0"));
+    }
+    return true;
+}
+
+static bool check_filter_uses(const struct vx_config *c, const struct vx_config_route *r,
+                              struct vx_config_error *error) {
+    struct digits most;
+    struct vx_place place = r->filters_given && r->filter_count ? r->filters[0].place : r->place;
+    if ((r->filters_given ? r->filter_count : c->filter_count) > VX_CONFIG_FILTERS_MAX)
+        return FAULT(error, place, S("a request may pass at most "), decimal(VX_CONFIG_FILTERS_MAX, &most),
+                     S(" filters; give the route a shorter list of `filters`"));
+    for (uint32_t i = 0; i < r->filter_count; i++) {
+        const struct vx_config_filter_use *use = &r->filters[i];
+        if (!find_filter(c, c->filter_count, use->name))
+            return FAULT(error, use->place, S("there is no filter named `"), use->name,
+                         S("`; `filters` of the whole file lists those there are"));
+        for (uint32_t k = 0; k < i; k++)
+            if (vx_slice_eq(r->filters[k].name, use->name))
+                return FAULT(error, use->place, S("the filter `"), use->name,
+                             S("` stands twice in this route; keep one"));
+    }
+    return true;
+}
+
 /* --- Routes among each other -------------------------------------------------------------------------------------- */
 
 static bool check_names(const struct vx_config *c, struct vx_arena *scratch, struct vx_config_error *error) {
@@ -311,7 +358,7 @@ static bool check_routes(const struct vx_config *c, struct vx_arena *scratch, st
     if (c->route_count == 0)
         return FAULT(error, file_start, S("`routes` is empty; there must be at least one"));
     for (uint32_t i = 0; i < c->route_count; i++)
-        if (!check_route(c, &c->routes[i], error))
+        if (!check_route(c, &c->routes[i], error) || !check_filter_uses(c, &c->routes[i], error))
             return false;
     return check_names(c, scratch, error) && check_matches(c, scratch, error);
 }
@@ -342,6 +389,7 @@ static bool check_bans(const struct vx_config *c, struct vx_config_error *error)
 
 bool vx_config_validate(const struct vx_config *config, struct vx_arena *scratch,
                         struct vx_config_error *error) {
-    return check_listeners(config, error) && check_limits(config, error) && check_bans(config, error) &&
-           check_rate_limit(&config->default_limit, error) && check_routes(config, scratch, error);
+    return check_listeners(config, error) && check_limits(config, error) && check_filters(config, error) &&
+           check_bans(config, error) && check_rate_limit(&config->default_limit, error) &&
+           check_routes(config, scratch, error);
 }

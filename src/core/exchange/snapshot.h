@@ -39,6 +39,8 @@ struct vx_snapshot {
     uint64_t version;                /* counts up from 1 */
     struct vx_snapshot_users *users; /* by worker */
     _Atomic uint32_t workers_left;   /* workers that still use it; the control thread frees at 0 */
+    /* Called by each worker when its last user has gone, on the thread that let go; NULL: nobody cares. */
+    void (*left)(struct vx_snapshot *snapshot, uint32_t worker);
     /* Called by the worker whose last user went when it was the last of all; NULL: nobody cares. */
     void (*unused)(struct vx_snapshot *snapshot);
     void *owner;
@@ -52,8 +54,11 @@ static inline struct vx_snapshot *vx_snapshot_hold(struct vx_snapshot *s, uint32
 
 /* One user less on this worker; `s` may be gone afterwards. */
 static inline void vx_snapshot_drop(struct vx_snapshot *s, uint32_t worker) {
-    if (--s->users[worker].count == 0 &&
-        atomic_fetch_sub_explicit(&s->workers_left, 1, memory_order_acq_rel) == 1 && s->unused)
+    if (--s->users[worker].count)
+        return;
+    if (s->left)
+        s->left(s, worker);
+    if (atomic_fetch_sub_explicit(&s->workers_left, 1, memory_order_acq_rel) == 1 && s->unused)
         s->unused(s);
 }
 

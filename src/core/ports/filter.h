@@ -105,10 +105,8 @@ struct vx_filter {
 /* The filters that a route's exchanges pass, in order. Part of a snapshot. */
 struct vx_filter_chain {
     struct vx_filter **filters;
-    uint32_t count;
+    uint32_t count; /* at most VX_CONFIG_FILTERS_MAX */
 };
-
-enum { VX_FILTER_CHAIN_MAX = 32 };
 
 /* --- what the adapter calls ----------------------------------------------------------------------------------- */
 

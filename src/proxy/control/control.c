@@ -154,6 +154,7 @@ static bool start_workers(struct vx_control *c, uint32_t wanted) {
             .access_log = c->access_log,
             .budget = &c->budget,
             .rate_store = vx_compose_rate_memory_store(c->rate_memory),
+            .filters = c->filters,
             .drained = drained,
             .user = c,
         };

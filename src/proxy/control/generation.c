@@ -123,6 +123,59 @@ static bool make_route(struct vx_generation *g, struct vx_route *route, uint32_t
     return true;
 }
 
+/* The filters of one route, or of all those that name none; *out NULL: there are none. False: no memory. */
+static bool make_chain(struct vx_generation *g, const struct vx_config_route *route,
+                       const struct vx_filter_chain **out) {
+    const struct vx_config *config = g->setup->config;
+    uint32_t count = route ? route->filter_count : config->filter_count;
+    *out = NULL;
+    if (!count)
+        return true;
+    struct vx_filter_chain *chain = vx_arena_alloc(&g->arena, sizeof *chain);
+    struct vx_filter **filters = vx_arena_alloc(&g->arena, count * sizeof *filters);
+    if (!chain || !filters)
+        return false;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t f = i;
+        if (route)
+            for (f = 0; !vx_slice_eq(config->filters[f].name, route->filters[i].name);)
+                f++;
+        filters[i] = g->setup->filters[f];
+    }
+    *chain = (struct vx_filter_chain){filters, count};
+    *out = chain;
+    return true;
+}
+
+static bool make_chains(struct vx_generation *g, struct vx_route *routes) {
+    const struct vx_filter_chain *all;
+    if (!make_chain(g, NULL, &all))
+        return false;
+    for (uint32_t r = 0; r < g->snapshot.route_count; r++) {
+        routes[r].chain = all;
+        if (routes[r].config->filters_given && !make_chain(g, routes[r].config, &routes[r].chain))
+            return false;
+    }
+    return true;
+}
+
+void vx_generation_enter(struct vx_generation *g, uint32_t worker, uint64_t now_ns) {
+    const struct vx_setup *setup = g->setup;
+    g->entered[worker] = true;
+    for (uint32_t i = 0; i < setup->config->filter_count; i++)
+        setup->filters[i]->ops->enter(setup->filters[i], worker, now_ns);
+}
+
+static void left(struct vx_snapshot *snapshot, uint32_t worker) {
+    struct vx_generation *g = VX_CONTAINER_OF(snapshot, struct vx_generation, snapshot);
+    const struct vx_setup *setup = g->setup;
+    if (!g->entered[worker])
+        return;
+    g->entered[worker] = false;
+    for (uint32_t i = 0; i < setup->config->filter_count; i++)
+        setup->filters[i]->ops->leave(setup->filters[i], worker);
+}
+
 static bool make_table(struct vx_generation *g) {
     const struct vx_config *config = g->setup->config;
     struct vx_route_entry *entries = malloc((config->route_count + 1) * sizeof *entries);
@@ -155,8 +208,10 @@ static bool note_pools(struct vx_generation *g) {
 static bool make_users(struct vx_generation *g) {
     struct vx_snapshot *s = &g->snapshot;
     s->worker_count = g->sources.workers;
+    s->left = left;
+    g->entered = calloc(s->worker_count, sizeof *g->entered);
     s->users = aligned_alloc(64, s->worker_count * sizeof *s->users);
-    if (!s->users)
+    if (!s->users || !g->entered)
         return false;
     memset(s->users, 0, s->worker_count * sizeof *s->users);
     for (uint32_t i = 0; i < s->worker_count; i++)
@@ -183,7 +238,7 @@ struct vx_generation *vx_generation_new(const struct vx_generation_sources *sour
     for (uint32_t i = 0; made && i < config->route_count; i++)
         made = make_route(g, &routes[i], i, now_ns);
     g->snapshot.route_count = g->routes_made;
-    if (made && make_table(g) && note_pools(g) && make_users(g))
+    if (made && make_chains(g, routes) && make_table(g) && note_pools(g) && make_users(g))
         return g;
     vx_generation_free(g);
     return NULL;
@@ -205,6 +260,7 @@ void vx_generation_free(struct vx_generation *g) {
     }
     vx_pool_table_collect(g->sources.pools);
     free(g->pools_used);
+    free(g->entered);
     free(g->snapshot.users);
     vx_arena_reset(&g->arena);
     vx_setup_drop(g->setup);

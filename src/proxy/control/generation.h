@@ -30,12 +30,16 @@ struct vx_generation {
     uint64_t *pools_used; /* a bit per pool number below pool_count: what workers keep */
     uint32_t pool_count;
     uint32_t routes_made; /* of snapshot.routes, for the undoing of a half-built one */
+    bool *entered;        /* by worker: it has entered the filters and has not left them */
 };
 
 /* Builds one; holds `setup`. Every worker counts as a user of the snapshot from the start, in users[]: handing it to a
  * worker hands over that hold. NULL: no memory. Control thread. */
 struct vx_generation *vx_generation_new(const struct vx_generation_sources *sources, struct vx_setup *setup,
                                         uint64_t version, uint64_t now_ns);
+
+/* The worker takes it up: its filters are entered, and left when the snapshot is. That worker's thread. */
+void vx_generation_enter(struct vx_generation *g, uint32_t worker, uint64_t now_ns);
 
 /* No worker uses it. */
 void vx_generation_free(struct vx_generation *g);

@@ -29,6 +29,7 @@ struct vx_control {
     struct vx_metrics *metrics;
     struct vx_access_log *access_log;
     struct vx_tls_tickets *tickets;
+    struct vx_filter_engine *filters;
     struct vx_slab registry_memory;
     struct vx_backend_registry registry;
     struct vx_pool_table pools;

@@ -163,7 +163,7 @@ static void warn_of_restart(const struct vx_config *before, const struct vx_conf
 }
 
 bool vx_control_load(struct vx_control *c, struct vx_config_error *error) {
-    struct change change = {.setup = vx_setup_load(c->path, c->tickets, error)};
+    struct change change = {.setup = vx_setup_load(c->path, c->tickets, c->filters, error)};
     if (!change.setup)
         return false;
     if (!prepare(c, &change, error)) {

@@ -88,8 +88,22 @@ static bool load_clients(struct vx_setup *s, struct vx_config_error *error) {
     return true;
 }
 
+static bool load_filters(struct vx_setup *s, struct vx_config_error *error) {
+    if (s->config->filter_count && !s->engine) {
+        *error =
+            (struct vx_config_error){s->config->filters[0].place, "there is nothing here to run filters"};
+        return false;
+    }
+    for (uint32_t i = 0; i < s->config->filter_count; i++) {
+        s->filters[i] = s->engine->load(s->engine, &s->config->filters[i], VX_SLICE_NONE, error);
+        if (!s->filters[i])
+            return false;
+    }
+    return true;
+}
+
 struct vx_setup *vx_setup_load(const char *path, struct vx_tls_tickets *tickets,
-                               struct vx_config_error *error) {
+                               struct vx_filter_engine *filters, struct vx_config_error *error) {
     struct vx_config *config = vx_compose_config_source()->load(path, error);
     if (!config)
         return NULL;
@@ -101,13 +115,15 @@ struct vx_setup *vx_setup_load(const char *path, struct vx_tls_tickets *tickets,
     }
     s->config = config;
     s->holders = 1;
+    s->engine = filters;
+    s->filters = calloc(config->filter_count + 1, sizeof *s->filters);
     s->servers = calloc(config->listener_count + 1, sizeof *s->servers);
     s->clients = calloc(config->route_count + 1, sizeof *s->clients);
     s->client_identities = calloc(config->route_count + 1, sizeof *s->client_identities);
-    bool memory = s->servers && s->clients && s->client_identities;
+    bool memory = s->servers && s->clients && s->client_identities && s->filters;
     if (!memory)
         out_of_memory(error);
-    if (memory && load_servers(s, tickets, error) && load_clients(s, error))
+    if (memory && load_servers(s, tickets, error) && load_clients(s, error) && load_filters(s, error))
         return s;
     vx_setup_drop(s);
     return NULL;
@@ -127,6 +143,10 @@ void vx_setup_drop(struct vx_setup *s) {
     for (uint32_t i = 0; s->clients && i < s->config->route_count; i++)
         if (s->clients[i])
             vx_tls_client_drop(s->clients[i]);
+    for (uint32_t i = 0; s->filters && i < s->config->filter_count; i++)
+        if (s->filters[i])
+            s->engine->drop(s->engine, s->filters[i]);
+    free(s->filters);
     free(s->servers);
     free(s->clients);
     free(s->client_identities);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A configuration with the certificates it names, loaded and checked: what `vortex check` tests and a reload swaps in.
+/* A configuration with the certificates and filters it names, loaded and checked: what `vortex check` tests and a reload swaps in.
  * Reference-counted by the control thread alone. */
 #ifndef VX_PROXY_CONTROL_SETUP_H
 #define VX_PROXY_CONTROL_SETUP_H
 
-#include "core/config/model.h"
+#include "core/ports/filter.h"
 #include "proxy/tls/client.h"
 #include "proxy/tls/server.h"
 
@@ -13,13 +13,16 @@ struct vx_setup {
     struct vx_tls_server **servers; /* by listener; NULL: plain */
     struct vx_tls_client **clients; /* by route; NULL: plain */
     uint64_t *client_identities;    /* by route: differs when settings or files do; 0: plain */
+    struct vx_filter_engine *engine;
+    struct vx_filter **filters; /* by filter of the configuration */
     uint32_t holders;
 };
 
-/* Reads the configuration at `path` and everything it names. NULL: *error says what is wrong and where. Control thread,
- * blocks on files. */
+/* Reads the configuration at `path` and everything it names; compiles and starts its filters, but for those that are
+ * running already (`filters` NULL: a configuration that names some is refused). NULL: *error says what is wrong and where. Control thread, blocks on files, and for seconds on a large
+ * filter. */
 struct vx_setup *vx_setup_load(const char *path, struct vx_tls_tickets *tickets,
-                               struct vx_config_error *error);
+                               struct vx_filter_engine *filters, struct vx_config_error *error);
 
 struct vx_setup *vx_setup_hold(struct vx_setup *s);
 void vx_setup_drop(struct vx_setup *s); /* NULL is allowed */

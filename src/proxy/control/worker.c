@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "proxy/telemetry/log.h"
@@ -158,11 +159,12 @@ static void take_up_listeners(struct vx_worker *w, const struct vx_adoption *a) 
 }
 
 static void adopt(void *arg, uint64_t now_ns) {
-    (void)now_ns;
     struct vx_adoption *a = arg;
     struct vx_worker *w = a->worker;
     struct vx_snapshot *snapshot = &a->generation->snapshot;
     take_up_listeners(w, a);
+    vx_generation_enter(a->generation, w->index,
+                        now_ns); /* before the one before is left: what is in both goes on */
     vx_proxy_adopt(&w->proxy, snapshot);
     vx_h1_client_retire(&w->engine.client, a->generation->pools_used, a->generation->pool_count);
     vx_snapshot_drop(snapshot, w->index); /* the hold that was handed over; the proxy has its own now */
@@ -215,6 +217,32 @@ static void *run(void *arg) {
     return NULL;
 }
 
+static const struct vx_snapshot *current_snapshot(const struct vx_filter_worker *self) {
+    return VX_CONTAINER_OF(self, struct vx_worker, filters)->proxy.snapshot;
+}
+
+static bool post(const struct vx_filter_worker *self, void (*run_it)(void *, uint64_t), void *arg) {
+    return vx_loop_post(VX_CONTAINER_OF(self, struct vx_worker, filters)->engine.loop, run_it, arg);
+}
+
+static uint64_t wall_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static void attach_filters(struct vx_worker *w, struct vx_filter_engine *engine) {
+    w->filters = (struct vx_filter_worker){
+        .wheel = &w->engine.rt.wheel,
+        .client = &w->engine.client.port,
+        .memory = w->engine.rt.arenas,
+        .snapshot = current_snapshot,
+        .post = post,
+        .wall_ns = wall_ns,
+    };
+    engine->attach(engine, w->index, &w->filters);
+}
+
 bool vx_worker_init(struct vx_worker *w, const struct vx_worker_options *options) {
     memset(w, 0, sizeof *w);
     if (!vx_engine_init(&w->engine, options->index))
@@ -230,6 +258,8 @@ bool vx_worker_init(struct vx_worker *w, const struct vx_worker_options *options
                   options->index);
     w->proxy.rate_store = options->rate_store;
     vx_timer_init(&w->tick, on_tick);
+    if (options->filters)
+        attach_filters(w, options->filters);
     return true;
 }
 

@@ -7,6 +7,7 @@
 #include <pthread.h>
 
 #include "core/exchange/exchange.h"
+#include "core/ports/filter.h"
 #include "proxy/control/generation.h"
 #include "proxy/engine.h"
 #include "proxy/http1/server.h"
@@ -31,6 +32,7 @@ struct vx_worker_site {
 struct vx_worker {
     struct vx_engine engine;
     struct vx_proxy proxy;
+    struct vx_filter_worker filters; /* what filters may use of it */
     struct vx_worker_recorder recorder;
     struct vx_metrics_worker *counters;
     struct vx_connection_budget *budget;
@@ -54,6 +56,7 @@ struct vx_worker_options {
     struct vx_access_log *access_log;
     struct vx_connection_budget *budget;
     struct vx_rate_store *rate_store;
+    struct vx_filter_engine *filters; /* NULL: there are no filters */
     void (*drained)(void *user);
     void *user;
 };

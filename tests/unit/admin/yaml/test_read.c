@@ -397,9 +397,9 @@ static void expansion_is_bounded(void **state) {
 
 static void not_built_yet(void **state) {
     (void)state;
-    static const char *const file[] = {
-        "filters: [{name: auth}]",   "admin: {socket: /x}", "admin: on",      "tracing: {endpoint: x}",
-        "kubernetes: {watch: true}", "kubernetes: on",      "kubernetes: [a]"};
+    static const char *const file[] = {"admin: {socket: /x}",    "admin: on",
+                                       "tracing: {endpoint: x}", "kubernetes: {watch: true}",
+                                       "kubernetes: on",         "kubernetes: [a]"};
     for (size_t i = 0; i < sizeof(file) / sizeof(*file); i++) {
         char marked[128], says[128];
         snprintf(marked, sizeof(marked), "@@%s", file[i]);
@@ -407,7 +407,6 @@ static void not_built_yet(void **state) {
                  (int)(strchr(file[i], ':') - file[i]), file[i]);
         must_refuse(fill(IN_FILE, "%s", marked), says);
     }
-    must_refuse(fill(IN_ROUTE, "%s", "@@filters: [auth]"), "`filters` is not available in this version");
     must_refuse(fill(IN_ROUTE, "%s", "@@protocol: http2"),
                 "`protocol: http2` is not available in this version");
     must_refuse(fill(IN_ROUTE, "%s", "protocol: @@http3"), "must be `http1` or `http2`");

@@ -285,6 +285,51 @@ static void file_sections(void **state) {
                 "the path of a file, `stdout` or `stderr`");
 }
 
+static void filters(void **state) {
+    (void)state;
+    struct vx_config *config = must_read(
+        fill(IN_ROUTE "filters:\n- {name: auth, wasm: f/auth.wasm}\n"
+                      "- {name: b, wasm: /b.wasm, config: {keys: [1, x]}, vm_config: text, root_id: r,\n"
+                      "   on_failure: open, on_headers_pause: body_continues,\n"
+                      "   limits: {memory: 1MiB, time: 1ms, start_time: 1s, body: 2KiB}}\n",
+             "%s", "filters: [b]"));
+    const struct vx_config_filter *f = config->filters;
+    assert_int_equal(config->filter_count, 2);
+    assert_slice(f->wasm_path, "/etc/vortex/f/auth.wasm");
+    assert_int_equal(f->place.line, 6);
+    assert_int_equal(f->wasm_place.column, 22);
+    assert_false(f->fails_open || f->body_continues || f->config.len || f->root_id.len);
+    assert_int_equal(f->limits.memory_bytes, 64 << 20);
+    assert_int_equal(f->limits.time_ns, 10000000);
+    assert_int_equal(f->limits.start_time_ns, 10000000000);
+    assert_int_equal(f->limits.body_bytes, 1 << 20);
+    f++;
+    assert_slice(f->config, "{\"keys\":[1,\"x\"]}");
+    assert_slice(f->vm_config, "text");
+    assert_slice(f->root_id, "r");
+    assert_true(f->fails_open && f->body_continues);
+    assert_int_equal(f->limits.body_bytes, 2048);
+    const struct vx_config_route *r = &config->routes[0];
+    assert_true(r->filters_given);
+    assert_int_equal(r->filter_count, 1);
+    assert_slice(r->filters[0].name, "b");
+    assert_int_equal(r->filters[0].place.line, 4);
+    vx_config_free(config);
+
+    config = must_read(LISTENER ROUTE "filters: [{name: a, wasm: a.wasm}]\n");
+    assert_false(config->routes[0].filters_given);
+    vx_config_free(config);
+    config = must_read(fill(IN_ROUTE, "%s", "filters: []"));
+    assert_true(config->routes[0].filters_given);
+    vx_config_free(config);
+    must_refuse(fill(IN_FILE, "%s", "filters: [@@{name: a}]"), "`wasm` is missing in a filter");
+    must_refuse(fill(IN_FILE, "%s", "filters: [{name: a, wasm: a.wasm, on_failure: @@ajar}]"),
+                "must be `closed` or `open`");
+    must_refuse(fill(IN_FILE, "%s", "filters: [{name: a, wasm: a.wasm, config: @@}]"), "has no value");
+    must_refuse(fill(IN_ROUTE, "%s", "filters: [@@auth]"), "there is no filter named `auth`");
+    must_refuse(fill(IN_ROUTE, "%s", "filters: @@auth"), "must be a list");
+}
+
 /* --- The tables ------------------------------------------------------------------------------------------------ */
 
 typedef void visitor(const struct vx_yaml_shape *shape, const struct vx_yaml_key *row, const char *path,
@@ -435,6 +480,7 @@ int main(void) {
         cmocka_unit_test(backends),
         cmocka_unit_test(paths),
         cmocka_unit_test(file_sections),
+        cmocka_unit_test(filters),
         cmocka_unit_test(bounds_fit_their_fields),
         cmocka_unit_test(only_plain_groups_can_be_off),
         cmocka_unit_test(documentation_agrees),

@@ -24,6 +24,8 @@ struct sample {
     struct vx_slice models[2];
     struct vx_prefix proxies[1];
     struct vx_slice limit_keys[2];
+    struct vx_config_filter filters[2];
+    struct vx_config_filter_use uses[2];
     char memory[64 * 1024];
     struct vx_arena scratch;
 };
@@ -104,12 +106,24 @@ static inline void fill_sample(struct sample *s) {
                                        .place = {22 + i, 7}};
     fill_routes(s);
     vx_prefix_parse(VX_SLICE("10.0.0.0/8"), &s->proxies[0]);
+    for (uint32_t i = 0; i < 2; i++) {
+        s->filters[i] = (struct vx_config_filter){.name = i ? VX_SLICE("rewrite") : VX_SLICE("auth"),
+                                                  .place = {60 + i, 5},
+                                                  .wasm_path = VX_SLICE("/f.wasm"),
+                                                  .limits = {1, 1, 1, 1}};
+        s->uses[i] = (struct vx_config_filter_use){i ? VX_SLICE("auth") : VX_SLICE("rewrite"), {28, 15 + i}};
+    }
+    s->routes[0].filters_given = true;
+    s->routes[0].filters = s->uses;
+    s->routes[0].filter_count = 2;
     s->config = (struct vx_config){
         .path = VX_SLICE("/etc/vortex.yaml"),
         .listeners = s->listeners,
         .listener_count = 2,
         .routes = s->routes,
         .route_count = 3,
+        .filters = s->filters,
+        .filter_count = 2,
         .trusted_proxies = s->proxies,
         .trusted_proxy_count = 1,
         .metrics_address = address("127.0.0.1:9091"),

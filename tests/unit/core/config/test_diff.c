@@ -29,6 +29,9 @@ static void equal(void **state) {
     after.certificates[0].key_place.line++;
     after.routes[0].place.line++;
     after.backends[0].place.line++;
+    after.filters[0].place.line++;
+    after.filters[0].wasm_place.line++;
+    after.uses[0].place.line++;
     after.config.metrics_place.line++;
     after.config.path = VX_SLICE("/other");
     struct vx_config_diff diff = compare();
@@ -98,6 +101,20 @@ static void settings(void **state) {
     CHANGED(LIMITS, after.config.limits.buffered_body_bytes++);
     CHANGED(LIMITS, after.config.limits.connections++);
     CHANGED(LIMITS, after.config.limits.concurrent_streams++);
+    CHANGED(FILTERS, after.config.filter_count = 1);
+    CHANGED(FILTERS, after.filters[1].name = VX_SLICE("x"));
+    CHANGED(FILTERS, after.filters[1].wasm_path = VX_SLICE("/x"));
+    CHANGED(FILTERS, after.filters[1].config = VX_SLICE("x"));
+    CHANGED(FILTERS, after.filters[1].vm_config = VX_SLICE("x"));
+    CHANGED(FILTERS, after.filters[1].root_id = VX_SLICE("x"));
+    CHANGED(FILTERS, after.filters[1].fails_open = true);
+    CHANGED(FILTERS, after.filters[1].body_continues = true);
+    CHANGED(FILTERS, after.filters[1].limits.memory_bytes++);
+    CHANGED(FILTERS, after.filters[1].limits.time_ns++);
+    CHANGED(FILTERS, after.filters[1].limits.start_time_ns++);
+    CHANGED(FILTERS, after.filters[1].limits.body_bytes++);
+    CHANGED(WASM, after.config.wasm.instances++);
+    CHANGED(WASM, after.config.wasm.cache_path = VX_SLICE("off"));
     CHANGED(NORMALIZE, after.config.merge_slashes = true);
     CHANGED(RATE_LIMIT, after.config.default_limit.requests++);
     CHANGED(RATE_LIMIT_MEMORY, after.config.rate_store.memory_bytes++);
@@ -194,6 +211,9 @@ static void routes(void **state) {
     CHANGED(r->queue_timeout_ns++);
     CHANGED(r->retry_attempts++);
     CHANGED(r->retry_budget_percent++);
+    CHANGED(r->filters_given = false);
+    CHANGED(r->filter_count = 1);
+    CHANGED(after.uses[1].name = VX_SLICE("x"));
     CHANGED(r->breaker.failures++);
     CHANGED(r->breaker.failure_rate_percent++);
     CHANGED(r->breaker.open_for_ns++);
@@ -242,7 +262,8 @@ static void limits_of_routes(void **state) {
 static void structs_are_as_compared(void **state) {
     (void)state;
     assert_int_equal(sizeof(struct vx_config_listener), 96);
-    assert_int_equal(sizeof(struct vx_config_route), 536);
+    assert_int_equal(sizeof(struct vx_config_route), 560);
+    assert_int_equal(sizeof(struct vx_config_filter), 136);
 }
 
 static void no_memory(void **state) {

@@ -284,6 +284,40 @@ static void rate_limits(void **state) {
     expect(60, "must not be 0");
 }
 
+static void filters(void **state) {
+    (void)state;
+    s.filters[1].name = VX_SLICE("auth");
+    s.routes[0].filter_count = 0;
+    expect(61, "two filters are named `auth`, the other one in line 60");
+    s.filters[1].name = VX_SLICE("a b");
+    expect(61, "`name` must be");
+    s.filters[0].limits.time_ns = 0;
+    expect(60, "must not be 0");
+    s.uses[1].name = VX_SLICE("other");
+    expect(28, "there is no filter named `other`");
+    s.uses[1].name = s.uses[0].name;
+    expect(28, "the filter `rewrite` stands twice in this route");
+    s.routes[0].filter_count = 0; /* none, and all in the others */
+    expect_valid();
+}
+
+/* A route without a list of its own gets all there are. */
+static void too_many_filters(void **state) {
+    (void)state;
+    static struct vx_config_filter many[VX_CONFIG_FILTERS_MAX + 1];
+    static char names[VX_CONFIG_FILTERS_MAX + 1];
+    for (uint32_t i = 0; i < VX_CONFIG_FILTERS_MAX + 1; i++) {
+        names[i] = (char)('A' + i);
+        many[i] = s.filters[0];
+        many[i].name = vx_slice(&names[i], 1);
+    }
+    s.routes[0].filters_given = false;
+    s.routes[0].filter_count = 0;
+    s.config.filters = many;
+    s.config.filter_count = VX_CONFIG_FILTERS_MAX + 1;
+    expect(20, "a request may pass at most 32 filters");
+}
+
 static void no_memory(void **state) {
     (void)state;
     vx_arena_init(&s.scratch, s.memory, 16, NULL);
@@ -323,6 +357,8 @@ int main(void) {
         cmocka_unit_test_setup(limits_and_timeouts, setup),
         cmocka_unit_test_setup(bans, setup),
         cmocka_unit_test_setup(rate_limits, setup),
+        cmocka_unit_test_setup(filters, setup),
+        cmocka_unit_test_setup(too_many_filters, setup),
         cmocka_unit_test_setup(no_memory, setup),
         cmocka_unit_test_setup(long_texts_are_cut, setup),
     };

@@ -20,7 +20,7 @@ static struct world start(const char *backend, const char *rest) {
     struct vx_control *c = &w.control->c;
     struct vx_config_error error;
     control_configure(w.control, "a.sock", "m.sock", backend, rest);
-    w.setup = vx_setup_load(c->path, c->tickets, &error);
+    w.setup = vx_setup_load(c->path, c->tickets, NULL, &error);
     assert_non_null(w.setup);
     w.sources = (struct vx_generation_sources){.registry = &c->registry,
                                                .pools = &c->pools,

@@ -26,7 +26,7 @@ static struct vx_setup *load(const char *text, struct vx_config_error *error) {
     char path[128];
     vx_test_write(&certs, "vortex.yaml", text);
     snprintf(path, sizeof path, "%s/vortex.yaml", certs.folder);
-    return vx_setup_load(path, tickets, error);
+    return vx_setup_load(path, tickets, NULL, error);
 }
 
 #define ROUTE(name, tls)                                                                                     \
