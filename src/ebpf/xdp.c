@@ -55,16 +55,17 @@ static void unblock(struct vx_ban_list *self, uint64_t client) {
         bpf_map_delete_elem(bans_of(x->program), &client);
 }
 
-/* Calls `tell` for each entry of the map `fd`, which `tell` must not change. */
+/* Calls `tell` for each entry of the map `fd`, which `tell` may take out. */
 static void each_in(int fd, void (*tell)(void *user, const struct vx_ban *ban), void *user) {
     struct vx_xdp_ban value;
-    uint64_t client, *before = NULL;
-    while (bpf_map_get_next_key(fd, before, &client) == 0) {
+    uint64_t client, next;
+    for (bool more = bpf_map_get_next_key(fd, NULL, &next) == 0; more;) {
+        client = next;
+        more = bpf_map_get_next_key(fd, &client, &next) == 0;
         if (bpf_map_lookup_elem(fd, &client, &value) == 0) {
             struct vx_ban ban = {client, value.until_ns, (uint8_t)value.strikes, value.manual != 0};
             tell(user, &ban);
         }
-        before = &client;
     }
 }
 

@@ -51,8 +51,11 @@ void vx_engine_free(struct vx_engine *e) {
 }
 
 static void on_accept(void *user, struct vx_transport *transport, uint64_t now_ns) {
-    (void)now_ns;
     struct vx_site *site = user;
+    if (site->admits && !site->admits(site->admits_user, &transport->remote, now_ns)) {
+        transport->ops->close(transport, true);
+        return;
+    }
     if (site->tls)
         transport = vx_tls_server_wrap(site->tls, site->engine->tls, transport);
     if (transport)

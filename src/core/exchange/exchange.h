@@ -8,6 +8,7 @@
 #include "core/base/assert.h"
 #include "core/base/random.h"
 #include "core/exchange/snapshot.h"
+#include "core/ports/ban_list.h"
 #include "core/ports/handler.h"
 #include "core/ports/rate_store.h"
 #include "core/ports/recorder.h"
@@ -19,6 +20,7 @@ struct vx_proxy {
     struct vx_recorder *recorder;
     struct vx_random *random;
     struct vx_rate_store *rate_store; /* set by the owner; asked about routes with a limit */
+    struct vx_ban_gate *bans;         /* NULL: nobody is banned */
     uint32_t worker;
     uint32_t active; /* exchanges that have not ended */
 };

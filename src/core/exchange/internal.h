@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Shared by the parts of the exchange: exchange.c (its life), limit.c (rate limits), forward.c (attempts at backends),
+/* Shared by the parts of the exchange: exchange.c (its life), limit.c (rate limits), ban.c (bans), forward.c (attempts at backends),
  * bodies.c (moving bytes), fields.c (what changes in the heads), filtering.c (filters, when a route has any). */
 #ifndef VX_CORE_EXCHANGE_INTERNAL_H
 #define VX_CORE_EXCHANGE_INTERNAL_H
@@ -89,6 +89,11 @@ void vx_exchange_limit(struct vx_exchange *x, uint64_t now_ns); /* of a limited 
 void vx_exchange_limit_cancel(struct vx_exchange *x); /* the store is not to tell an exchange that ends */
 bool vx_exchange_limit_response(struct vx_exchange *x, struct vx_response *response); /* false: no memory */
 void vx_exchange_limit_reply(struct vx_exchange *x, struct vx_reply_content *content);
+
+/* ban.c */
+bool vx_exchange_is_banned(const struct vx_exchange *x, uint64_t now_ns);
+void vx_exchange_turn_away(struct vx_exchange *x, uint64_t now_ns);            /* ends it, or replies */
+void vx_exchange_report_refusal(const struct vx_exchange *x, uint64_t now_ns); /* for its rate */
 
 /* forward.c */
 void vx_exchange_attempt(struct vx_exchange *x, bool fresh, uint64_t now_ns);

@@ -91,6 +91,8 @@ static void refuse(struct vx_exchange *x, uint64_t now_ns) {
         .content_type = VX_SLICE("application/json"),
         .body = refusal_body(x),
     };
+    if (!blind)
+        vx_exchange_report_refusal(x, now_ns);
     vx_exchange_note(x, vx_error(VX_ERR_RATE_LIMITED, false, blind ? "the store is away" : NULL));
     vx_exchange_answer(x, &content, now_ns);
 }

@@ -145,6 +145,9 @@ static bool start_workers(struct vx_control *c, uint32_t wanted) {
     c->workers = calloc(count, sizeof *c->workers);
     if (!c->access_log || !c->workers)
         return false;
+    c->bans = vx_bans_new(c->engine.loop, c->metrics, count, vx_compose_kernel_bans(VX_BANS_CLIENTS));
+    if (!c->bans)
+        return false;
     vx_backend_registry_init(&c->registry, &c->registry_memory.source, count);
     for (uint32_t w = 0; w < count; w++) {
         struct vx_worker_options options = {
@@ -155,6 +158,7 @@ static bool start_workers(struct vx_control *c, uint32_t wanted) {
             .budget = &c->budget,
             .rate_store = vx_compose_rate_memory_store(c->rate_memory),
             .filters = c->filters,
+            .bans = vx_bans_gate(c->bans, w),
             .drained = drained,
             .user = c,
         };
@@ -263,6 +267,7 @@ static void finish(struct vx_control *c) {
     if (c->generation)
         vx_snapshot_drop(&c->generation->snapshot, c->worker_count);
     vx_control_free_page(c);
+    vx_bans_free(c->bans);
     for (unsigned rounds = 0; c->generations_left && rounds < 100; rounds++)
         vx_loop_run_once(c->engine.loop, 1000000);
     vx_control_free_listeners(c);

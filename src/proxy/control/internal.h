@@ -4,6 +4,7 @@
 #ifndef VX_PROXY_CONTROL_INTERNAL_H
 #define VX_PROXY_CONTROL_INTERNAL_H
 
+#include "proxy/control/bans.h"
 #include "proxy/control/generation.h"
 #include "proxy/control/health_check.h"
 #include "proxy/control/names.h"
@@ -27,6 +28,7 @@ struct vx_control {
     uint32_t worker_count;
     struct vx_connection_budget budget;
     struct vx_metrics *metrics;
+    struct vx_bans *bans;
     struct vx_access_log *access_log;
     struct vx_tls_tickets *tickets;
     struct vx_filter_engine *filters;

@@ -106,6 +106,7 @@ void vx_control_free_listeners(struct vx_control *c) {
 
 static bool render(void *user, struct vx_text *page) {
     struct vx_control *c = user;
+    vx_bans_measure(c->bans);
     return vx_metrics_render(c->metrics, c->generation ? &c->generation->snapshot : NULL, page);
 }
 

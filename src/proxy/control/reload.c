@@ -176,6 +176,7 @@ bool vx_control_load(struct vx_control *c, struct vx_config_error *error) {
     vx_setup_drop(c->setup);
     c->setup = change.setup;
     atomic_store_explicit(&c->budget.limit, config->limits.connections, memory_order_relaxed);
+    vx_bans_apply(c->bans, config);
     vx_control_move_page(c, config, &change.page);
     vx_names_forget(&c->names, config);
     hand_to_workers(c, change.generation, change.fds);

@@ -44,6 +44,15 @@ static void counted(void *user, int change) {
         tick_after(w, 0); /* perhaps the one that was waited for */
 }
 
+/* Who is banned is not served, on no listener. */
+static bool admits(void *user, const struct vx_address *remote, uint64_t now_ns) {
+    struct vx_worker *w = user;
+    if (!w->bans->is_banned(w->bans, remote, now_ns))
+        return true;
+    vx_metrics_add(w->counters, VX_WORKER_BANNED_CONNECTIONS, 1);
+    return false;
+}
+
 static uint32_t open_connections(const struct vx_worker *w) {
     uint32_t n = 0;
     for (const struct vx_worker_site *s = w->sites; s; s = s->next)
@@ -114,6 +123,8 @@ static void open_site(struct vx_worker *w, const struct vx_generation *g, uint32
     s->address.text.ptr = path;
     s->proxy_protocol = config->proxy_protocol;
     vx_http_server_init(&s->site.server, &w->engine.rt, &w->proxy.handler);
+    s->site.admits = admits;
+    s->site.admits_user = w;
     configure(s, g, listener);
     s->next = w->sites;
     w->sites = s;
@@ -250,6 +261,7 @@ bool vx_worker_init(struct vx_worker *w, const struct vx_worker_options *options
     w->index = options->index;
     w->cpu = options->cpu;
     w->budget = options->budget;
+    w->bans = options->bans;
     w->drained = options->drained;
     w->user = options->user;
     w->counters = vx_metrics_worker(options->metrics, options->index);
@@ -257,6 +269,7 @@ bool vx_worker_init(struct vx_worker *w, const struct vx_worker_options *options
     vx_proxy_init(&w->proxy, &w->engine.client.port, &w->recorder.recorder, &w->engine.rt.random,
                   options->index);
     w->proxy.rate_store = options->rate_store;
+    w->proxy.bans = options->bans;
     vx_timer_init(&w->tick, on_tick);
     if (options->filters)
         attach_filters(w, options->filters);

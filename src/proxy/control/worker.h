@@ -7,6 +7,7 @@
 #include <pthread.h>
 
 #include "core/exchange/exchange.h"
+#include "core/ports/ban_list.h"
 #include "core/ports/filter.h"
 #include "proxy/control/generation.h"
 #include "proxy/engine.h"
@@ -36,6 +37,7 @@ struct vx_worker {
     struct vx_worker_recorder recorder;
     struct vx_metrics_worker *counters;
     struct vx_connection_budget *budget;
+    struct vx_ban_gate *bans;
     struct vx_worker_site *sites;
     struct vx_timer tick; /* gauges, paused listeners, the end of a drain */
     uint32_t index;
@@ -57,6 +59,7 @@ struct vx_worker_options {
     struct vx_connection_budget *budget;
     struct vx_rate_store *rate_store;
     struct vx_filter_engine *filters; /* NULL: there are no filters */
+    struct vx_ban_gate *bans;
     void (*drained)(void *user);
     void *user;
 };

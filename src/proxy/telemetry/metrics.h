@@ -34,7 +34,30 @@ struct vx_snapshot;
     X(MEMORY_CONNECTIONS, "gauge", "vortex_memory_bytes", "kind=\"connections\"",                            \
       "Memory of ours in use, by kind.")                                                                     \
     X(MEMORY_ARENAS, "gauge", "vortex_memory_bytes", "kind=\"arenas\"", "")                                  \
-    X(MEMORY_BLOCKS, "gauge", "vortex_memory_bytes", "kind=\"blocks\"", "")
+    X(MEMORY_BLOCKS, "gauge", "vortex_memory_bytes", "kind=\"blocks\"", "")                                  \
+    X(BANNED_CONNECTIONS, "counter", "vortex_banned_connections_total", "",                                  \
+      "Connections of banned clients that were closed as they were accepted.")                               \
+    X(BAN_REPORTS_DROPPED, "counter", "vortex_ban_reports_dropped_total", "",                                \
+      "Refusals that were not counted towards a ban: the queue was full.")                                   \
+    X(BANS_OVERLOOKED, "counter", "vortex_ban_refusals_overlooked_total", "",                                \
+      "Refusals that were not counted towards a ban: the table was full of bans.")                           \
+    X(BANS_ACTIVE, "gauge", "vortex_bans_active", "", "Clients that are banned now.")                        \
+    X(BANS_POLICY, "counter", "vortex_bans_total", "origin=\"policy\"", "Bans, by who asked for them.")      \
+    X(BANS_MANUAL, "counter", "vortex_bans_total", "origin=\"operator\"", "")                                \
+    X(XDP_NATIVE, "gauge", "vortex_xdp_attached", "mode=\"native\"",                                         \
+      "1: the XDP program is attached in this mode.")                                                        \
+    X(XDP_GENERIC, "gauge", "vortex_xdp_attached", "mode=\"generic\"", "")                                   \
+    X(XDP_PASSED, "counter", "vortex_xdp_passed_packets_total", "",                                          \
+      "Packets that the XDP program let through.")                                                           \
+    X(XDP_BANNED, "counter", "vortex_xdp_dropped_packets_total", "reason=\"banned\"",                        \
+      "Packets that the XDP program dropped.")                                                               \
+    X(XDP_PREFIX, "counter", "vortex_xdp_dropped_packets_total", "reason=\"prefix\"", "")                    \
+    X(XDP_MALFORMED, "counter", "vortex_xdp_dropped_packets_total", "reason=\"malformed\"", "")              \
+    X(XDP_FRAGMENT, "counter", "vortex_xdp_dropped_packets_total", "reason=\"fragment\"", "")                \
+    X(XDP_AMPLIFICATION, "counter", "vortex_xdp_dropped_packets_total", "reason=\"amplification\"", "")      \
+    X(XDP_SYN_RATE, "counter", "vortex_xdp_dropped_packets_total", "reason=\"syn_rate\"", "")                \
+    X(XDP_UDP_RATE, "counter", "vortex_xdp_dropped_packets_total", "reason=\"udp_rate\"", "")                \
+    X(XDP_CONNECTION_RATE, "counter", "vortex_xdp_dropped_packets_total", "reason=\"connection_rate\"", "")
 
 enum vx_worker_value {
 #define X(name, kind, metric, label, help) VX_WORKER_##name,

@@ -81,6 +81,8 @@ static inline struct control_world *control_start(void) {
     c->access_log = vx_access_log_new(CONTROL_WORKERS, c->metrics);
     c->workers = calloc(CONTROL_WORKERS, sizeof *c->workers);
     assert_true(c->tickets && c->metrics && c->access_log && c->workers);
+    c->bans = vx_bans_new(c->engine.loop, c->metrics, CONTROL_WORKERS, NULL);
+    assert_non_null(c->bans);
     vx_backend_registry_init(&c->registry, &c->registry_memory.source, CONTROL_WORKERS);
     for (uint32_t i = 0; i < CONTROL_WORKERS; i++) {
         struct vx_worker_options options = {.index = i,
@@ -88,6 +90,7 @@ static inline struct control_world *control_start(void) {
                                             .metrics = c->metrics,
                                             .access_log = c->access_log,
                                             .budget = &c->budget,
+                                            .bans = vx_bans_gate(c->bans, i),
                                             .drained = control_drained,
                                             .user = w};
         assert_true(vx_worker_init(&c->workers[i], &options));
@@ -116,6 +119,7 @@ static inline void control_end(struct control_world *w) {
     if (c->generation)
         vx_snapshot_drop(&c->generation->snapshot, c->worker_count);
     vx_control_free_page(c);
+    vx_bans_free(c->bans);
     for (unsigned i = 0; i < 4; i++)
         vx_loop_run_once(c->engine.loop, 0);
     assert_int_equal(c->generations_left, 0);
