@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The exchange and bans: whose requests are turned away, and which refusals count towards a ban. */
 #include "core/exchange/internal.h"
+#include "core/limit/limit.h"
 
 bool vx_exchange_is_banned(const struct vx_exchange *x, uint64_t now_ns) {
     struct vx_ban_gate *bans = x->proxy->bans;
