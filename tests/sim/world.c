@@ -74,7 +74,7 @@ void world_init(struct sim *sim) {
     hosts_init(sim);
     vx_h1_client_init(&sim->upstreams, &sim->rt);
     ports_init(sim);
-    vx_proxy_init(&sim->proxy, &sim->client_port, &sim->recorder, &sim->rt.random, 0);
+    vx_proxy_init(&sim->proxy, &sim->client_port, &sim->recorder, &sim->rt.random, &sim->rt.wheel, 0);
     vx_http_server_init(&sim->server, &sim->rt, &sim->handler);
     versions_init(sim);
     configure_server(sim);

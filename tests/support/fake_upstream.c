@@ -37,8 +37,7 @@ static void consume(struct vx_stream *s, size_t bytes) {
 }
 
 static struct vx_headers *trailers(struct vx_stream *s) {
-    of(s);
-    return NULL;
+    return of(s)->answer_trailers;
 }
 
 static size_t push(struct vx_stream *s, struct vx_slice bytes) {
@@ -179,7 +178,7 @@ void fake_upstream_answer(struct fake_upstream *u, uint16_t status, const char *
 
 void fake_upstream_fail(struct fake_upstream *u, enum vx_error_code code, uint64_t now_ns) {
     assert_false(u->released);
-    u->up.stream.error = vx_error(code, false, NULL);
+    u->up.stream.error = vx_error(code, code == VX_ERR_BACKEND_REFUSED, NULL);
     u->up.stream.events->on_failed(u->up.stream.user, now_ns);
 }
 

@@ -24,10 +24,11 @@ struct fake_upstream {
     /* The answer. */
     struct vx_response response;
     struct vx_header items[FAKE_ANSWER_FIELDS + 8];
-    struct vx_slice rest; /* of its body */
-    size_t step;          /* pull() gives so many bytes at once; 0: all */
-    bool body_waits;      /* behind `rest`: WAIT instead of END */
-    bool body_broken;     /* behind `rest`: FAILED */
+    struct vx_slice rest;               /* of its body */
+    size_t step;                        /* pull() gives so many bytes at once; 0: all */
+    bool body_waits;                    /* behind `rest`: WAIT instead of END */
+    bool body_broken;                   /* behind `rest`: FAILED */
+    struct vx_headers *answer_trailers; /* NULL: none */
 };
 
 struct fake_client {

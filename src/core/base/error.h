@@ -46,6 +46,8 @@ enum vx_error_source { VX_BY_CLIENT, VX_BY_BACKEND, VX_BY_SELF };
     X(RESPONSE_TIMEOUT, 504, BACKEND, "response_timeout", "Gateway Timeout")                                 \
     X(BODY_TIMEOUT, 504, BACKEND, "backend_idle_timeout", "Gateway Timeout")                                 \
     X(WRITE_TIMEOUT, 504, BACKEND, "backend_write_timeout", "Gateway Timeout")                               \
+    X(DEADLINE, 504, CLIENT, "deadline_exceeded", "Deadline Exceeded")                                       \
+    X(BACKEND_REFUSED, 502, BACKEND, "backend_refused", "Bad Gateway")                                       \
     X(BREAKER_OPEN, 503, BACKEND, "breaker_open", "Service Unavailable")                                     \
     X(NO_BACKEND, 503, BACKEND, "no_backend", "Service Unavailable")                                         \
     X(QUEUE_FULL, 503, SELF, "queue_full", "Service Unavailable")                                            \

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Moving bodies: one loop for both directions, and the gathering of a body whose `model` is wanted. */
 #include "core/exchange/filtering.h"
+#include "core/exchange/grpc.h"
 #include "core/http/json_model.h"
 
 enum {
     PUMP_ROUNDS = 32,               /* pieces moved before other connections get their turn */
     BULK_BYTES = 64 * 1024,         /* from here on it is worth asking for a move inside the kernel */
     GATHER_FIRST_BYTES = 16 * 1024, /* where the length is not known */
+    KEEP_FIRST_BYTES = 1024,
+    KEEP_BYTES = 16 * 1024, /* of a body that went to a backend which may refuse it unread */
 };
 
 enum pumped {
@@ -71,30 +74,87 @@ static struct vx_stream *response_source(struct vx_exchange *x) {
     return x->filtering ? vx_filtering_source(x, VX_FILTER_RESPONSE) : &x->up->stream;
 }
 
-static void end_whole(struct vx_exchange *x, uint64_t now_ns) {
+static void end_whole(struct vx_exchange *x, enum vx_backend_outcome outcome, uint64_t now_ns) {
     if (x->up)
-        vx_exchange_drop_upstream(x, VX_OUTCOME_SUCCESS, now_ns);
+        vx_exchange_drop_upstream(x, outcome, now_ns);
     vx_exchange_end(x, now_ns);
+}
+
+/* Room for `bytes` in one piece. False: no memory. */
+static bool gather_room(struct vx_exchange *x, size_t bytes) {
+    if (bytes <= x->gathered_room)
+        return true;
+    size_t room = x->gathered_room ? x->gathered_room * 2 : x->keeps ? KEEP_FIRST_BYTES : GATHER_FIRST_BYTES;
+    if (x->forwarded.framing == VX_BODY_LENGTH && !x->keeps)
+        room = x->forwarded.body_bytes;
+    if (room < bytes)
+        room = bytes;
+    char *memory = vx_arena_alloc(x->down->arena, room);
+    if (!memory)
+        return false;
+    if (x->gathered.len)
+        memcpy(memory, x->gathered.ptr, x->gathered.len);
+    x->gathered.ptr = memory;
+    x->gathered_room = room;
+    return true;
+}
+
+static void append_gathered(struct vx_exchange *x, struct vx_slice bytes) {
+    memcpy((char *)x->gathered.ptr + x->gathered.len, bytes.ptr, bytes.len);
+    x->gathered.len += bytes.len;
+}
+
+/* Like pump(), with a copy kept of what goes out: a backend that refuses a stream has read none of it, and another one
+ * gets the copy. Where it would get long, keeping ends (x->keeps) and pump() is the one to go on. */
+static enum pumped pump_kept(struct vx_exchange *x, struct vx_stream *from) {
+    for (;;) {
+        struct vx_slice bytes;
+        switch (from->ops->pull(from, &bytes)) {
+        case VX_PULL_WAIT:
+            return PUMP_WAITS;
+        case VX_PULL_END:
+            x->gathered_whole = true;
+            return PUMP_ENDED;
+        case VX_PULL_FAILED:
+            return PUMP_FAILED;
+        case VX_PULL_BYTES:
+            break;
+        }
+        if (x->gathered.len + bytes.len > KEEP_BYTES || !gather_room(x, x->gathered.len + bytes.len)) {
+            x->keeps = false;
+            x->body_taken = true;
+            return PUMP_WAITS;
+        }
+        append_gathered(x, bytes);
+        x->request_bytes += bytes.len;
+        from->ops->consume(from, bytes.len);
+        if (!push_gathered(x))
+            return PUMP_WAITS;
+    }
 }
 
 bool vx_exchange_pump_request(struct vx_exchange *x, uint64_t now_ns) {
     struct vx_stream *from = request_source(x), *to = &x->up->stream;
     if (x->request_done)
         return true;
-    if (x->gathered_whole) {
-        bool all = push_gathered(x);
-        if (all) {
-            x->request_done = true;
-            to->ops->finish(to, from->ops->trailers(from));
-        } else {
-            to->ops->flush(to);
-        }
+    if (!push_gathered(x)) {
+        to->ops->flush(to);
         return true;
     }
-    uint64_t before = x->request_bytes;
+    if (x->gathered_whole) {
+        x->request_done = true;
+        to->ops->finish(to, from->ops->trailers(from));
+        return true;
+    }
     bool none = x->forwarded.framing == VX_BODY_NONE && !x->tunnel && !x->filtering;
-    enum pumped result = none ? PUMP_ENDED : pump(from, to, &x->request_bytes, vx_exchange_is_bulk(x));
-    x->body_taken = x->body_taken || x->request_bytes != before;
+    enum pumped result = none ? PUMP_ENDED : PUMP_WAITS;
+    if (x->keeps)
+        result = pump_kept(x, from);
+    if (!x->keeps && !none) {
+        uint64_t before = x->request_bytes;
+        result = pump(from, to, &x->request_bytes, vx_exchange_is_bulk(x));
+        x->body_taken = x->body_taken || x->request_bytes != before;
+    }
     switch (result) {
     case PUMP_WAITS:
         to->ops->flush(to);
@@ -103,7 +163,7 @@ bool vx_exchange_pump_request(struct vx_exchange *x, uint64_t now_ns) {
         x->request_done = true;
         to->ops->finish(to, x->tunnel ? NULL : from->ops->trailers(from));
         if (x->response_done) {
-            end_whole(x, now_ns);
+            end_whole(x, VX_OUTCOME_SUCCESS, now_ns);
             return false;
         }
         break;
@@ -118,42 +178,27 @@ void vx_exchange_pump_response(struct vx_exchange *x, uint64_t now_ns) {
     struct vx_stream *from = response_source(x), *to = &x->down->stream;
     bool bulk = x->up && x->up->received_bytes >= BULK_BYTES;
     uint64_t moved = 0;
+    struct vx_headers *trailers;
+    bool failure;
     switch (pump(from, to, &moved, bulk)) {
     case PUMP_WAITS:
         to->ops->flush(to);
         break;
     case PUMP_ENDED:
-        to->ops->finish(to, x->tunnel ? NULL : from->ops->trailers(from));
+        trailers = x->tunnel ? NULL : from->ops->trailers(from);
+        failure = x->grpc && vx_exchange_grpc_trailers(x, trailers);
+        to->ops->finish(to, trailers);
         /* A tunnel's other direction goes on until its own end, or until both are silent for too long. */
         if (x->tunnel && !x->request_done) {
             x->response_done = true;
             break;
         }
-        end_whole(x, now_ns);
+        end_whole(x, failure ? VX_OUTCOME_FAILURE : VX_OUTCOME_SUCCESS, now_ns);
         break;
     case PUMP_FAILED:
         vx_exchange_fail(x, from->error, now_ns);
         break;
     }
-}
-
-/* Room for `bytes` in one piece. False: no memory. */
-static bool gather_room(struct vx_exchange *x, size_t bytes) {
-    if (bytes <= x->gathered_room)
-        return true;
-    size_t room = x->gathered_room ? x->gathered_room * 2 : GATHER_FIRST_BYTES;
-    if (x->forwarded.framing == VX_BODY_LENGTH)
-        room = x->forwarded.body_bytes;
-    if (room < bytes)
-        room = bytes;
-    char *memory = vx_arena_alloc(x->down->arena, room);
-    if (!memory)
-        return false;
-    if (x->gathered.len)
-        memcpy(memory, x->gathered.ptr, x->gathered.len);
-    x->gathered.ptr = memory;
-    x->gathered_room = room;
-    return true;
 }
 
 static void gathered_all(struct vx_exchange *x, uint64_t now_ns) {
@@ -215,8 +260,7 @@ void vx_exchange_gather(struct vx_exchange *x, uint64_t now_ns) {
             vx_exchange_fail(x, vx_error(VX_ERR_OUT_OF_MEMORY, false, NULL), now_ns);
             return;
         }
-        memcpy((char *)x->gathered.ptr + x->gathered.len, bytes.ptr, bytes.len);
-        x->gathered.len += bytes.len;
+        append_gathered(x, bytes);
         from->ops->consume(from, bytes.len);
     }
 }

@@ -32,10 +32,12 @@
  * REPLYING    answer written                     ENDED       answer, downstream_writable
  * any, with filters: an answer of ours           HOLDING     answer (REPLYING is for exchanges without)
  * any         client gone                        ENDED       downstream_failed
+ * any         a gRPC call's deadline has passed  as failed   vx_exchange_fail
  */
 #include "core/exchange/exchange.h"
 
 #include "core/exchange/filtering.h"
+#include "core/exchange/grpc.h"
 #include "core/routing/table.h"
 
 static struct vx_exchange_record describe(const struct vx_exchange *x, uint64_t now_ns) {
@@ -69,6 +71,8 @@ void vx_exchange_end(struct vx_exchange *x, uint64_t now_ns) {
     if (x->filtering)
         vx_filtering_end(x, now_ns);
     struct vx_exchange_record record = describe(x, now_ns);
+    if (x->grpc)
+        vx_exchange_grpc_end(x, &record);
     proxy->recorder->record(proxy->recorder, &record);
     x->state = VX_EXCHANGE_ENDED;
     proxy->active--;
@@ -96,12 +100,16 @@ static void answer_filtered(struct vx_exchange *x, const struct vx_reply_content
 void vx_exchange_answer(struct vx_exchange *x, const struct vx_reply_content *content, uint64_t now_ns) {
     struct vx_reply_content whole = *content;
     vx_exchange_limit_reply(x, &whole);
+    if (x->grpc && !vx_exchange_grpc_reply(x, &whole)) {
+        vx_exchange_end(x, now_ns);
+        return;
+    }
     if (x->filtering) {
         answer_filtered(x, &whole, now_ns);
         return;
     }
     x->state = VX_EXCHANGE_REPLYING;
-    x->status = content->status;
+    x->status = whole.status;
     enum vx_reply_progress progress = vx_reply_start(&x->reply, x->down, &whole);
     if (progress == VX_REPLY_NO_MEMORY) {
         x->status = 0;
@@ -257,6 +265,16 @@ void vx_exchange_send_head(struct vx_exchange *x, struct vx_response *response, 
     vx_exchange_pump_response(x, now_ns);
 }
 
+/* What the final head says of the backend. */
+static void judge(struct vx_exchange *x, const struct vx_response *response, uint64_t now_ns) {
+    bool failure = counts_as_failure(response->status) || (x->grpc && vx_exchange_grpc_head(x, response));
+    /* A backend may answer before it was asked; that says nothing about how long an answer takes. */
+    x->backend_ns = x->up->sent_ns ? now_ns - x->up->sent_ns : 0;
+    if (!failure && x->up->sent_ns)
+        vx_backend_ticket_sample(&x->ticket, x->backend_ns, now_ns);
+    vx_backend_ticket_settle(&x->ticket, failure ? VX_OUTCOME_FAILURE : VX_OUTCOME_SUCCESS, now_ns);
+}
+
 static void on_response(void *user, struct vx_response *response, uint64_t now_ns) {
     struct vx_exchange *x = user;
     bool interim = response->status < 200 && response->status != 101;
@@ -274,12 +292,7 @@ static void on_response(void *user, struct vx_response *response, uint64_t now_n
             x->down->ops->respond(x->down, response);
         return;
     }
-    bool failure = counts_as_failure(response->status);
-    /* A backend may answer before it was asked; that says nothing about how long an answer takes. */
-    x->backend_ns = x->up->sent_ns ? now_ns - x->up->sent_ns : 0;
-    if (!failure && x->up->sent_ns)
-        vx_backend_ticket_sample(&x->ticket, x->backend_ns, now_ns);
-    vx_backend_ticket_settle(&x->ticket, failure ? VX_OUTCOME_FAILURE : VX_OUTCOME_SUCCESS, now_ns);
+    judge(x, response, now_ns);
     if (x->filtering)
         vx_filtering_respond(x, response, &x->up->stream, now_ns);
     else
@@ -407,7 +420,7 @@ static void begin(struct vx_handler *handler, struct vx_downstream *down, uint64
     proxy->active++;
     find_route(x, down->request);
     /* Also a request that goes nowhere has a client to name in the log. */
-    if (!vx_exchange_edit_request(x))
+    if (!vx_exchange_edit_request(x) || !vx_exchange_grpc_begin(x))
         vx_exchange_fail(x, vx_error(VX_ERR_OUT_OF_MEMORY, false, NULL), now_ns);
     else if (vx_exchange_is_banned(x, now_ns))
         vx_exchange_turn_away(x, now_ns);
@@ -427,12 +440,13 @@ static void refused(struct vx_handler *handler, const struct vx_client_info *cli
 }
 
 void vx_proxy_init(struct vx_proxy *proxy, struct vx_http_client *client, struct vx_recorder *recorder,
-                   struct vx_random *random, uint32_t worker) {
+                   struct vx_random *random, struct vx_timer_wheel *wheel, uint32_t worker) {
     *proxy = (struct vx_proxy){
         .handler = {.begin = begin, .refused = refused},
         .client = client,
         .recorder = recorder,
         .random = random,
+        .wheel = wheel,
         .worker = worker,
     };
 }

@@ -7,6 +7,7 @@
 
 #include "core/base/assert.h"
 #include "core/base/random.h"
+#include "core/base/timer.h"
 #include "core/exchange/snapshot.h"
 #include "core/ports/ban_list.h"
 #include "core/ports/handler.h"
@@ -19,6 +20,7 @@ struct vx_proxy {
     struct vx_http_client *client;
     struct vx_recorder *recorder;
     struct vx_random *random;
+    struct vx_timer_wheel *wheel;     /* for deadlines */
     struct vx_rate_store *rate_store; /* set by the owner; asked about routes with a limit */
     struct vx_ban_gate *bans;         /* NULL: nobody is banned */
     uint32_t worker;
@@ -27,7 +29,7 @@ struct vx_proxy {
 
 /* All pointers outlive the proxy's last exchange; `snapshot` may be NULL until the first one is published. */
 void vx_proxy_init(struct vx_proxy *proxy, struct vx_http_client *client, struct vx_recorder *recorder,
-                   struct vx_random *random, uint32_t worker);
+                   struct vx_random *random, struct vx_timer_wheel *wheel, uint32_t worker);
 
 /* New exchanges use `snapshot` from now on. Takes a hold on it, and lets go of the one before. */
 void vx_proxy_adopt(struct vx_proxy *proxy, struct vx_snapshot *snapshot);

@@ -14,16 +14,27 @@
     RAW_FIELD(X_FORWARDED_PROTO, text, 0, sizeof "x-forwarded-proto" - 1, sizeof(scheme) - 1)
 #define VIA_FIELD(text, at) RAW_FIELD(VIA, text, at, sizeof "via" - 1, sizeof "1.1 vortex" - 1)
 
-static const char said_http[] = SAID("http"), said_https[] = SAID("https"), said_10[] = "via: 1.0 vortex\r\n";
+static const char said_http[] = SAID("http"), said_https[] = SAID("https"), said_10[] = "via: 1.0 vortex\r\n",
+                  said_20[] = "via: 2.0 vortex\r\n", said_30[] = "via: 3.0 vortex\r\n";
 static const struct vx_header proto_http = PROTO_FIELD(said_http, "http");
 static const struct vx_header proto_https = PROTO_FIELD(said_https, "https");
 static const struct vx_header via_http = VIA_FIELD(said_http, sizeof "x-forwarded-proto: http\r\n" - 1);
 static const struct vx_header via_https = VIA_FIELD(said_https, sizeof "x-forwarded-proto: https\r\n" - 1);
 static const struct vx_header via_10 = VIA_FIELD(said_10, 0);
+static const struct vx_header via_20 = VIA_FIELD(said_20, 0);
+static const struct vx_header via_30 = VIA_FIELD(said_30, 0);
 
 static const struct vx_header *via_of(enum vx_http_version version, bool https) {
-    if (version == VX_HTTP_10)
+    switch (version) {
+    case VX_HTTP_10:
         return &via_10;
+    case VX_HTTP_2:
+        return &via_20;
+    case VX_HTTP_3:
+        return &via_30;
+    case VX_HTTP_11:
+        break;
+    }
     return https ? &via_https : &via_http;
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Attempts: pick a backend, send the request, and decide what a failed attempt means. */
+#include "core/exchange/grpc.h"
 #include "core/exchange/internal.h"
 
 void vx_exchange_drop_upstream(struct vx_exchange *x, enum vx_backend_outcome outcome, uint64_t now_ns) {
@@ -34,6 +35,7 @@ static bool mendable(enum vx_error_code code) {
     case VX_ERR_TLS_FAILED:
     case VX_ERR_BACKEND_CLOSED:
     case VX_ERR_BACKEND_RESET:
+    case VX_ERR_BACKEND_REFUSED:
     case VX_ERR_QUEUE_FULL:
     case VX_ERR_QUEUE_TIMEOUT:
         return true;
@@ -91,7 +93,12 @@ static bool open_upstream(struct vx_exchange *x, bool fresh, struct vx_error *er
     x->gathered_sent = 0;
     x->request_done = false;
     x->state = VX_EXCHANGE_FORWARDING;
-    x->up = x->proxy->client->open(x->proxy->client, &open, error, now_ns);
+    x->keeps = x->target->http2 && !x->gathered_whole && !x->body_taken && !x->forwarded.upgrade &&
+               x->forwarded.framing != VX_BODY_NONE;
+    if (!x->grpc || vx_exchange_grpc_forward(x, now_ns))
+        x->up = x->proxy->client->open(x->proxy->client, &open, error, now_ns);
+    else
+        *error = vx_error(VX_ERR_OUT_OF_MEMORY, false, NULL);
     if (x->up)
         return true;
     vx_backend_ticket_end(&x->ticket,
@@ -134,13 +141,21 @@ static void ask_again(struct vx_exchange *x, uint64_t now_ns) {
     }
 }
 
+/* Whether the connection had been given up before it could carry the request: it was pooled, or the backend of HTTP/2 says
+ * that it was going away. */
+static bool was_stale(const struct vx_exchange *x, const struct vx_error *error) {
+    bool given_up = x->up->reused || (error->retryable && x->target->http2);
+    return given_up && x->up->received_bytes == 0 &&
+           (error->code == VX_ERR_BACKEND_CLOSED || error->code == VX_ERR_BACKEND_RESET);
+}
+
 void vx_exchange_attempt_failed(struct vx_exchange *x, struct vx_error error, uint64_t now_ns) {
-    bool sent = x->up->sent;
+    /* What a backend says it has not begun has done nothing (RFC 9113 §8.7). */
+    bool sent = x->up->sent && !error.retryable;
     /* A move that breaks may have lost bytes between the two sockets. */
     x->body_taken = x->body_taken || (sent && vx_exchange_is_bulk(x));
     bool again = may_send_again(x, &error, sent);
-    bool stale = x->up->reused && x->up->received_bytes == 0 &&
-                 (error.code == VX_ERR_BACKEND_CLOSED || error.code == VX_ERR_BACKEND_RESET);
+    bool stale = was_stale(x, &error);
     if (stale && again && !x->stale_retried && take_budget(x, sent, now_ns)) {
         ask_again(x, now_ns);
         return;

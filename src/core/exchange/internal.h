@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Shared by the parts of the exchange: exchange.c (its life), limit.c (rate limits), ban.c (bans), forward.c (attempts at backends),
- * bodies.c (moving bytes), fields.c (what changes in the heads), filtering.c (filters, when a route has any). */
+/* Shared by the parts of the exchange: exchange.c (its life), limit.c (rate limits), ban.c (bans), forward.c (attempts at
+ * backends), bodies.c (moving bytes), fields.c (what changes in the heads), filtering.c (filters, when a route has any),
+ * grpc.c (what is particular to gRPC calls). */
 #ifndef VX_CORE_EXCHANGE_INTERNAL_H
 #define VX_CORE_EXCHANGE_INTERNAL_H
 
@@ -26,7 +27,8 @@ enum vx_exchange_state {
 
 enum { VX_EXCHANGE_TRIED_MAX = 8 };
 
-struct vx_filtering; /* filtering.h */
+struct vx_exchange_grpc; /* grpc.h */
+struct vx_filtering;     /* filtering.h */
 
 /* Of an exchange on a limited route. */
 struct vx_exchange_limit {
@@ -47,12 +49,13 @@ struct vx_exchange {
     const struct vx_backend_view *view; /* of the route's backends; NULL: all */
     const struct vx_target *target;     /* of the last attempt */
     struct vx_filtering *filtering;     /* NULL: no filters, or their part is over */
+    struct vx_exchange_grpc *grpc;      /* NULL: no gRPC call */
     struct vx_backend_ticket ticket;    /* open exactly while `up` is set and the backend is a balanced one */
     struct vx_slice client_ip;
     struct vx_address client_address; /* the same one, to count by */
     struct vx_exchange_limit *limit;  /* NULL: not limited */
     struct vx_reply reply;
-    struct vx_slice gathered; /* the body, or the part of it that has been gathered */
+    struct vx_slice gathered; /* the body, or as much of its beginning as has been gathered or kept */
     size_t gathered_room;
     size_t gathered_sent; /* of it, in this attempt */
     uint64_t request_bytes, backend_ns;
@@ -63,6 +66,7 @@ struct vx_exchange {
     uint8_t state;       /* enum vx_exchange_state */
     bool body_taken;     /* bytes of the request's body went to a backend and are gone */
     bool gathered_whole; /* the whole body lies in `gathered` */
+    bool keeps;          /* what goes to the backend is kept in `gathered`, in case it is refused unread */
     bool request_done;   /* the request's body was finished towards this upstream */
     bool stale_retried;  /* the one free retry after a stale connection has been used */
     bool tunnel;

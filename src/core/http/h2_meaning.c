@@ -223,6 +223,11 @@ bool vx_h2_read_request(const struct vx_h2_pseudo *pseudo, uint64_t repeated, bo
     return !pseudo->protocol.ptr || become_upgrade(arena, out, error);
 }
 
+/* RFC 9110 §6.4.1. */
+static bool has_no_body(uint16_t status, enum vx_method request_method) {
+    return status < 200 || status == 204 || status == 304 || request_method == VX_METHOD_HEAD;
+}
+
 bool vx_h2_read_response(enum vx_method request_method, uint64_t repeated, bool ended,
                          struct vx_response *out, struct vx_error *error) {
     const char *objection = object(&out->headers);
@@ -238,10 +243,9 @@ bool vx_h2_read_response(enum vx_method request_method, uint64_t repeated, bool 
         vx_h1_read_framing(&out->headers, repeated, VX_HTTP_2, &out->framing, &out->body_bytes);
     if (fault.code)
         return refuse(error, VX_ERR_BAD_RESPONSE, fault.detail);
-    bool interim = out->status < 200;
-    if (interim && ended)
+    if (out->status < 200 && ended)
         return refuse(error, VX_ERR_BAD_RESPONSE, "an interim response that ends the stream");
-    if (interim || out->status == 204 || out->status == 304 || request_method == VX_METHOD_HEAD) {
+    if (has_no_body(out->status, request_method)) {
         out->framing = VX_BODY_NONE;
         return true;
     }

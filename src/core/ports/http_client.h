@@ -26,6 +26,7 @@ struct vx_target {
     struct vx_slice server_name;
     struct vx_target_shared *shared;
     struct vx_backend_metrics *metrics; /* NULL: not counted */
+    bool http2;                         /* what it speaks; else HTTP/1.1 */
     uint32_t pool; /* index of its pool in every worker: the same identity keeps it over reloads */
     uint32_t max_connections, max_idle, max_requests, queue_length;
     uint64_t connect_timeout_ns, response_timeout_ns, idle_timeout_ns; /* 0: none */

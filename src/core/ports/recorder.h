@@ -31,6 +31,8 @@ struct vx_exchange_record {
     uint16_t attempts;              /* backends tried; 0: answered by the proxy itself */
     enum vx_record_part part;
     bool tunnel;
+    bool grpc;                     /* a gRPC call, which ended with */
+    uint8_t grpc_status;           /* this */
     uint64_t started_ns, ended_ns; /* monotonic */
     uint64_t backend_ns;           /* head sent to head received, of the last attempt; 0: none */
     uint64_t request_bytes;        /* body */

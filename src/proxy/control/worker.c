@@ -267,7 +267,7 @@ bool vx_worker_init(struct vx_worker *w, const struct vx_worker_options *options
     w->counters = vx_metrics_worker(options->metrics, options->index);
     vx_worker_recorder_init(&w->recorder, options->metrics, options->access_log, options->index);
     vx_proxy_init(&w->proxy, &w->engine.client.port, &w->recorder.recorder, &w->engine.rt.random,
-                  options->index);
+                  &w->engine.rt.wheel, options->index);
     w->proxy.rate_store = options->rate_store;
     w->proxy.bans = options->bans;
     vx_timer_init(&w->tick, on_tick);

@@ -87,6 +87,10 @@ static char *put_json_answer(char *out, const struct vx_exchange_record *r,
                              const struct vx_request *request) {
     out = PUT(out, "\",\"status\":");
     out += vx_format_u64(out, r->status);
+    if (r->grpc) {
+        out = PUT(out, ",\"grpc_status\":");
+        out += vx_format_u64(out, r->grpc_status);
+    }
     out = PUT(out, ",\"reason\":\"");
     out = vx_format_json(out, vx_slice_of(vx_error_info(r->error)->word));
     out = PUT(out, "\",\"detail\":\"");

@@ -270,6 +270,9 @@ void vx_metrics_record(struct vx_metrics *m, uint32_t worker, const struct vx_ex
     count_code(cell, code_key(record));
     if (record->error == VX_ERR_RATE_LIMITED)
         bump(&cell->rate_limited, 1);
+    if (record->grpc)
+        bump(&cell->grpc[record->grpc_status < VX_GRPC_STATUS_COUNT ? record->grpc_status : VX_GRPC_UNKNOWN],
+             1);
     bump(&cell->request_bytes, record->request_bytes);
     bump(&cell->response_bytes, record->response_bytes);
     /* How long a tunnel stays open says nothing about how long requests take. */

@@ -7,6 +7,7 @@
 #include "core/base/hash.h"
 #include "core/base/histogram.h"
 #include "core/base/list.h"
+#include "core/http/grpc.h"
 #include "proxy/telemetry/counter_pool.h"
 #include "proxy/telemetry/metrics.h"
 
@@ -33,12 +34,13 @@ struct vx_route_cell {
     _Atomic uint16_t
         keys[VX_ROUTE_CODES + 1]; /* status, protocol and VX_KEY_USED; 0: free. The last is never used */
     _Atomic uint64_t counts[VX_ROUTE_CODES + 1]; /* the last one counts what found no key */
+    _Atomic uint64_t grpc[VX_GRPC_STATUS_COUNT]; /* calls by how they ended */
     _Atomic uint64_t retries, rate_limited;
     _Atomic uint64_t request_bytes, response_bytes;
     struct vx_histogram duration;
 };
 
-_Static_assert(sizeof(struct vx_route_cell) <= 1024, "four cells a page");
+_Static_assert(sizeof(struct vx_route_cell) <= 1344, "three cells a page");
 
 enum { VX_KEY_USED = 0x8000, VX_KEY_PROTOCOL_SHIFT = 10, VX_KEY_STATUS_MASK = 0x3ff };
 

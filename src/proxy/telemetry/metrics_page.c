@@ -156,6 +156,29 @@ static void put_requests(const struct vx_metrics *m, struct vx_text *page) {
     }
 }
 
+/* Only what has occurred: few routes carry gRPC at all, and those few statuses. */
+static void put_grpc(const struct vx_metrics *m, struct vx_text *page) {
+    head(page, "vortex_grpc_responses_total", "counter",
+         "gRPC calls that ended, by route and status, the proxy's own answers included.");
+    for (const struct vx_list *at = m->routes.next; at != &m->routes; at = at->next) {
+        const struct vx_counted *route = VX_CONTAINER_OF(at, struct vx_counted, link);
+        for (unsigned status = 0; status < VX_GRPC_STATUS_COUNT; status++) {
+            uint64_t sum = 0;
+            for (uint32_t worker = 0; worker < m->workers; worker++)
+                sum += load(&route_cell(m, route, worker)->grpc[status]);
+            if (!sum)
+                continue;
+            vx_text_add(page, VX_SLICE("vortex_grpc_responses_total{"));
+            vx_text_add(page, route->label);
+            vx_text_add(page, VX_SLICE(",grpc_status=\""));
+            vx_text_add(page, vx_grpc_status_text((uint8_t)status));
+            vx_text_add(page, VX_SLICE("\"} "));
+            vx_text_u64(page, sum);
+            vx_text_add(page, VX_SLICE("\n"));
+        }
+    }
+}
+
 static void put_bucket(struct vx_text *page, struct vx_slice label, struct vx_slice le, uint64_t count) {
     vx_text_add(page, VX_SLICE("vortex_http_request_duration_seconds_bucket{"));
     vx_text_add(page, label);
@@ -201,6 +224,7 @@ static void put_route_counter(const struct vx_metrics *m, struct vx_text *page, 
 
 static void put_routes(const struct vx_metrics *m, struct vx_text *page) {
     put_requests(m, page);
+    put_grpc(m, page);
     put_durations(m, page);
     put_route_counter(m, page, "vortex_http_request_body_bytes_total", "Bytes of request bodies received.",
                       offsetof(struct vx_route_cell, request_bytes));

@@ -28,6 +28,7 @@ struct fixture {
     struct fake_client client;
     struct fake_downstream f;
     struct vx_random random;
+    struct vx_timer_wheel wheel;
     struct vx_config config;
     struct vx_config_route routes[2];
     struct vx_config_backend backends[FIXTURE_BACKENDS];
@@ -146,7 +147,8 @@ static inline void fixture_start(struct fixture *x) {
     };
     atomic_store(&x->snapshot.workers_left, 1);
     x->recorder = (struct vx_recorder){fixture_record, fixture_retried};
-    vx_proxy_init(&x->proxy, &x->client.port, &x->recorder, &x->random, 0);
+    vx_timer_wheel_init(&x->wheel, x->now_ns);
+    vx_proxy_init(&x->proxy, &x->client.port, &x->recorder, &x->random, &x->wheel, 0);
     vx_proxy_adopt(&x->proxy, &x->snapshot);
     vx_snapshot_drop(&x->snapshot, 0);
 }

@@ -172,6 +172,19 @@ static void test_a_response_loses_its_hop_by_hop_fields(void **state) {
     fixture_free(x);
 }
 
+static void test_via_tells_the_version_of_the_hop(void **state) {
+    (void)state;
+    struct fixture *x = fixture_new();
+    fixture_start(x);
+    fixture_request(x, VX_METHOD_GET, "/api");
+    x->f.request.version = VX_HTTP_2;
+    fixture_begin(x);
+    assert_int_equal(count(fixture_up(x)->fields, "via: 2.0 vortex\n"), 1);
+    fake_upstream_answer(fixture_up(x), 200, "", x->now_ns);
+    assert_int_equal(count(x->f.fields, "via: 1.1 vortex\n"), 1);
+    fixture_free(x);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_hop_by_hop_fields_stay_on_their_hop),
@@ -182,6 +195,7 @@ int main(void) {
         cmocka_unit_test(test_http10_without_host_gets_one),
         cmocka_unit_test(test_h2c_is_never_asked_for),
         cmocka_unit_test(test_a_response_loses_its_hop_by_hop_fields),
+        cmocka_unit_test(test_via_tells_the_version_of_the_hop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

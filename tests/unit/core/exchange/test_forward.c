@@ -226,6 +226,50 @@ static void test_the_budget_bounds_retries_of_what_was_sent(void **state) {
     fixture_free(x);
 }
 
+/* A backend that refuses a stream of HTTP/2 has read none of it: another one gets the body, which is no longer the
+ * client's to send, and neither the method nor the budget matters. */
+static void test_a_refused_stream_goes_elsewhere_with_its_body(void **state) {
+    (void)state;
+    struct fixture *x = fixture_new();
+    x->routes[0].retry_budget_percent = 0;
+    fixture_start(x);
+    for (uint32_t i = 0; i < FIXTURE_BACKENDS; i++)
+        x->targets[i].http2 = true;
+    fixture_request(x, VX_METHOD_POST, "/api");
+    fake_downstream_add_body(&x->f, VX_SLICE("first "));
+    fake_downstream_add_body(&x->f, VX_SLICE("second"));
+    fixture_begin(x);
+    struct fake_upstream *refusing = fixture_up(x);
+    assert_true(refusing->finished);
+    fake_upstream_fail(refusing, VX_ERR_BACKEND_REFUSED, x->now_ns);
+    struct fake_upstream *other = fixture_up(x);
+    assert_ptr_not_equal(other, refusing);
+    assert_ptr_not_equal(other->target, refusing->target);
+    assert_int_equal(other->body_len, 12);
+    assert_memory_equal(other->body, "first second", 12);
+    assert_true(other->finished);
+    fake_upstream_answer(other, 200, "", x->now_ns);
+    fixture_free(x);
+}
+
+static void test_a_long_body_is_not_kept(void **state) {
+    (void)state;
+    static const char long_body[20000];
+    struct fixture *x = fixture_new();
+    fixture_start(x);
+    for (uint32_t i = 0; i < FIXTURE_BACKENDS; i++)
+        x->targets[i].http2 = true;
+    fixture_request(x, VX_METHOD_POST, "/api");
+    fake_downstream_add_body(&x->f, vx_slice(long_body, 10000));
+    fake_downstream_add_body(&x->f, vx_slice(long_body, sizeof long_body));
+    fixture_begin(x);
+    assert_int_equal(fixture_up(x)->body_len, 30000);
+    fake_upstream_fail(fixture_up(x), VX_ERR_BACKEND_REFUSED, x->now_ns);
+    assert_int_equal(x->client.count, 1);
+    assert_int_equal(x->f.response.status, 502);
+    fixture_free(x);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_an_idempotent_request_goes_to_other_backends),
@@ -242,6 +286,8 @@ int main(void) {
         cmocka_unit_test(test_after_a_failed_reconnect_other_backends_are_asked),
         cmocka_unit_test(test_what_cannot_be_opened_goes_to_the_next),
         cmocka_unit_test(test_the_budget_bounds_retries_of_what_was_sent),
+        cmocka_unit_test(test_a_refused_stream_goes_elsewhere_with_its_body),
+        cmocka_unit_test(test_a_long_body_is_not_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Fields that decide about a message must not come behind it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

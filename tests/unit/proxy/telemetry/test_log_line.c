@@ -171,6 +171,14 @@ static void names_of_the_protocols(void **state) {
     }
 }
 
+static void grpc_calls_show_their_status(void **state) {
+    (void)state;
+    record.grpc = true;
+    record.grpc_status = 14;
+    write_json();
+    json_check(&json, "grpc_status", "14");
+}
+
 static void tunnel_without_a_route(void **state) {
     (void)state;
     record.route = NULL;
@@ -263,6 +271,7 @@ static void fields_and_reasons_are_documented(void **state) {
     assert_non_null(f);
     docs[fread(docs, 1, sizeof docs - 1, f)] = 0;
     fclose(f);
+    record.grpc = true;
     write_json();
     for (unsigned i = 0; i < json.count + VX_ERR_COUNT - 1; i++) {
         /* Fields, then reasons; VX_ERR_NONE has no word. */
@@ -283,6 +292,7 @@ int main(void) {
         cmocka_unit_test_setup(combined, setup),
         cmocka_unit_test_setup(a_good_plain_answer, setup),
         cmocka_unit_test_setup(names_of_the_protocols, setup),
+        cmocka_unit_test_setup(grpc_calls_show_their_status, setup),
         cmocka_unit_test_setup(tunnel_without_a_route, setup),
         cmocka_unit_test_setup(refused_heads, setup),
         cmocka_unit_test_setup(hostile_values, setup),

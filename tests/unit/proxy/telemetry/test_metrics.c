@@ -160,6 +160,22 @@ static void tunnels(void **state) {
     vx_metrics_route_drop(m, route.metrics);
 }
 
+static void grpc_calls_by_status(void **state) {
+    (void)state;
+    struct vx_route route = {.metrics = vx_metrics_route(m, VX_SLICE("main"))};
+    for (uint8_t i = 0; i < 5; i++) {
+        struct vx_exchange_record r = {
+            .request = &get, .route = &route, .status = 200, .grpc = true, .grpc_status = i < 3 ? 0 : 14};
+        vx_metrics_record(m, i % WORKERS, &r);
+    }
+    record(0, &route, 200, 1);
+    render();
+    prometheus_check(&page, "vortex_grpc_responses_total{route=\"main\",grpc_status=\"0\"}", 3);
+    prometheus_check(&page, "vortex_grpc_responses_total{route=\"main\",grpc_status=\"14\"}", 2);
+    assert_null(prometheus_find(&page, "vortex_grpc_responses_total{route=\"main\",grpc_status=\"5\"}"));
+    vx_metrics_route_drop(m, route.metrics);
+}
+
 static void retries_and_backends(void **state) {
     (void)state;
     struct vx_route route = {.metrics = vx_metrics_route(m, VX_SLICE("main"))};
@@ -336,6 +352,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(without_a_route, setup, teardown),
         cmocka_unit_test_setup_teardown(durations_fall_into_buckets, setup, teardown),
         cmocka_unit_test_setup_teardown(tunnels, setup, teardown),
+        cmocka_unit_test_setup_teardown(grpc_calls_by_status, setup, teardown),
         cmocka_unit_test_setup_teardown(retries_and_backends, setup, teardown),
         cmocka_unit_test_setup_teardown(more_codes_than_places, setup, teardown),
         cmocka_unit_test_setup_teardown(counters_outlive_holders, setup, teardown),
