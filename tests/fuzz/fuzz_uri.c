@@ -49,11 +49,11 @@ static void check_host(struct vx_slice authority, struct vx_arena *arena) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct vx_test_arena memory;
-    struct vx_target target;
+    struct vx_request_target target;
     vx_test_arena_init(&memory, SIZE_MAX);
     struct vx_slice text = vx_arena_copy(&memory.arena, vx_slice((const char *)data, size));
     check_host(text, &memory.arena);
-    if (vx_target_split(text, &target) == VX_ERR_NONE) {
+    if (vx_request_target_split(text, &target) == VX_ERR_NONE) {
         size_t parts = target.authority.len + target.path.len + (target.query.ptr ? target.query.len + 1 : 0);
         if (target.form == VX_TARGET_ABSOLUTE)
             parts += target.https ? sizeof "https://" - 1 : sizeof "http://" - 1;

@@ -72,6 +72,30 @@ def test_early_answer_with_the_upload_completed_later_keeps_both_connections(vor
     assert proxy.get().body == b"early"
 
 
+def test_two_way_streaming_keeps_both_connections(vortex, backend):
+    """The answer begins before the upload ends, and ends after it: both connections serve the next request."""
+    target = backend()
+
+    def script(conn):
+        while True:
+            incoming = conn.head()
+            conn.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nbegin")
+            conn.body(incoming)
+            conn.send(b"-done")
+
+    target.script = script
+    proxy = vortex(target, workers=1)
+    with proxy.client() as client:
+        for _ in range(3):
+            client.send(request("POST", "/", {"Content-Length": "10"}) + b"12345")
+            answer = http1.read_response_head(client.stream, "POST")
+            assert client.stream.exactly(5) == b"begin"
+            client.send(b"67890")
+            assert client.stream.exactly(5) == b"-done"
+            assert answer.get("Connection") is None
+    assert target.accepted == 1
+
+
 def test_error_answers_survive_an_upload_in_flight(vortex, backend):
     """404 no_route while the client pushes megabytes: lingering close."""
     proxy = vortex(backend(), route={"match": {"path_prefix": "/known"}})

@@ -25,14 +25,12 @@ static void begin(struct vx_handler *handler, struct vx_downstream *d, uint64_t 
     sim->proxy.handler.begin(&sim->proxy.handler, d, now_ns);
 }
 
-static void refused(struct vx_handler *handler, const struct vx_client_info *client,
-                    const struct vx_request *request, const struct vx_error *error, uint64_t started_ns,
-                    uint64_t now_ns) {
+static void refused(struct vx_handler *handler, const struct vx_refusal *refusal, uint64_t now_ns) {
     struct sim *sim = VX_CONTAINER_OF(handler, struct sim, handler);
     sim->refusals++;
-    if (error->source == VX_BY_BACKEND)
+    if (refusal->error.source == VX_BY_BACKEND)
         sim_fail(sim, "a request was refused for a backend's fault");
-    sim->proxy.handler.refused(&sim->proxy.handler, client, request, error, started_ns, now_ns);
+    sim->proxy.handler.refused(&sim->proxy.handler, refusal, now_ns);
 }
 
 static struct vx_upstream *open_upstream(struct vx_http_client *port, const struct vx_upstream_open *open,

@@ -256,6 +256,8 @@ static void become_tunnel(struct vx_exchange *x, uint64_t now_ns) {
 void vx_exchange_send_head(struct vx_exchange *x, struct vx_response *response, uint64_t now_ns) {
     x->state = VX_EXCHANGE_RESPONDING;
     x->status = response->status;
+    /* An answer that sends the client elsewhere, or away, tells it to stop sending. */
+    response->early = x->up && !x->request_done && response->status < 300;
     x->down->ops->respond(x->down, response);
     if (response->status == 101) {
         become_tunnel(x, now_ns);
@@ -385,18 +387,18 @@ void vx_exchange_filtered(struct vx_exchange *x, bool reroute, uint64_t now_ns) 
 }
 
 /* The record of a request that no exchange was made of. */
-static void record_unbegun(struct vx_proxy *proxy, const struct vx_client_info *client,
-                           const struct vx_request *request, const struct vx_error *error, uint16_t status,
-                           uint64_t started_ns, uint64_t now_ns) {
+static void record_unbegun(struct vx_proxy *proxy, const struct vx_refusal *refusal, uint16_t status,
+                           uint64_t now_ns) {
     struct vx_exchange_record record = {
-        .request = request,
-        .client = client,
-        .client_ip = client->remote_text,
-        .error = error->code,
-        .error_detail = error->detail,
+        .request = refusal->request,
+        .client = refusal->client,
+        .client_ip = refusal->client->remote_text,
+        .error = refusal->error.code,
+        .error_detail = refusal->error.detail,
         .status = status,
-        .started_ns = started_ns,
+        .started_ns = refusal->started_ns,
         .ended_ns = now_ns,
+        .response_bytes = refusal->response_bytes,
     };
     proxy->recorder->record(proxy->recorder, &record);
 }
@@ -405,8 +407,13 @@ static void begin(struct vx_handler *handler, struct vx_downstream *down, uint64
     struct vx_proxy *proxy = (struct vx_proxy *)handler;
     struct vx_exchange *x = vx_arena_alloc(down->arena, sizeof *x);
     if (!x) {
-        struct vx_error error = vx_error(VX_ERR_OUT_OF_MEMORY, false, NULL);
-        record_unbegun(proxy, down->client, down->request, &error, 0, down->started_ns, now_ns);
+        struct vx_refusal refusal = {
+            .client = down->client,
+            .request = down->request,
+            .error = vx_error(VX_ERR_OUT_OF_MEMORY, false, NULL),
+            .started_ns = down->started_ns,
+        };
+        record_unbegun(proxy, &refusal, 0, now_ns);
         down->stream.ops->release(&down->stream);
         return;
     }
@@ -432,11 +439,8 @@ static void begin(struct vx_handler *handler, struct vx_downstream *down, uint64
         vx_exchange_admitted(x, now_ns);
 }
 
-static void refused(struct vx_handler *handler, const struct vx_client_info *client,
-                    const struct vx_request *request, const struct vx_error *error, uint64_t started_ns,
-                    uint64_t now_ns) {
-    record_unbegun((struct vx_proxy *)handler, client, request, error, vx_error_info(error->code)->status,
-                   started_ns, now_ns);
+static void refused(struct vx_handler *handler, const struct vx_refusal *refusal, uint64_t now_ns) {
+    record_unbegun((struct vx_proxy *)handler, refusal, vx_error_info(refusal->error.code)->status, now_ns);
 }
 
 void vx_proxy_init(struct vx_proxy *proxy, struct vx_http_client *client, struct vx_recorder *recorder,

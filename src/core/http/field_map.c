@@ -200,9 +200,9 @@ static enum vx_field_result set_authority(struct vx_field_map *m, struct vx_slic
 }
 
 static enum vx_field_result set_path(struct vx_field_map *m, struct vx_slice value) {
-    struct vx_target target;
+    struct vx_request_target target;
     struct vx_slice path;
-    if (vx_target_split(value, &target) != VX_ERR_NONE || target.form != VX_TARGET_ORIGIN)
+    if (vx_request_target_split(value, &target) != VX_ERR_NONE || target.form != VX_TARGET_ORIGIN)
         return VX_FIELD_BAD;
     enum vx_error_code code = vx_path_normalise(target.path, m->merge_slashes, m->arena, &path);
     if (code != VX_ERR_NONE)

@@ -39,7 +39,7 @@ static enum vx_error_code read_version(const char *at, enum vx_http_version *out
 /* RFC 9112 §3: method, target and version with one space between. The line ends before the CR at `cr`. Fills in the
  * method, target and version of `out`. */
 static enum vx_h1_result read_request_line(const char *at, const char *cr, const struct vx_h1_limits *limits,
-                                           struct vx_request *out, struct vx_target *target,
+                                           struct vx_request *out, struct vx_request_target *target,
                                            struct vx_error *error) {
     size_t n = vx_bytes_token_len(at, cr);
     if (n == 0 || at[n] != ' ')
@@ -59,7 +59,7 @@ static enum vx_h1_result read_request_line(const char *at, const char *cr, const
         return refuse(error, code, "an HTTP version other than 1.0 and 1.1");
     if (out->method == VX_METHOD_CONNECT)
         return refuse(error, VX_ERR_NOT_IMPLEMENTED, "CONNECT");
-    if (vx_target_split(out->target, target))
+    if (vx_request_target_split(out->target, target))
         return refuse(error, VX_ERR_BAD_REQUEST, "a malformed request target");
     if (target->form == VX_TARGET_ASTERISK && out->method != VX_METHOD_OPTIONS)
         return refuse(error, VX_ERR_BAD_REQUEST, "the target `*` with a method other than OPTIONS");
@@ -158,7 +158,7 @@ static enum vx_h1_result check_first_line(enum head_kind kind, const char *at, c
                                           const struct vx_h1_limits *limits, struct vx_error *error) {
     struct vx_request request;
     struct vx_response response;
-    struct vx_target target;
+    struct vx_request_target target;
     if (kind == REQUEST_HEAD)
         return read_request_line(at, cr, limits, &request, &target, error);
     return kind == RESPONSE_HEAD ? read_status_line(at, cr, &response, error) : VX_H1_DONE;
@@ -211,8 +211,8 @@ static bool same_port(struct vx_slice a, struct vx_slice b, bool https) {
 }
 
 /* Host and the target's authority (RFC 9112 §3.2). */
-static enum vx_h1_result read_host(const struct vx_target *target, uint64_t repeated, struct vx_arena *arena,
-                                   struct vx_request *out, struct vx_error *error) {
+static enum vx_h1_result read_host(const struct vx_request_target *target, uint64_t repeated,
+                                   struct vx_arena *arena, struct vx_request *out, struct vx_error *error) {
     struct vx_slice target_host, target_port, port;
     bool absolute = target->form == VX_TARGET_ABSOLUTE;
     enum vx_error_code code = VX_ERR_NONE;
@@ -240,7 +240,7 @@ static enum vx_h1_result read_host(const struct vx_target *target, uint64_t repe
     return VX_H1_DONE;
 }
 
-static enum vx_h1_result read_path(const struct vx_target *target, const struct vx_h1_limits *limits,
+static enum vx_h1_result read_path(const struct vx_request_target *target, const struct vx_h1_limits *limits,
                                    struct vx_arena *arena, struct vx_request *out, struct vx_error *error) {
     out->query = target->query;
     out->path = target->path;
@@ -260,7 +260,7 @@ static enum vx_h1_result read_path(const struct vx_target *target, const struct 
 static enum vx_h1_result read_request(const char *at, struct vx_h1_lines *lines,
                                       const struct vx_h1_limits *limits, struct vx_arena *arena,
                                       struct vx_request *out, struct vx_error *error) {
-    struct vx_target target;
+    struct vx_request_target target;
     uint64_t repeated;
     const char *cr = vx_h1_lines_next(lines);
     if (read_request_line(at, cr, limits, out, &target, error) == VX_H1_ERROR ||

@@ -102,11 +102,11 @@ static bool read_method(const struct vx_h2_pseudo *pseudo, struct vx_request *ou
 
 static bool read_path(const struct vx_h2_pseudo *pseudo, const struct vx_h1_limits *limits,
                       struct vx_arena *arena, struct vx_request *out, struct vx_error *error) {
-    struct vx_target target;
+    struct vx_request_target target;
     out->target = pseudo->path;
     if (out->target.len > limits->uri_bytes)
         return refuse(error, VX_ERR_URI_TOO_LONG, "the path is longer than allowed");
-    if (vx_target_split(out->target, &target) || target.form == VX_TARGET_ABSOLUTE)
+    if (vx_request_target_split(out->target, &target) || target.form == VX_TARGET_ABSOLUTE)
         return refuse(error, VX_ERR_BAD_REQUEST, "a malformed path");
     out->path = target.path;
     out->query = target.query;

@@ -119,6 +119,7 @@ struct vx_response {
     enum vx_framing framing;
     bool keep_alive; /* HTTP/1: the backend lets the connection live */
     bool upgrade;    /* 101 that accepts the requested upgrade */
+    bool early;      /* the request's body goes on being read, so that it may yet end in good order */
     uint64_t body_bytes;
     struct vx_slice reason; /* HTTP/1 reason phrase, may be empty */
     struct vx_headers headers;

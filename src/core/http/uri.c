@@ -26,7 +26,7 @@ static bool is_target_text(struct vx_slice s) {
     return true;
 }
 
-static void split_query(struct vx_slice s, struct vx_target *out) {
+static void split_query(struct vx_slice s, struct vx_request_target *out) {
     const char *end = s.ptr + s.len;
     const char *mark = vx_bytes_find(s.ptr, end, '?');
     out->path = vx_slice(s.ptr, (size_t)(mark - s.ptr));
@@ -37,7 +37,7 @@ static bool starts_without_case(struct vx_slice s, struct vx_slice prefix) {
     return s.len >= prefix.len && vx_slice_ieq(vx_slice(s.ptr, prefix.len), prefix);
 }
 
-static enum vx_error_code split_absolute(struct vx_slice target, struct vx_target *out) {
+static enum vx_error_code split_absolute(struct vx_slice target, struct vx_request_target *out) {
     size_t scheme_len;
     if (starts_without_case(target, VX_SLICE("http://")))
         scheme_len = sizeof "http://" - 1;
@@ -56,7 +56,7 @@ static enum vx_error_code split_absolute(struct vx_slice target, struct vx_targe
     return VX_ERR_NONE;
 }
 
-enum vx_error_code vx_target_split(struct vx_slice target, struct vx_target *out) {
+enum vx_error_code vx_request_target_split(struct vx_slice target, struct vx_request_target *out) {
     if (target.len == 0 || !is_target_text(target))
         return VX_ERR_BAD_REQUEST;
     if (target.ptr[0] != '/' && !(target.len == 1 && target.ptr[0] == '*'))

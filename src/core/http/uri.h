@@ -15,7 +15,7 @@ enum vx_target_form {
     VX_TARGET_ASTERISK, /* * */
 };
 
-struct vx_target {
+struct vx_request_target {
     enum vx_target_form form;
     bool https;                /* absolute-form: its scheme */
     struct vx_slice authority; /* absolute-form, else empty */
@@ -25,7 +25,7 @@ struct vx_target {
 
 /* Splits a request target that holds no white space and no control characters; all slices lie in `target`.
  * NONE, or BAD_REQUEST: no known form, a scheme other than http and https, a `#`, a byte above 0x7f. */
-enum vx_error_code vx_target_split(struct vx_slice target, struct vx_target *out);
+enum vx_error_code vx_request_target_split(struct vx_slice target, struct vx_request_target *out);
 
 /* `.` and `..` segments resolved, percent-encoded unreserved characters decoded (RFC 3986 §6.2.2; that covers
  * %2e),

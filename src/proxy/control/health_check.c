@@ -13,9 +13,8 @@ enum { ARENA_BYTES = 2048 };
 struct check {
     struct vx_health_checks *checks;
     const struct vx_route *route;
-    struct vx_target
-        target;     /* the endpoint's, with the check's own timeout and a connection for each check */
-    uint32_t index; /* in the route's set */
+    struct vx_target target; /* the endpoint's, with the checks' own limits and counts */
+    uint32_t index;          /* in the route's set */
     struct vx_timer timer;
     struct vx_arena arena;
     struct vx_request request;
@@ -25,6 +24,7 @@ struct check {
 
 struct vx_health_checks {
     struct vx_engine *engine;
+    struct vx_target_shared shared; /* a check takes no place among max_connections */
     struct check *all;
     uint32_t count;
 };
@@ -134,6 +134,7 @@ static void prepare(struct check *c, struct vx_health_checks *checks, const stru
     c->route = route;
     c->index = index;
     c->target = route->targets[index];
+    c->target.shared = &checks->shared;
     c->target.max_connections = 0;
     c->target.max_idle = 0;
     c->target.connect_timeout_ns = config->timeout_ns;

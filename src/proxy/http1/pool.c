@@ -192,11 +192,17 @@ static bool serve_queue(struct vx_h1_pool *pool, struct h1_client_connection *c)
     return true;
 }
 
+/* Whether the backend has said nothing behind its response. A read that filled its block to the last byte leaves that
+ * open: the transport is asked. */
+static bool is_silent(struct vx_transport *t) {
+    char more;
+    return !t->peer_shut && (!t->readable || t->ops->read(t, &more, 1) == VX_IO_AGAIN);
+}
+
 void vx_h1_pool_return(struct h1_client_connection *c, const struct vx_target *target) {
     struct vx_h1_pool *pool = c->pool;
-    struct vx_transport *t = c->reader.transport;
-    bool fit = c->shared == pool->shared && !pool->client->draining && !t->peer_shut && !t->readable &&
-               !too_old(c, target, pool->client->rt->now_ns);
+    bool fit = c->shared == pool->shared && !pool->client->draining &&
+               !too_old(c, target, pool->client->rt->now_ns) && is_silent(c->reader.transport);
     if (fit && serve_queue(pool, c))
         return;
     bool wanted = target->max_connections && wanted_elsewhere(c->shared);

@@ -208,9 +208,22 @@ void vx_h1_server_response_over(struct h1_server *c) {
     settle(c, ending);
 }
 
+static void tell_refusal(struct h1_server *c, const struct vx_error *error, size_t response_bytes,
+                         uint64_t now_ns) {
+    struct vx_handler *handler = c->base.server->handler;
+    struct vx_refusal refusal = {
+        .client = &c->client,
+        .request = &c->stream->request,
+        .error = *error,
+        .started_ns = c->stream->down.started_ns,
+        .response_bytes = response_bytes,
+    };
+    if (handler->refused)
+        handler->refused(handler, &refusal, now_ns);
+}
+
 /* Answers a request that never became one. */
 static void refuse(struct h1_server *c, const struct vx_error *error, uint64_t now_ns) {
-    struct vx_http_server *server = c->base.server;
     const struct vx_error_info *info = vx_error_info(error->code);
     struct vx_header items[1] = {{.name = "content-type",
                                   .name_len = 12,
@@ -226,11 +239,10 @@ static void refuse(struct h1_server *c, const struct vx_error *error, uint64_t n
                                        .connection = VX_H1_CONNECTION_CLOSE};
     size_t bound = vx_h1_response_head_max(&response, &how);
     char *room = vx_h1_sink_reserve(&c->sink, bound + how.body_bytes);
-    if (server->handler->refused)
-        server->handler->refused(server->handler, &c->client, &c->stream->request, error,
-                                 c->stream->down.started_ns, now_ns);
-    drop_stream(c);
     size_t n = room ? vx_h1_write_response_head(room, bound, &response, &how) : 0;
+    size_t whole = n && !head_only ? n + how.body_bytes : n;
+    tell_refusal(c, error, whole, now_ns);
+    drop_stream(c);
     if (n == 0) {
         close_connection(c, true);
         return;
@@ -238,7 +250,7 @@ static void refuse(struct h1_server *c, const struct vx_error *error, uint64_t n
     memcpy(room + n, reply_start, sizeof reply_start - 1);
     memcpy(room + n + sizeof reply_start - 1, info->text, text);
     memcpy(room + n + sizeof reply_start - 1 + text, "\"}", 2);
-    vx_h1_sink_commit(&c->sink, head_only ? n : n + how.body_bytes);
+    vx_h1_sink_commit(&c->sink, whole);
     c->sink.finished = true;
     c->state = H1_SERVER_FLUSHING;
     c->ending = H1_SERVER_LINGERS;

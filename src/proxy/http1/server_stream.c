@@ -110,10 +110,12 @@ static enum vx_framing frame(const struct h1_stream *s, const struct vx_response
     return response->framing;
 }
 
-static enum vx_h1_connection persistence(struct h1_stream *s, enum vx_framing framing) {
+static enum vx_h1_connection persistence(struct h1_stream *s, const struct vx_response *response,
+                                         enum vx_framing framing) {
     struct h1_server *c = s->conn;
-    s->closing = !s->request.keep_alive || framing == VX_BODY_UNTIL_CLOSE || !c->reader.ended ||
-                 c->base.server->draining;
+    bool unread = !c->reader.ended && !response->early;
+    s->closing =
+        !s->request.keep_alive || framing == VX_BODY_UNTIL_CLOSE || unread || c->base.server->draining;
     if (s->closing)
         return VX_H1_CONNECTION_CLOSE;
     return s->request.version == VX_HTTP_10 ? VX_H1_CONNECTION_KEEP_ALIVE : VX_H1_CONNECTION_DEFAULT;
@@ -158,7 +160,7 @@ static void respond(struct vx_downstream *d, struct vx_response *response) {
     if (response->status == 101) {
         how.upgrade = upgrade_value(response);
     } else if (!interim) {
-        how.connection = persistence(s, framing);
+        how.connection = persistence(s, response, framing);
         how.declare_length = framing == VX_BODY_NONE && response->status != 204 &&
                              (response->framing == VX_BODY_LENGTH ||
                               vx_headers_has(&response->headers, VX_HEADER_CONTENT_LENGTH));

@@ -240,10 +240,17 @@ static void test_a_refused_request_is_recorded(void **state) {
     fixture_start(x);
     struct vx_request request = {.method = VX_METHOD_OTHER};
     struct vx_client_info client = {.remote_text = VX_SLICE("192.0.2.9")};
-    struct vx_error error = vx_error(VX_ERR_BAD_REQUEST, false, "detail");
-    x->proxy.handler.refused(&x->proxy.handler, &client, &request, &error, 1, 2);
+    struct vx_refusal refusal = {
+        .client = &client,
+        .request = &request,
+        .error = vx_error(VX_ERR_BAD_REQUEST, false, "detail"),
+        .started_ns = 1,
+        .response_bytes = 77,
+    };
+    x->proxy.handler.refused(&x->proxy.handler, &refusal, 2);
     assert_int_equal(x->records, 1);
     assert_int_equal(x->record.status, 400);
+    assert_int_equal(x->record.response_bytes, 77);
     assert_string_equal(x->client_ip, "192.0.2.9");
     x->records = 0;
     fixture_request(x, VX_METHOD_GET, "/nowhere");

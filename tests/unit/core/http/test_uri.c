@@ -287,8 +287,8 @@ static void judges_every_byte_of_a_host(void **state) {
 
 static void check_target(const char *in, enum vx_target_form form, const char *authority, const char *path,
                          const char *query) {
-    struct vx_target target;
-    assert_int_equal(vx_target_split(exact(in), &target), VX_ERR_NONE);
+    struct vx_request_target target;
+    assert_int_equal(vx_request_target_split(exact(in), &target), VX_ERR_NONE);
     assert_int_equal(target.form, form);
     assert_true(vx_slice_eq(target.authority, vx_slice_of(authority)));
     assert_true(vx_slice_eq(target.path, vx_slice_of(path)));
@@ -298,7 +298,7 @@ static void check_target(const char *in, enum vx_target_form form, const char *a
 
 static void targets(void **state) {
     (void)state;
-    struct vx_target target;
+    struct vx_request_target target;
     check_target("/", VX_TARGET_ORIGIN, "", "/", NULL);
     check_target("/a?", VX_TARGET_ORIGIN, "", "/a", "");
     check_target("/a?b?c=/", VX_TARGET_ORIGIN, "", "/a", "b?c=/");
@@ -308,9 +308,9 @@ static void targets(void **state) {
     check_target("http://a:80/b?c", VX_TARGET_ABSOLUTE, "a:80", "/b", "c");
     check_target("HtTpS://a?c/d", VX_TARGET_ABSOLUTE, "a", "", "c/d");
     check_target("http:///", VX_TARGET_ABSOLUTE, "", "/", NULL);
-    assert_int_equal(vx_target_split(VX_SLICE("https://a"), &target), VX_ERR_NONE);
+    assert_int_equal(vx_request_target_split(VX_SLICE("https://a"), &target), VX_ERR_NONE);
     assert_true(target.https);
-    assert_int_equal(vx_target_split(VX_SLICE("http://a"), &target), VX_ERR_NONE);
+    assert_int_equal(vx_request_target_split(VX_SLICE("http://a"), &target), VX_ERR_NONE);
     assert_false(target.https);
     static const char *const bad[] = {"",
                                       "a",
@@ -330,7 +330,7 @@ static void targets(void **state) {
                                       "/0123456789abcdef\xc3",
                                       "/0123456789abcde#"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        assert_int_equal(vx_target_split(exact(bad[i]), &target), VX_ERR_BAD_REQUEST);
+        assert_int_equal(vx_request_target_split(exact(bad[i]), &target), VX_ERR_BAD_REQUEST);
 }
 
 int main(void) {

@@ -29,11 +29,9 @@ static void begin(struct vx_handler *handler, struct vx_downstream *d, uint64_t 
     d->stream.ops->release(&d->stream);
 }
 
-static void refused(struct vx_handler *handler, const struct vx_client_info *client,
-                    const struct vx_request *request, const struct vx_error *error, uint64_t started_ns,
-                    uint64_t now_ns) {
-    (void)client, (void)request, (void)started_ns, (void)now_ns;
-    const char *word = vx_error_info(error->code)->word;
+static void refused(struct vx_handler *handler, const struct vx_refusal *refusal, uint64_t now_ns) {
+    (void)now_ns;
+    const char *word = vx_error_info(refusal->error.code)->word;
     memcpy(((struct world *)handler)->word, word, strlen(word) + 1);
 }
 

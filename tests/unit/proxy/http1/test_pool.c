@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who gets which connection: what may be used again, the limit over all workers and its queue, reloads, drains. */
+#include <stdio.h>
+
 #include "unit/proxy/http1/client_test.h"
 
 static void test_a_clean_connection_is_used_again(void **state) {
@@ -34,6 +36,32 @@ static void test_what_is_not_clean_is_closed(void **state) {
             call_drink(&w->call);
         call_release(&w->call);
         assert_true(fake_dialed(&w->net)->closed);
+        client_end(w);
+    }
+}
+
+/* Such a read leaves open whether more has come; the connection was closed for it. */
+static void test_an_answer_that_fills_its_block_is_clean(void **state) {
+    (void)state;
+    enum { HEAD_BYTES = sizeof "HTTP/1.1 200 OK\r\nContent-Length: 12345\r\n\r\n" - 1 };
+    for (int more = -1; more <= 1; more++) {
+        struct client_world *w = client_start();
+        size_t room = w->net.rt.blocks->chunk_bytes - sizeof(struct vx_block);
+        size_t length = room - HEAD_BYTES;
+        char *answer = malloc(room + 2);
+        assert_non_null(answer);
+        assert_int_equal(snprintf(answer, room, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", length),
+                         HEAD_BYTES);
+        memset(answer + HEAD_BYTES, 'x', length + 1);
+        call_get(&w->call, &w->client, &w->b);
+        fake_connected(fake_dialed(&w->net));
+        fake_send_bytes(fake_dialed(&w->net), answer, (size_t)((long)room + (more > 0)));
+        free(answer);
+        call_drink(&w->call);
+        if (more < 0)
+            fake_fin(fake_dialed(&w->net));
+        call_release(&w->call);
+        assert_int_equal(fake_dialed(&w->net)->closed, more != 0);
         client_end(w);
     }
 }
@@ -299,6 +327,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_clean_connection_is_used_again),
         cmocka_unit_test(test_what_is_not_clean_is_closed),
+        cmocka_unit_test(test_an_answer_that_fills_its_block_is_clean),
         cmocka_unit_test(test_an_answer_to_half_a_request_ends_the_connection),
         cmocka_unit_test(test_an_idle_connection_that_stirs_is_closed),
         cmocka_unit_test(test_idle_connections_age_out),

@@ -21,6 +21,7 @@ struct world {
     struct vx_downstream *down; /* held */
     char paths[256];            /* of all requests, with a blank behind each */
     char refused[64];           /* the word of the last refusal */
+    uint64_t refused_bytes;     /* of its answer */
     unsigned readable, writable, failed;
     enum vx_error_code failure;
     struct vx_reply reply;
@@ -74,14 +75,12 @@ static void begin(struct vx_handler *handler, struct vx_downstream *d, uint64_t 
         answer(w, "ok");
 }
 
-static void refused(struct vx_handler *handler, const struct vx_client_info *client,
-                    const struct vx_request *request, const struct vx_error *error, uint64_t started_ns,
-                    uint64_t now_ns) {
-    (void)request;
-    assert_true(started_ns <= now_ns);
-    assert_true(vx_slice_eq(client->remote_text, VX_SLICE("192.0.2.1")));
+static void refused(struct vx_handler *handler, const struct vx_refusal *refusal, uint64_t now_ns) {
+    assert_true(refusal->started_ns <= now_ns);
+    assert_true(vx_slice_eq(refusal->client->remote_text, VX_SLICE("192.0.2.1")));
     struct world *w = (struct world *)handler;
-    const char *word = vx_error_info(error->code)->word;
+    const char *word = vx_error_info(refusal->error.code)->word;
+    w->refused_bytes = refusal->response_bytes;
     memcpy(w->refused, word, strlen(word) + 1);
 }
 
@@ -185,7 +184,9 @@ static void test_bad_heads_are_answered_and_then_lingered(void **state) {
         struct world *w = start(false);
         fake_send(w->t, cases[i].head);
         assert_string_equal(w->refused, cases[i].word);
-        assert_begins(fake_received(w->t), cases[i].answer);
+        const char *answer = fake_received(w->t);
+        assert_begins(answer, cases[i].answer);
+        assert_int_equal(w->refused_bytes, strlen(answer));
         assert_string_equal(w->paths, "");
         assert_int_equal(w->t->shuts, 1); /* our side is shut, theirs is read on */
         assert_false(w->t->closed);
@@ -259,6 +260,50 @@ static void test_an_unread_body_ends_the_connection(void **state) {
     end(w);
 }
 
+/* The answer's head goes out at once, the body of the request is read on. */
+static void answer_early(struct world *w) {
+    struct vx_response response = {
+        .status = 200, .version = VX_HTTP_11, .framing = VX_BODY_LENGTH, .body_bytes = 2, .early = true};
+    w->down->ops->respond(w->down, &response);
+    w->down->stream.ops->flush(&w->down->stream);
+}
+
+static void finish_early_answer(struct world *w) {
+    struct vx_stream *s = &w->down->stream;
+    assert_int_equal(s->ops->push(s, VX_SLICE("ok")), 2);
+    s->ops->finish(s, NULL);
+    let_go(w);
+}
+
+static void test_an_early_answer_lets_a_whole_request_keep_its_connection(void **state) {
+    (void)state;
+    struct world *w = start(true);
+    struct vx_slice bytes;
+    fake_send(w->t, "POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbo");
+    answer_early(w);
+    struct vx_stream *s = &w->down->stream;
+    assert_int_equal(s->ops->pull(s, &bytes), VX_PULL_BYTES);
+    s->ops->consume(s, bytes.len);
+    fake_send(w->t, "dy");
+    assert_int_equal(s->ops->pull(s, &bytes), VX_PULL_BYTES);
+    s->ops->consume(s, bytes.len);
+    finish_early_answer(w);
+    assert_string_equal(fake_received(w->t), OK);
+    assert_int_equal(w->t->shuts, 0);
+    fake_send(w->t, GET("/next"));
+    assert_string_equal(w->paths, "/up /next ");
+    let_go(w);
+    end(w);
+    w = start(true);
+    fake_send(w->t, "POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbo");
+    answer_early(w);
+    finish_early_answer(w); /* nobody has read the rest */
+    assert_int_equal(w->t->shuts, 1);
+    fake_send(w->t, "dy" GET("/smuggled"));
+    assert_string_equal(w->paths, "/up ");
+    end(w);
+}
+
 static void test_a_refused_head_request_gets_no_body(void **state) {
     (void)state;
     struct world *w = start(false);
@@ -267,6 +312,7 @@ static void test_a_refused_head_request_gets_no_body(void **state) {
     const char *got = fake_received(w->t);
     assert_begins(got, "HTTP/1.1 413 ");
     assert_string_equal(got + strlen(got) - 4, "\r\n\r\n");
+    assert_int_equal(w->refused_bytes, strlen(got));
     end(w);
 }
 
@@ -601,6 +647,7 @@ int main(void) {
         cmocka_unit_test(test_a_head_that_drips_gets_408_at_its_time),
         cmocka_unit_test(test_lingering_has_an_end),
         cmocka_unit_test(test_an_unread_body_ends_the_connection),
+        cmocka_unit_test(test_an_early_answer_lets_a_whole_request_keep_its_connection),
         cmocka_unit_test(test_a_refused_head_request_gets_no_body),
         cmocka_unit_test(test_a_body_too_large_by_its_length),
         cmocka_unit_test(test_a_request_that_asks_for_the_close_gets_it),
