@@ -265,6 +265,7 @@ def test_every_key_of_the_manual_that_is_built_is_accepted(tmp_path, ca):
             "buffered_body": "1MiB",
             "connections": 0,
             "concurrent_streams": 128,
+            "glitches": 1000,
         },
     }
     code, _, output = check(tmp_path, config)

@@ -321,6 +321,7 @@ static const struct vx_yaml_key limit_keys[] = {
     SIZE("buffered_body", buffered_body_bytes, "1MiB", "0", "1GiB"),
     COUNT("connections", connections, "0", "0", "100000000"),
     COUNT("concurrent_streams", concurrent_streams, "128", "1", "65535"),
+    COUNT("glitches", glitches_a_minute, "1000", "0", "1000000"),
 };
 static const struct vx_yaml_shape limit_shape = SHAPE("limits", limit_keys, .finish = vx_yaml_finish_limits);
 #undef IN

@@ -17,6 +17,7 @@ enum vx_error_source { VX_BY_CLIENT, VX_BY_BACKEND, VX_BY_SELF };
     X(BAD_FRAMING, 400, CLIENT, "bad_framing", "Bad Request")                                                \
     X(BAD_HOST, 400, CLIENT, "bad_host", "Bad Request")                                                      \
     X(BAD_PATH, 400, CLIENT, "bad_path", "Bad Request")                                                      \
+    X(NOT_HTTP, 0, CLIENT, "not_http", "")                                                                   \
     X(CLIENT_CERT_REQUIRED, 400, CLIENT, "client_certificate_required", "Client Certificate Required")       \
     X(BANNED, 403, CLIENT, "banned", "Forbidden")                                                            \
     X(NO_ROUTE, 404, CLIENT, "no_route", "Not Found")                                                        \

@@ -220,7 +220,8 @@ static bool same_timeouts(const struct vx_config_timeouts *a, const struct vx_co
 static bool same_limits(const struct vx_config_limits *a, const struct vx_config_limits *b) {
     return a->header_bytes == b->header_bytes && a->headers == b->headers && a->uri_bytes == b->uri_bytes &&
            a->body_bytes == b->body_bytes && a->buffered_body_bytes == b->buffered_body_bytes &&
-           a->connections == b->connections && a->concurrent_streams == b->concurrent_streams;
+           a->connections == b->connections && a->concurrent_streams == b->concurrent_streams &&
+           a->glitches_a_minute == b->glitches_a_minute;
 }
 
 static bool same_filter(const struct vx_config_filter *a, const struct vx_config_filter *b) {

@@ -179,8 +179,9 @@ struct vx_config_limits {
     uint32_t header_bytes, headers, uri_bytes;
     uint64_t body_bytes; /* 0: no limit */
     uint32_t buffered_body_bytes;
-    uint32_t connections; /* 0: no limit but the file table */
-    uint32_t concurrent_streams;
+    uint32_t connections;        /* 0: no limit but the file table */
+    uint32_t concurrent_streams; /* of an HTTP/2 connection */
+    uint32_t glitches_a_minute;  /* of an HTTP/2 connection (proxy/http2/glitch.h); 0: no limit */
 };
 
 struct vx_config_access_log {

@@ -11,7 +11,8 @@
 
 enum { FILE_PIECE_BYTES = 16384 };
 
-static const struct vx_slice alpn[] = {{"http/1.1", 8}};
+static const struct vx_slice server_alpn[] = {{"h2", 2}, {"http/1.1", 8}};
+static const struct vx_slice client_alpn[] = {{"http/1.1", 8}};
 static const struct vx_hash_key identity_key = {1, 2}; /* no secret: only equality counts */
 
 static void out_of_memory(struct vx_config_error *error) {
@@ -24,7 +25,7 @@ static bool load_servers(struct vx_setup *s, struct vx_tls_tickets *tickets, str
         struct vx_tls_problem problem;
         if (!listener->tls)
             continue;
-        s->servers[i] = vx_tls_server_new(listener, alpn, 1, tickets, &problem);
+        s->servers[i] = vx_tls_server_new(listener, server_alpn, 2, tickets, &problem);
         if (s->servers[i])
             continue;
         error->place = listener->place;
@@ -78,7 +79,7 @@ static bool load_clients(struct vx_setup *s, struct vx_config_error *error) {
             if (s->clients[j] && s->client_identities[j] == s->client_identities[i])
                 s->clients[i] = vx_tls_client_hold(s->clients[j]);
         if (!s->clients[i])
-            s->clients[i] = vx_tls_client_new(tls, alpn, 1, &problem);
+            s->clients[i] = vx_tls_client_new(tls, client_alpn, 1, &problem);
         if (!s->clients[i]) {
             error->place = tls->place;
             snprintf(error->text, sizeof error->text, "%s", problem.text);

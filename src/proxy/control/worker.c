@@ -53,6 +53,16 @@ static bool admits(void *user, const struct vx_address *remote, uint64_t now_ns)
     return false;
 }
 
+_Static_assert(VX_WORKER_GLITCH_CONTROL - VX_WORKER_GLITCH_RESET == VX_H2_GLITCH_COUNT - 1,
+               "the kinds of glitches in the order of the metrics");
+
+static void glitched(void *user, enum vx_h2_glitch kind, bool last) {
+    struct vx_worker *w = user;
+    vx_metrics_add(w->counters, VX_WORKER_GLITCH_RESET + (enum vx_worker_value)kind, 1);
+    if (last)
+        vx_metrics_add(w->counters, VX_WORKER_CALMED, 1);
+}
+
 static uint32_t open_connections(const struct vx_worker *w) {
     uint32_t n = 0;
     for (const struct vx_worker_site *s = w->sites; s; s = s->next)
@@ -100,7 +110,10 @@ static void configure(struct vx_worker_site *s, const struct vx_generation *g, u
     };
     server->timeouts = config->timeouts;
     server->body_bytes = config->limits.body_bytes;
+    server->concurrent_streams = config->limits.concurrent_streams;
+    server->glitches_a_minute = config->limits.glitches_a_minute;
     server->counted = counted;
+    server->glitched = glitched;
     server->user = s->worker;
     use_tls(&s->site, g->setup->servers[listener]);
     s->wanted = true;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "proxy/http1/server.h"
+#include "proxy/http2/server.h"
 
 struct fresh {
     struct vx_server_connection base;
@@ -14,7 +15,9 @@ struct fresh {
 };
 
 void vx_http_server_init(struct vx_http_server *s, struct vx_runtime *rt, struct vx_handler *handler) {
-    *s = (struct vx_http_server){.rt = rt, .handler = handler};
+    enum { STREAMS = 128, GLITCHES = 1000 };
+    *s = (struct vx_http_server){
+        .rt = rt, .handler = handler, .concurrent_streams = STREAMS, .glitches_a_minute = GLITCHES};
     vx_list_init(&s->connections);
 }
 
@@ -32,6 +35,13 @@ void vx_server_connection_remove(struct vx_server_connection *c) {
     c->server->connection_count--;
     if (c->server->counted)
         c->server->counted(c->server->user, -1);
+}
+
+void vx_server_connection_replace(struct vx_server_connection *from, struct vx_server_connection *to) {
+    to->server = from->server;
+    vx_list_init(&to->link);
+    vx_list_insert_before(&from->link, &to->link);
+    vx_list_remove(&from->link);
 }
 
 static void reap_fresh(struct vx_task *task, uint64_t now_ns) {
@@ -69,7 +79,10 @@ static void handshake_timed_out(struct vx_timer *timer, uint64_t now_ns) {
 }
 
 static void start(struct vx_http_server *s, struct vx_transport *transport) {
-    if (!vx_h1_server_start(s, transport))
+    bool http2 = transport->tls && vx_slice_eq(transport->tls->alpn, VX_SLICE("h2"));
+    bool started =
+        http2 ? vx_h2_server_start(s, transport, NULL, VX_SLICE_NONE) : vx_h1_server_start(s, transport);
+    if (!started)
         transport->ops->close(transport, true);
 }
 
@@ -122,4 +135,63 @@ void vx_http_server_drain(struct vx_http_server *s) {
 void vx_http_server_close_all(struct vx_http_server *s) {
     s->draining = true;
     each(s, true);
+}
+
+void vx_server_describe_client(struct vx_client_info *client, char text[VX_SERVER_REMOTE_TEXT_MAX],
+                               const struct vx_transport *t) {
+    client->remote = t->remote;
+    client->local = t->local;
+    bool ip = t->remote.kind == VX_ADDRESS_IP4 || t->remote.kind == VX_ADDRESS_IP6;
+    client->remote_text = VX_SLICE("unix:");
+    if (ip) {
+        char written[VX_ADDRESS_TEXT_MAX];
+        size_t len = vx_address_format_ip(&t->remote, written);
+        memcpy(text, written, len);
+        client->remote_text = vx_slice(text, len);
+    }
+    if (!t->tls)
+        return;
+    client->https = true;
+    client->server_name = t->tls->server_name;
+    client->tls_version = t->tls->version;
+    client->tls_cipher = t->tls->cipher;
+    client->peer_subject = t->tls->peer_subject;
+}
+
+enum vx_error_code vx_server_objection(const struct vx_http_server *s, const struct vx_transport *t,
+                                       const struct vx_request *request) {
+    const struct vx_tls_info *tls = t->tls;
+    if (s->body_bytes && request->framing == VX_BODY_LENGTH && request->body_bytes > s->body_bytes)
+        return VX_ERR_BODY_TOO_LARGE;
+    /* RFC 9110 §7.4: a name that another certificate speaks for came through a session that proved the first. */
+    if (tls && s->covers && tls->server_name.len && request->host.len &&
+        !vx_slice_eq(tls->server_name, request->host) && !s->covers(t, request->host))
+        return VX_ERR_MISDIRECTED;
+    return VX_ERR_NONE;
+}
+
+struct vx_slice vx_server_refusal(const struct vx_error *error, struct vx_arena *arena,
+                                  struct vx_response *response, struct vx_header *item) {
+    const struct vx_error_info *info = vx_error_info(error->code);
+    struct vx_slice start = VX_SLICE("{\"error\":\""), text = vx_slice_of(info->text), end = VX_SLICE("\"}");
+    struct vx_slice type = VX_SLICE("application/json");
+    struct vx_slice name = vx_header_id_name(VX_HEADER_CONTENT_TYPE);
+    *item = (struct vx_header){.name = name.ptr,
+                               .name_len = (uint16_t)name.len,
+                               .value = type.ptr,
+                               .value_len = (uint32_t)type.len,
+                               .id = VX_HEADER_CONTENT_TYPE};
+    char *body = vx_arena_alloc(arena, start.len + text.len + end.len);
+    size_t len = body ? start.len + text.len + end.len : 0;
+    if (body) {
+        memcpy(body, start.ptr, start.len);
+        memcpy(body + start.len, text.ptr, text.len);
+        memcpy(body + start.len + text.len, end.ptr, end.len);
+    }
+    *response = (struct vx_response){.status = info->status,
+                                     .version = VX_HTTP_11,
+                                     .framing = VX_BODY_LENGTH,
+                                     .body_bytes = len,
+                                     .headers = {.items = item, .count = 1, .capacity = 1}};
+    return vx_slice(body, len);
 }

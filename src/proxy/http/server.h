@@ -7,6 +7,7 @@
 #include "core/config/model.h"
 #include "core/http/h1_parse.h"
 #include "core/ports/handler.h"
+#include "proxy/http2/glitch.h"
 #include "proxy/runtime/runtime.h"
 
 struct vx_http_server {
@@ -14,12 +15,16 @@ struct vx_http_server {
     struct vx_handler *handler;
     struct vx_h1_limits limits;
     struct vx_config_timeouts timeouts;
-    uint64_t body_bytes; /* of one request; 0: no limit */
+    uint64_t body_bytes;         /* of one request; 0: no limit */
+    uint32_t concurrent_streams; /* of one HTTP/2 connection */
+    uint32_t glitches_a_minute;  /* that an HTTP/2 connection may make; 0: no limit */
     /* Whether the certificate that the connection was made with speaks for `host`; NULL: a plain listener, otherwise
      * connections begin with a TLS handshake. */
     bool (*covers)(const struct vx_transport *transport, struct vx_slice host);
     /* A connection has come (+1) or gone (-1); NULL: nobody counts. */
     void (*counted)(void *user, int change);
+    /* An HTTP/2 connection has made a glitch; `last`: it is ended for it. NULL: nobody counts. */
+    void (*glitched)(void *user, enum vx_h2_glitch kind, bool last);
     void *user;
     struct vx_list connections; /* every open one */
     uint32_t connection_count;
@@ -50,5 +55,24 @@ struct vx_server_connection {
 /* For connections: list and count it; take it off again. */
 void vx_server_connection_add(struct vx_http_server *s, struct vx_server_connection *c);
 void vx_server_connection_remove(struct vx_server_connection *c);
+
+/* `to` takes the place of `from`: the same client goes on in another protocol. */
+void vx_server_connection_replace(struct vx_server_connection *from, struct vx_server_connection *to);
+
+enum { VX_SERVER_REMOTE_TEXT_MAX = 46 }; /* the longest IPv6 address */
+
+/* Who is at the other end of `t`. `text` holds what each request says of its client, written once; it lives as long as
+ * the connection. */
+void vx_server_describe_client(struct vx_client_info *client, char text[VX_SERVER_REMOTE_TEXT_MAX],
+                               const struct vx_transport *t);
+
+/* What a complete head may still be refused for: VX_ERR_NONE, BODY_TOO_LARGE or MISDIRECTED. */
+enum vx_error_code vx_server_objection(const struct vx_http_server *s, const struct vx_transport *t,
+                                       const struct vx_request *request);
+
+/* The answer to a request that never became one: its head in *response, with its one field in *item; returns the body,
+ * which lies in `arena`. Without memory the body is empty, and *response says so. */
+struct vx_slice vx_server_refusal(const struct vx_error *error, struct vx_arena *arena,
+                                  struct vx_response *response, struct vx_header *item);
 
 #endif

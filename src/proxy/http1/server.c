@@ -21,6 +21,7 @@
  * FLUSHING  all written, may live         IDLE       settle
  * FLUSHING  all written, must not live    LINGER     settle
  * FLUSHING  write timeout                 CLOSED     timed_out
+ * IDLE      HTTP/2's preface              CLOSED     hand_over (the transport goes on as HTTP/2)
  * LINGER    end, timeout                  CLOSED     linger, timed_out
  * any       transport broken              CLOSED     broken (ACTIVE: once the user has let go)
  */
@@ -30,6 +31,7 @@
 
 #include "core/http/h1_write.h"
 #include "proxy/http1/server_internal.h"
+#include "proxy/http2/server.h"
 
 enum {
     LINGER_IDLE_MS =
@@ -39,8 +41,6 @@ enum {
     DRAIN_SILENT_MS = 1000,
     PIPELINE_BURST = 32, /* requests answered on the spot before others get their turn */
 };
-
-static const char reply_start[] = "{\"error\":\"";
 
 void vx_h1_server_arm(struct h1_server *c) {
     uint64_t at = c->read_deadline_ns;
@@ -70,15 +70,20 @@ void vx_h1_server_watch_writes(struct h1_server *c) {
     }
 }
 
-static void close_connection(struct h1_server *c, bool reset) {
-    VX_ASSERT(c->state != H1_SERVER_CLOSED);
+/* The connection is no longer ours, or closed. */
+static void forget(struct h1_server *c) {
     c->state = H1_SERVER_CLOSED;
-    c->reader.transport->ops->close(c->reader.transport, reset);
     vx_timer_remove(&h1_runtime(c)->wheel, &c->timer);
-    vx_server_connection_remove(&c->base);
     vx_buffer_release(&c->reader.in);
     vx_buffer_release(&c->sink.out);
     vx_runtime_defer(h1_runtime(c), &c->task);
+}
+
+static void close_connection(struct h1_server *c, bool reset) {
+    VX_ASSERT(c->state != H1_SERVER_CLOSED);
+    c->reader.transport->ops->close(c->reader.transport, reset);
+    vx_server_connection_remove(&c->base);
+    forget(c);
 }
 
 static void drop_stream(struct h1_server *c) {
@@ -222,35 +227,28 @@ static void tell_refusal(struct h1_server *c, const struct vx_error *error, size
         handler->refused(handler, &refusal, now_ns);
 }
 
-/* Answers a request that never became one. */
+/* Answers a request that never became one; what is not HTTP gets no answer. */
 static void refuse(struct h1_server *c, const struct vx_error *error, uint64_t now_ns) {
-    const struct vx_error_info *info = vx_error_info(error->code);
-    struct vx_header items[1] = {{.name = "content-type",
-                                  .name_len = 12,
-                                  .value = "application/json",
-                                  .value_len = 16,
-                                  .id = VX_HEADER_CONTENT_TYPE}};
-    struct vx_response response = {.status = info->status,
-                                   .headers = {.items = items, .count = 1, .capacity = 1}};
-    size_t text = strlen(info->text);
-    bool head_only = c->stream->request.method == VX_METHOD_HEAD;
-    struct vx_h1_response_write how = {.framing = VX_BODY_LENGTH,
-                                       .body_bytes = sizeof reply_start - 1 + text + 2,
-                                       .connection = VX_H1_CONNECTION_CLOSE};
+    struct vx_response response;
+    struct vx_header item;
+    struct vx_slice body = vx_server_refusal(error, &c->stream->arena, &response, &item);
+    bool silent = response.status == 0;
+    struct vx_h1_response_write how = {
+        .framing = response.framing, .body_bytes = response.body_bytes, .connection = VX_H1_CONNECTION_CLOSE};
     size_t bound = vx_h1_response_head_max(&response, &how);
-    char *room = vx_h1_sink_reserve(&c->sink, bound + how.body_bytes);
+    char *room = silent ? NULL : vx_h1_sink_reserve(&c->sink, bound + body.len);
     size_t n = room ? vx_h1_write_response_head(room, bound, &response, &how) : 0;
-    size_t whole = n && !head_only ? n + how.body_bytes : n;
-    tell_refusal(c, error, whole, now_ns);
+    if (n && body.len && c->stream->request.method != VX_METHOD_HEAD) {
+        memcpy(room + n, body.ptr, body.len);
+        n += body.len;
+    }
+    tell_refusal(c, error, n, now_ns);
     drop_stream(c);
     if (n == 0) {
-        close_connection(c, true);
+        close_connection(c, !silent);
         return;
     }
-    memcpy(room + n, reply_start, sizeof reply_start - 1);
-    memcpy(room + n + sizeof reply_start - 1, info->text, text);
-    memcpy(room + n + sizeof reply_start - 1 + text, "\"}", 2);
-    vx_h1_sink_commit(&c->sink, whole);
+    vx_h1_sink_commit(&c->sink, n);
     c->sink.finished = true;
     c->state = H1_SERVER_FLUSHING;
     c->ending = H1_SERVER_LINGERS;
@@ -264,25 +262,12 @@ static void refuse(struct h1_server *c, const struct vx_error *error, uint64_t n
         settle(c, H1_SERVER_LINGERS);
 }
 
-/* What a complete head may still be refused for. VX_ERR_NONE: nothing. */
-static enum vx_error_code objection(const struct h1_server *c, const struct vx_request *request) {
-    const struct vx_http_server *server = c->base.server;
-    const struct vx_tls_info *tls = c->reader.transport->tls;
-    if (server->body_bytes && request->framing == VX_BODY_LENGTH && request->body_bytes > server->body_bytes)
-        return VX_ERR_BODY_TOO_LARGE;
-    /* RFC 9110 §7.4: a name that another certificate speaks for came through a session that proved the first. */
-    if (tls && server->covers && tls->server_name.len && request->host.len &&
-        !vx_slice_eq(tls->server_name, request->host) && !server->covers(c->reader.transport, request->host))
-        return VX_ERR_MISDIRECTED;
-    return VX_ERR_NONE;
-}
-
 /* Hands the complete request to the handler. */
 static void begin_request(struct h1_server *c, size_t head_bytes, uint64_t now_ns) {
     struct h1_stream *s = c->stream;
     struct vx_http_server *server = c->base.server;
     s->request.https = c->client.https;
-    enum vx_error_code objected = objection(c, &s->request);
+    enum vx_error_code objected = vx_server_objection(server, c->reader.transport, &s->request);
     if (objected != VX_ERR_NONE) {
         struct vx_error error = vx_error(objected, false, NULL);
         refuse(c, &error, now_ns);
@@ -303,10 +288,49 @@ static void begin_request(struct h1_server *c, size_t head_bytes, uint64_t now_n
     c->in_begin = false;
 }
 
+/* Whether the first line is a request line of another protocol than HTTP/1 (RTSP's, SIP's, HTTP/2's when it is mistaken):
+ * a method that we do not know, a target, and a version that is none of HTTP's. Who sent it would not understand an
+ * answer of ours. */
+static bool is_foreign(const struct vx_h1_reader *r) {
+    struct vx_slice line = vx_buffer_slice(&r->in), words[3];
+    const char *end = memchr(line.ptr, '\r', line.len);
+    line.len = end ? (size_t)(end - line.ptr) : 0;
+    for (unsigned i = 0; i < 3; i++) {
+        const char *space = i < 2 ? memchr(line.ptr, ' ', line.len) : line.ptr + line.len;
+        if (!space || space == line.ptr)
+            return false;
+        words[i] = vx_slice(line.ptr, (size_t)(space - line.ptr));
+        line = vx_slice_skip(line, words[i].len + (i < 2));
+    }
+    return vx_method_of(words[0]) == VX_METHOD_OTHER && !vx_slice_starts_with(words[2], VX_SLICE("HTTP/"));
+}
+
+/* Whether what is here may be the beginning of HTTP/2's preface; only the first bytes of a plain connection can be. */
+static bool may_be_http2(const struct h1_server *c) {
+    struct vx_slice bytes = vx_buffer_slice(&c->reader.in), preface = VX_H2_PREFACE;
+    size_t len = bytes.len < preface.len ? bytes.len : preface.len;
+    return !c->served && !c->reader.transport->tls && memcmp(bytes.ptr, preface.ptr, len) == 0;
+}
+
+/* The client speaks HTTP/2 without having asked (RFC 9113 §3.3): the connection goes on as one of those. */
+static void hand_over(struct h1_server *c) {
+    struct vx_http_server *server = c->base.server;
+    if (!vx_h2_server_start(server, c->reader.transport, &c->base, vx_buffer_slice(&c->reader.in))) {
+        close_connection(c, true);
+        return;
+    }
+    forget(c);
+}
+
 /* Reads and parses until a request is in a handler's hands, or nothing more is here. */
 static void read_head(struct h1_server *c, uint64_t now_ns) {
     for (unsigned burst = 0; c->state == H1_SERVER_IDLE || c->state == H1_SERVER_HEAD;) {
-        if (vx_buffer_len(&c->reader.in)) {
+        bool http2 = vx_buffer_len(&c->reader.in) && may_be_http2(c);
+        if (http2 && vx_buffer_len(&c->reader.in) >= VX_H2_PREFACE.len) {
+            hand_over(c);
+            return;
+        }
+        if (vx_buffer_len(&c->reader.in) && !http2) {
             if (!c->stream && !take_stream(c, now_ns)) {
                 close_connection(c, true);
                 return;
@@ -317,6 +341,8 @@ static void read_head(struct h1_server *c, uint64_t now_ns) {
                                                            vx_buffer_slice(&c->reader.in), &c->stream->arena,
                                                            &c->stream->request, &head_bytes, &error);
             if (result == VX_H1_ERROR) {
+                if (!c->served && error.code == VX_ERR_BAD_REQUEST && is_foreign(&c->reader))
+                    error = vx_error(VX_ERR_NOT_HTTP, false, "a request line of another protocol");
                 refuse(c, &error, now_ns);
                 return;
             }
@@ -492,26 +518,6 @@ static void cut(struct vx_server_connection *base) {
         broken(c, vx_error(VX_ERR_DRAINING, false, "cut at the end of the drain"), h1_runtime(c)->now_ns);
 }
 
-static void describe_client(struct h1_server *c, const struct vx_transport *t) {
-    c->client.remote = t->remote;
-    c->client.local = t->local;
-    bool ip = t->remote.kind == VX_ADDRESS_IP4 || t->remote.kind == VX_ADDRESS_IP6;
-    c->client.remote_text = VX_SLICE("unix:");
-    if (ip) {
-        char text[VX_ADDRESS_TEXT_MAX];
-        size_t len = vx_address_format_ip(&t->remote, text);
-        memcpy(c->remote_text, text, len);
-        c->client.remote_text = vx_slice(c->remote_text, len);
-    }
-    if (!t->tls)
-        return;
-    c->client.https = true;
-    c->client.server_name = t->tls->server_name;
-    c->client.tls_version = t->tls->version;
-    c->client.tls_cipher = t->tls->cipher;
-    c->client.peer_subject = t->tls->peer_subject;
-}
-
 size_t vx_h1_server_bytes(void) {
     return sizeof(struct h1_server);
 }
@@ -524,7 +530,7 @@ bool vx_h1_server_start(struct vx_http_server *server, struct vx_transport *tran
     vx_h1_sink_init(&c->sink, transport, server->rt);
     vx_timer_init(&c->timer, timed_out);
     vx_task_init(&c->task, run_task);
-    describe_client(c, transport);
+    vx_server_describe_client(&c->client, c->remote_text, transport);
     c->base.drain = drain;
     c->base.cut = cut;
     transport->owner = c;

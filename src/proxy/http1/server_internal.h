@@ -54,7 +54,7 @@ struct h1_server {
     struct vx_timer timer;
     struct vx_task task;
     struct vx_client_info client;
-    char remote_text[46]; /* the longest IPv6 address: what each request says of its client, written once */
+    char remote_text[VX_SERVER_REMOTE_TEXT_MAX];
     uint64_t read_deadline_ns, write_deadline_ns; /* 0: none */
     uint64_t sent_mark; /* sink.sent when write_deadline_ns was set: progress moves it on */
     uint64_t linger_until_ns;

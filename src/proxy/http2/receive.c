@@ -16,20 +16,6 @@ static int go_on(const struct vx_h2_session *s) {
     return s->ending || s->broken ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
 }
 
-static void control(struct vx_h2_session *s) {
-    if (vx_h2_glitches_control(&s->glitches))
-        vx_h2_session_glitch(s, VX_H2_GLITCH_CONTROL);
-}
-
-/* Of frames that nobody knows nghttp2 says nothing later on. */
-static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *hd, void *user) {
-    (void)ng;
-    struct vx_h2_session *s = user;
-    if (hd->type > NGHTTP2_CONTINUATION)
-        control(s);
-    return go_on(s);
-}
-
 static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, void *user) {
     struct vx_h2_session *s = user;
     struct vx_h2_stream *st = stream_of(ng, frame);
@@ -188,17 +174,17 @@ static void on_window_update(struct vx_h2_session *s, const struct vx_h2_stream 
     if (waits && frame->window_update.window_size_increment < SMALL_WINDOW_BYTES)
         vx_h2_session_glitch(s, VX_H2_GLITCH_SMALL_WINDOW);
     else
-        control(s);
+        vx_h2_session_control_frame(s);
 }
 
 static void on_settings(struct vx_h2_session *s) {
     s->window_opened = s->capacity_moved = s->settings_came = true;
-    control(s);
+    vx_h2_session_control_frame(s);
 }
 
 static void on_ping(struct vx_h2_session *s, const nghttp2_frame *frame) {
     if (!(frame->hd.flags & NGHTTP2_FLAG_ACK))
-        control(s);
+        vx_h2_session_control_frame(s);
     else if (memcmp(frame->ping.opaque_data, probe, sizeof probe) == 0)
         vx_h2_flow_answered(&s->flow, s->rt->now_ns);
 }
@@ -241,7 +227,7 @@ static int on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
         s->goaway_came = true;
         break;
     default:
-        control(s);
+        vx_h2_session_control_frame(s);
         break;
     }
     return go_on(s);
@@ -303,7 +289,6 @@ static int on_stream_close(nghttp2_session *ng, int32_t id, uint32_t code, void 
 }
 
 void vx_h2_set_receive_callbacks(nghttp2_session_callbacks *callbacks) {
-    nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
     nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);

@@ -64,6 +64,14 @@ static int send_data(nghttp2_session *ng, nghttp2_frame *frame, const uint8_t *h
     return 0;
 }
 
+static void reset_sent(struct vx_h2_session *s, const nghttp2_frame *frame) {
+    uint32_t code = frame->rst_stream.error_code;
+    vx_h2_gate_forgive(&s->gate, frame->hd.stream_id);
+    /* For what the peer did on it; a malformed message has been counted when it came. */
+    if (code == NGHTTP2_STREAM_CLOSED || code == NGHTTP2_FLOW_CONTROL_ERROR)
+        vx_h2_session_glitch(s, VX_H2_GLITCH_BAD_FRAME);
+}
+
 static int on_frame_sent(nghttp2_session *ng, const nghttp2_frame *frame, void *user) {
     struct vx_h2_session *s = user;
     if (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS)
@@ -74,10 +82,8 @@ static int on_frame_sent(nghttp2_session *ng, const nghttp2_frame *frame, void *
         if (st)
             st->sent_bytes += 9 + frame->hd.length;
     }
-    /* A stream that we reset for what the peer did on it. */
-    if (frame->hd.type == NGHTTP2_RST_STREAM && (frame->rst_stream.error_code == NGHTTP2_STREAM_CLOSED ||
-                                                 frame->rst_stream.error_code == NGHTTP2_FLOW_CONTROL_ERROR))
-        vx_h2_session_glitch(s, VX_H2_GLITCH_BAD_FRAME);
+    if (frame->hd.type == NGHTTP2_RST_STREAM)
+        reset_sent(s, frame);
     return 0;
 }
 

@@ -107,37 +107,54 @@ static struct vx_error misbehaved(const struct vx_h2_session *s, const char *det
     return vx_error(s->server ? VX_ERR_BAD_REQUEST : VX_ERR_BAD_RESPONSE, false, detail);
 }
 
-bool vx_h2_session_glitch(struct vx_h2_session *s, enum vx_h2_glitch kind) {
+void vx_h2_session_end_for(struct vx_h2_session *s, nghttp2_error_code code, const char *detail) {
+    end_for(s, code, misbehaved(s, detail));
+}
+
+/* One that ends the connection counts as such where the limit alone would not have. */
+static bool glitch(struct vx_h2_session *s, enum vx_h2_glitch kind, bool fatal, const char *detail) {
+    if (s->ending)
+        return false;
+    bool last = !vx_h2_glitches_take(&s->glitches, s->rt->now_ns) || fatal;
     if (s->glitched)
-        s->glitched(s, kind);
-    if (vx_h2_glitches_take(&s->glitches, s->rt->now_ns))
-        return true;
-    end_for(s, NGHTTP2_ENHANCE_YOUR_CALM, misbehaved(s, "too many glitches"));
-    return false;
+        s->glitched(s, kind, last);
+    if (last)
+        vx_h2_session_end_for(s, NGHTTP2_ENHANCE_YOUR_CALM, detail);
+    return !last;
+}
+
+void vx_h2_session_control_frame(struct vx_h2_session *s) {
+    if (vx_h2_glitches_control(&s->glitches))
+        vx_h2_session_glitch(s, VX_H2_GLITCH_CONTROL);
+}
+
+bool vx_h2_session_glitch(struct vx_h2_session *s, enum vx_h2_glitch kind) {
+    return glitch(s, kind, false, "too many glitches");
 }
 
 /* Gives nghttp2 what came. */
 static void feed(struct vx_h2_session *s, struct vx_slice bytes) {
-    nghttp2_ssize n = nghttp2_session_mem_recv2(s->ng, (const uint8_t *)bytes.ptr, bytes.len);
     s->moved = true;
-    if (n >= 0 || s->ending)
+    nghttp2_ssize result = s->server
+                               ? vx_h2_gate_feed(s, bytes)
+                               : nghttp2_session_mem_recv2(s->ng, (const uint8_t *)bytes.ptr, bytes.len);
+    if (result >= 0 || s->ending)
         return;
-    switch (n) {
+    switch (result) {
     case NGHTTP2_ERR_TOO_MANY_CONTINUATIONS:
-        if (vx_h2_session_glitch(s, VX_H2_GLITCH_CONTINUATION))
-            end_for(s, NGHTTP2_ENHANCE_YOUR_CALM, misbehaved(s, "a head in too many pieces"));
+        glitch(s, VX_H2_GLITCH_CONTINUATION, true, "a head in too many pieces");
         break;
     case NGHTTP2_ERR_FLOODED:
-        end_for(s, NGHTTP2_ENHANCE_YOUR_CALM, misbehaved(s, "a flood of frames that want answers"));
+        glitch(s, VX_H2_GLITCH_CONTROL, true, "a flood of frames that want answers");
         break;
     case NGHTTP2_ERR_BAD_CLIENT_MAGIC:
-        end_for(s, NGHTTP2_PROTOCOL_ERROR, misbehaved(s, "no HTTP/2 preface"));
+        vx_h2_session_end_for(s, NGHTTP2_PROTOCOL_ERROR, "no HTTP/2 preface");
         break;
     case NGHTTP2_ERR_NOMEM:
         vx_h2_session_break(s, vx_error(VX_ERR_OUT_OF_MEMORY, false, NULL));
         break;
     default:
-        end_for(s, NGHTTP2_PROTOCOL_ERROR, misbehaved(s, "a frame that breaks the protocol"));
+        vx_h2_session_end_for(s, NGHTTP2_PROTOCOL_ERROR, "a frame that breaks the protocol");
         break;
     }
 }
@@ -408,6 +425,7 @@ bool vx_h2_session_start(struct vx_h2_session *s, struct vx_transport *transport
     vx_task_init(&s->read_task, read_on);
     vx_timer_init(&s->linger, lingered);
     vx_h2_flow_init(&s->flow, &options->windows);
+    vx_h2_gate_init(&s->gate, sizeof NGHTTP2_CLIENT_MAGIC - 1);
     vx_h2_glitches_init(&s->glitches, options->glitches_a_minute, rt->now_ns);
     if (!make_session(s, options))
         return false;

@@ -32,6 +32,7 @@
 #include "core/ports/stream.h"
 #include "proxy/http2/fields.h"
 #include "proxy/http2/flow.h"
+#include "proxy/http2/gate.h"
 #include "proxy/http2/glitch.h"
 #include "proxy/runtime/runtime.h"
 
@@ -100,8 +101,8 @@ struct vx_h2_options {
     struct vx_h2_windows windows;
     uint32_t concurrent_streams; /* that a client may have open with us */
     uint32_t glitches_a_minute;  /* more of them end the connection; 0: no limit */
-    void (*glitched)(struct vx_h2_session *s,
-                     enum vx_h2_glitch kind); /* for the metrics; NULL: nobody counts */
+    /* For the metrics; `last`: the connection is ended for it. NULL: nobody counts. */
+    void (*glitched)(struct vx_h2_session *s, enum vx_h2_glitch kind, bool last);
     bool server;
 };
 
@@ -120,9 +121,10 @@ struct vx_h2_session {
     struct vx_list ready;
     struct vx_list waiting; /* for room or for the peer's window; the one that has waited longest first */
     struct vx_h2_stream *parsing; /* whose field section is arriving */
+    struct vx_h2_gate gate;       /* server */
     struct vx_h2_flow flow;
     struct vx_h2_glitches glitches;
-    void (*glitched)(struct vx_h2_session *s, enum vx_h2_glitch kind);
+    void (*glitched)(struct vx_h2_session *s, enum vx_h2_glitch kind, bool last);
     struct vx_error error; /* why it ends */
     uint64_t written;      /* bytes the transport has taken */
     uint32_t stream_count; /* of `streams` */

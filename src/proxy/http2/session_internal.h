@@ -20,6 +20,11 @@ char *vx_h2_session_reserve(struct vx_h2_session *s, size_t bytes);
 /* One more glitch. False: the connection ends for it. */
 bool vx_h2_session_glitch(struct vx_h2_session *s, enum vx_h2_glitch kind);
 
+/* The connection ends for what the peer did, with a word about it. */
+void vx_h2_session_end_for(struct vx_h2_session *s, nghttp2_error_code code, const char *detail);
+/* A frame came that asks for or does nothing of a request's. */
+void vx_h2_session_control_frame(struct vx_h2_session *s);
+
 /* receive.c */
 void vx_h2_set_receive_callbacks(nghttp2_session_callbacks *callbacks);
 

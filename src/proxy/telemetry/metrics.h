@@ -31,6 +31,18 @@ struct vx_snapshot;
       "Times a worker stopped accepting because limits.connections was reached.")                            \
     X(ACCESS_LOG_DROPPED, "counter", "vortex_access_log_dropped_total", "",                                  \
       "Access log lines lost: the writer could not keep up or the write failed.")                            \
+    X(GLITCH_RESET, "counter", "vortex_http2_glitches_total", "kind=\"reset\"",                              \
+      "What HTTP/2 clients did that is cheap for them and dear for us, by kind.")                            \
+    X(GLITCH_BAD_FRAME, "counter", "vortex_http2_glitches_total", "kind=\"bad_frame\"", "")                  \
+    X(GLITCH_BAD_HEAD, "counter", "vortex_http2_glitches_total", "kind=\"bad_head\"", "")                    \
+    X(GLITCH_REFUSED, "counter", "vortex_http2_glitches_total", "kind=\"refused\"", "")                      \
+    X(GLITCH_LARGE_HEAD, "counter", "vortex_http2_glitches_total", "kind=\"large_head\"", "")                \
+    X(GLITCH_CONTINUATION, "counter", "vortex_http2_glitches_total", "kind=\"continuation\"", "")            \
+    X(GLITCH_EMPTY_DATA, "counter", "vortex_http2_glitches_total", "kind=\"empty_data\"", "")                \
+    X(GLITCH_SMALL_WINDOW, "counter", "vortex_http2_glitches_total", "kind=\"small_window\"", "")            \
+    X(GLITCH_CONTROL, "counter", "vortex_http2_glitches_total", "kind=\"control\"", "")                      \
+    X(CALMED, "counter", "vortex_http2_calmed_total", "",                                                    \
+      "HTTP/2 connections ended with ENHANCE_YOUR_CALM.")                                                    \
     X(MEMORY_CONNECTIONS, "gauge", "vortex_memory_bytes", "kind=\"connections\"",                            \
       "Memory of ours in use, by kind.")                                                                     \
     X(MEMORY_ARENAS, "gauge", "vortex_memory_bytes", "kind=\"arenas\"", "")                                  \

@@ -101,6 +101,7 @@ static void settings(void **state) {
     CHANGED(LIMITS, after.config.limits.buffered_body_bytes++);
     CHANGED(LIMITS, after.config.limits.connections++);
     CHANGED(LIMITS, after.config.limits.concurrent_streams++);
+    CHANGED(LIMITS, after.config.limits.glitches_a_minute++);
     CHANGED(FILTERS, after.config.filter_count = 1);
     CHANGED(FILTERS, after.filters[1].name = VX_SLICE("x"));
     CHANGED(FILTERS, after.filters[1].wasm_path = VX_SLICE("/x"));
