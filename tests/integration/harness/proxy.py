@@ -63,7 +63,7 @@ def parse_metrics(text):
 class Vortex:
     """One running proxy. `config` is a mapping or YAML text."""
 
-    def __init__(self, folder, config, *, nofile=None, arguments=None):
+    def __init__(self, folder, config, *, nofile=None, arguments=None, prefix=()):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.file = self.folder / "vortex.yaml"
@@ -85,7 +85,7 @@ class Vortex:
                 resource.setrlimit(resource.RLIMIT_NOFILE, nofile)
 
         with open(self.out, "wb") as out, open(self.err, "wb") as err:
-            call = [binary(), *(["run", "-c", str(self.file)] if arguments is None else arguments)]
+            call = [*prefix, binary(), *(["run", "-c", str(self.file)] if arguments is None else arguments)]
             if nofile:
                 call = ["prlimit", "--nofile=%d:%d" % nofile, *call]
             self.process = subprocess.Popen(
