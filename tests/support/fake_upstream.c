@@ -114,6 +114,7 @@ static struct vx_upstream *open_one(struct vx_http_client *port, const struct vx
                .reused = c->reused && !open->fresh},
         .target = open->target,
         .fresh = open->fresh,
+        .framing = open->request->framing,
         .room = c->room,
         .body = malloc(FAKE_UPSTREAM_BODY),
     };

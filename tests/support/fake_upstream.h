@@ -13,8 +13,9 @@ struct fake_upstream {
     struct vx_upstream up;
     const struct vx_target *target;
     bool fresh;
-    char path[128];    /* and this, without the query */
-    char fields[4096]; /* `name: value\n` each, as they were when the attempt began */
+    enum vx_framing framing; /* of the request's body, as announced */
+    char path[128];          /* and this, without the query */
+    char fields[4096];       /* `name: value\n` each, as they were when the attempt began */
     char *body;
     size_t body_len;
     size_t room; /* push() takes so many bytes more; SIZE_MAX: any number */

@@ -90,6 +90,7 @@ enum vx_filter_wants {
     VX_FILTER_RESPONSE_BODY = 16,
     VX_FILTER_RESPONSE_TRAILERS = 32,
     VX_FILTER_EDITS_BODY = 64, /* may call vx_filter_splice(): a length announced before may not hold */
+    VX_FILTER_WANTS_ALL = 127,
 };
 
 /* The head of an adapter's filter. Immutable once loaded; shared by all workers. */
