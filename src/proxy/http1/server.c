@@ -322,38 +322,53 @@ static void hand_over(struct h1_server *c) {
     forget(c);
 }
 
+enum headway {
+    HEAD_INCOMPLETE, /* more bytes are needed */
+    HEAD_TAKEN,      /* the handler has a request */
+    HEAD_OVER,       /* this connection takes no head any more */
+};
+
+/* Makes a request of the bytes that are here. */
+static enum headway parse_head(struct h1_server *c, uint64_t now_ns) {
+    if (may_be_http2(c)) {
+        if (vx_buffer_len(&c->reader.in) < VX_H2_PREFACE.len)
+            return HEAD_INCOMPLETE;
+        hand_over(c);
+        return HEAD_OVER;
+    }
+    if (!c->stream && !take_stream(c, now_ns)) {
+        close_connection(c, true);
+        return HEAD_OVER;
+    }
+    size_t head_bytes = 0;
+    struct vx_error error;
+    enum vx_h1_result result =
+        vx_h1_parse_request(&c->reader.parser, &c->base.server->limits, vx_buffer_slice(&c->reader.in),
+                            &c->stream->arena, &c->stream->request, &head_bytes, &error);
+    if (result == VX_H1_MORE)
+        return HEAD_INCOMPLETE;
+    if (result == VX_H1_DONE) {
+        begin_request(c, head_bytes, now_ns);
+        return HEAD_TAKEN;
+    }
+    if (!c->served && error.code == VX_ERR_BAD_REQUEST && is_foreign(&c->reader))
+        error = vx_error(VX_ERR_NOT_HTTP, false, "a request line of another protocol");
+    refuse(c, &error, now_ns);
+    return HEAD_OVER;
+}
+
 /* Reads and parses until a request is in a handler's hands, or nothing more is here. */
 static void read_head(struct h1_server *c, uint64_t now_ns) {
     for (unsigned burst = 0; c->state == H1_SERVER_IDLE || c->state == H1_SERVER_HEAD;) {
-        bool http2 = vx_buffer_len(&c->reader.in) && may_be_http2(c);
-        if (http2 && vx_buffer_len(&c->reader.in) >= VX_H2_PREFACE.len) {
-            hand_over(c);
+        enum headway made = vx_buffer_len(&c->reader.in) ? parse_head(c, now_ns) : HEAD_INCOMPLETE;
+        if (made == HEAD_OVER)
             return;
-        }
-        if (vx_buffer_len(&c->reader.in) && !http2) {
-            if (!c->stream && !take_stream(c, now_ns)) {
-                close_connection(c, true);
-                return;
-            }
-            size_t head_bytes = 0;
-            struct vx_error error;
-            enum vx_h1_result result = vx_h1_parse_request(&c->reader.parser, &c->base.server->limits,
-                                                           vx_buffer_slice(&c->reader.in), &c->stream->arena,
-                                                           &c->stream->request, &head_bytes, &error);
-            if (result == VX_H1_ERROR) {
-                if (!c->served && error.code == VX_ERR_BAD_REQUEST && is_foreign(&c->reader))
-                    error = vx_error(VX_ERR_NOT_HTTP, false, "a request line of another protocol");
-                refuse(c, &error, now_ns);
-                return;
-            }
-            if (result == VX_H1_DONE) {
-                begin_request(c, head_bytes, now_ns);
-                if (++burst < PIPELINE_BURST)
-                    continue;
-                if (c->state != H1_SERVER_CLOSED)
-                    vx_runtime_defer(h1_runtime(c), &c->task);
-                return;
-            }
+        if (made == HEAD_TAKEN) {
+            if (++burst < PIPELINE_BURST)
+                continue;
+            if (c->state != H1_SERVER_CLOSED)
+                vx_runtime_defer(h1_runtime(c), &c->task);
+            return;
         }
         ssize_t n = vx_h1_reader_fill(&c->reader);
         if (n == VX_IO_AGAIN) {

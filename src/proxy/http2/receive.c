@@ -189,25 +189,27 @@ static void on_ping(struct vx_h2_session *s, const nghttp2_frame *frame) {
         vx_h2_flow_answered(&s->flow, s->rt->now_ns);
 }
 
+/* A frame of a message: HEADERS or DATA. */
+static void on_message_frame(struct vx_h2_session *s, struct vx_h2_stream *st, const nghttp2_frame *frame) {
+    bool ends = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
+    bool head = frame->hd.type == NGHTTP2_HEADERS;
+    if (head || frame->hd.length > frame->data.padlen)
+        vx_h2_glitches_work(&s->glitches);
+    else if (!ends)
+        vx_h2_session_glitch(s, VX_H2_GLITCH_EMPTY_DATA);
+    if (head && st && st->in_section)
+        section_over(s, st);
+    if (st && ends && !st->failed)
+        ended_by_peer(st);
+}
+
 static int on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *user) {
     struct vx_h2_session *s = user;
     struct vx_h2_stream *st = stream_of(ng, frame);
-    bool ends = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
     switch (frame->hd.type) {
     case NGHTTP2_HEADERS:
-        vx_h2_glitches_work(&s->glitches);
-        if (st && st->in_section)
-            section_over(s, st);
-        if (st && ends && !st->failed)
-            ended_by_peer(st);
-        break;
     case NGHTTP2_DATA:
-        if (frame->hd.length > frame->data.padlen)
-            vx_h2_glitches_work(&s->glitches);
-        else if (!ends)
-            vx_h2_session_glitch(s, VX_H2_GLITCH_EMPTY_DATA);
-        if (st && ends && !st->failed)
-            ended_by_peer(st);
+        on_message_frame(s, st, frame);
         break;
     case NGHTTP2_RST_STREAM:
         if (s->server && st && !st->local_ended)
@@ -227,7 +229,6 @@ static int on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
         s->goaway_came = true;
         break;
     default:
-        vx_h2_session_control_frame(s);
         break;
     }
     return go_on(s);

@@ -126,15 +126,24 @@ static void add_status(struct vx_h2_fields *fields, uint16_t status) {
     vx_h2_fields_add(fields, VX_SLICE(":status"), vx_slice(digits, 3));
 }
 
+/* From here on the body follows, framed as the final head says. */
+static void begin_body(struct h2_server_stream *s, const struct vx_response *response, bool ended) {
+    s->response_begun = true;
+    s->tunnel = response->status == 101;
+    s->has_length = !s->tunnel && !ended && response->framing == VX_BODY_LENGTH;
+    s->left = s->has_length ? response->body_bytes : 0;
+    s->ends_by_length = s->has_length && response->version < VX_HTTP_2;
+}
+
 static void respond(struct vx_downstream *d, struct vx_response *response) {
     enum { OURS = 2 }; /* :status and content-length */
     struct h2_server_stream *s = (struct h2_server_stream *)d;
-    bool switches = response->status == 101;
-    bool interim = response->status < 200 && !switches;
     if (s->response_begun)
         return;
-    bool ended = !interim && !switches && bodyless(s, response);
-    bool declared = !switches && declares_length(response);
+    bool switches = response->status == 101;
+    bool interim = response->status < 200 && !switches;
+    bool declared = declares_length(response);
+    bool ended = response->status >= 200 && (bodyless(s, response) || (declared && !response->body_bytes));
     struct vx_h2_fields fields;
     vx_h2_fields_init(&fields, &s->arena, response->headers.count + (size_t)OURS);
     add_status(&fields, switches ? 200 : response->status);
@@ -143,15 +152,8 @@ static void respond(struct vx_downstream *d, struct vx_response *response) {
     vx_h2_fields_add_headers(&fields, &response->headers);
     if (declared)
         vx_h2_fields_add_length(&fields, response->body_bytes);
-    if (!ended && !interim && declared && response->body_bytes == 0)
-        ended = true;
-    if (!interim) {
-        s->response_begun = true;
-        s->tunnel = switches;
-        s->has_length = !switches && !ended && response->framing == VX_BODY_LENGTH;
-        s->left = s->has_length ? response->body_bytes : 0;
-        s->ends_by_length = s->has_length && response->version < VX_HTTP_2;
-    }
+    if (!interim)
+        begin_body(s, response, ended);
     vx_h2_stream_respond(&s->st, &fields, ended);
     d->sent_bytes = s->st.sent_bytes;
 }
