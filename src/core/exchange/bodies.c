@@ -71,7 +71,10 @@ static struct vx_stream *request_source(struct vx_exchange *x) {
 }
 
 static struct vx_stream *response_source(struct vx_exchange *x) {
-    return x->filtering ? vx_filtering_source(x, VX_FILTER_RESPONSE) : &x->up->stream;
+    if (x->filtering)
+        return vx_filtering_source(x, VX_FILTER_RESPONSE);
+    VX_CHECK(x->up);
+    return &x->up->stream;
 }
 
 static void end_whole(struct vx_exchange *x, enum vx_backend_outcome outcome, uint64_t now_ns) {

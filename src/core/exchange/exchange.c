@@ -149,7 +149,7 @@ void vx_exchange_fail(struct vx_exchange *x, struct vx_error error, uint64_t now
         vx_exchange_drop_upstream(x, error.source == VX_BY_BACKEND ? VX_OUTCOME_FAILURE : VX_OUTCOME_NEUTRAL,
                                   now_ns);
     if (error.code == VX_ERR_FILTER_ANSWERED && !x->status)
-        vx_filtering_reply(x, x->filtering->answer, x->filtering->answer_body, now_ns);
+        vx_filtering_answer(x, now_ns);
     else if (x->status || !vx_error_info(error.code)->status)
         vx_exchange_end(x, now_ns);
     else

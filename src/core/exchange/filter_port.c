@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What filters may ask and do: the vx_filter_* functions of ports/filter.h. They note; filter_flow.c and filtering.c act. */
 #include "core/exchange/filtering.h"
+#include "core/http/grpc.h"
 
 /* Something that one filter left for the others. */
 struct vx_filter_note {
@@ -131,32 +132,6 @@ void vx_filter_reroute(struct vx_filter_stream *s) {
 
 /* Answers */
 
-static bool is_grpc(const struct vx_filtering *f) {
-    const struct vx_header *type = vx_headers_find(&f->exchange->forwarded.headers, VX_HEADER_CONTENT_TYPE);
-    return type && vx_slice_starts_with(vx_header_value(type), VX_SLICE("application/grpc"));
-}
-
-/* What gRPC makes of an HTTP status (grpc/doc/http-grpc-status-mapping.md). */
-static unsigned grpc_status_of(uint16_t status) {
-    switch (status) {
-    case 400:
-        return 13; /* INTERNAL */
-    case 401:
-        return 16; /* UNAUTHENTICATED */
-    case 403:
-        return 7; /* PERMISSION_DENIED */
-    case 404:
-        return 12; /* UNIMPLEMENTED */
-    case 429:
-    case 502:
-    case 503:
-    case 504:
-        return 14; /* UNAVAILABLE */
-    default:
-        return 2; /* UNKNOWN */
-    }
-}
-
 static bool add_fields(struct vx_field_map *map, const struct vx_filter_answer *answer) {
     for (uint32_t i = 0; i < answer->field_count; i++) {
         const struct vx_field *field = &answer->fields[i];
@@ -192,7 +167,7 @@ static struct vx_slice grpc_message(struct vx_arena *arena, struct vx_slice text
 
 static bool add_grpc(struct vx_field_map *map, const struct vx_filter_answer *answer) {
     unsigned status =
-        answer->grpc_status >= 0 ? (unsigned)answer->grpc_status : grpc_status_of(answer->status);
+        answer->grpc_status >= 0 ? (unsigned)answer->grpc_status : vx_grpc_status_of_http(answer->status);
     char digits[10];
     size_t at = sizeof digits;
     do
@@ -221,7 +196,7 @@ bool vx_filter_answer(struct vx_filter_stream *s, const struct vx_filter_answer 
     if (answer->status < 200 || answer->status > 599)
         return false;
     struct vx_response *response = vx_arena_alloc(arena, sizeof *response);
-    bool grpc = is_grpc(f);
+    bool grpc = f->exchange->grpc != NULL;
     struct vx_slice body = grpc ? VX_SLICE("") : vx_arena_copy(arena, answer->body);
     if (!response || !body.ptr)
         return false;

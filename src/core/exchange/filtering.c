@@ -6,6 +6,7 @@
  * Framing is ours, whatever filters do: a body that some filter may edit is announced with the length that it has when all
  * of it has passed before the head leaves, and else without one. */
 #include "core/exchange/filtering.h"
+#include "core/exchange/grpc.h"
 
 /* How much of a body may pass before its head leaves, if that is here already: a small one keeps a Content-Length. */
 enum { PEEK_BYTES = 64 * 1024 };
@@ -330,6 +331,13 @@ void vx_filtering_reply(struct vx_exchange *x, struct vx_response *response, str
     for (uint32_t i = 0; i < f->count; i++)
         f->streams[i].lanes[VX_FILTER_REQUEST].state = VX_LANE_OVER;
     vx_filtering_respond(x, response, &f->reply, now_ns);
+}
+
+void vx_filtering_answer(struct vx_exchange *x, uint64_t now_ns) {
+    const struct vx_filtering *f = x->filtering;
+    if (x->grpc)
+        vx_exchange_grpc_head(x, f->answer);
+    vx_filtering_reply(x, f->answer, f->answer_body, now_ns);
 }
 
 /* Both */

@@ -103,6 +103,8 @@ void vx_filtering_respond(struct vx_exchange *x, struct vx_response *response, s
 /* The same with a body that lies in memory until the exchange ends. */
 void vx_filtering_reply(struct vx_exchange *x, struct vx_response *response, struct vx_slice body,
                         uint64_t now_ns);
+/* The same with the answer that a filter has decided on. */
+void vx_filtering_answer(struct vx_exchange *x, uint64_t now_ns);
 /* A response that a filter holds may have moved. */
 void vx_filtering_response_event(struct vx_exchange *x, uint64_t now_ns);
 /* What a direction's body is to be pulled from. */

@@ -244,6 +244,8 @@ static enum vx_field_result set_pseudo(struct vx_field_map *m, enum pseudo p, st
     struct vx_slice copy = vx_arena_copy(m->arena, value);
     if (!copy.ptr)
         return VX_FIELD_NO_MEMORY;
+    if (!has_pseudo(m, p))
+        return VX_FIELD_BAD;
     switch (p) {
     case PSEUDO_AUTHORITY:
         return set_authority(m, copy);

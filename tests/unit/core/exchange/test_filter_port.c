@@ -176,8 +176,10 @@ static void test_grpc_answers(void **state) {
         t->a.user = given ? t : NULL;
         fixture_request(t->x, VX_METHOD_POST, "/api/x");
         fake_downstream_add_field(&t->x->f, "Content-Type", "application/grpc+proto");
+        t->x->f.request.version = VX_HTTP_2;
         fixture_begin(t->x);
         filtered_check(t, 200, "");
+        assert_int_equal(t->x->record.grpc_status, given ? 9 : 7);
         char expected[128];
         snprintf(expected, sizeof expected,
                  "content-type: application/grpc\ngrpc-status: %d\ngrpc-message: no%%C3%%A4%%25\n",
