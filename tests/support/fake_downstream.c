@@ -67,12 +67,28 @@ static size_t push(struct vx_stream *s, struct vx_slice bytes) {
     return taken;
 }
 
+/* The fields that are to be sent, as text of at most `size` bytes. */
+static void write_fields(char *out, size_t size, const struct vx_headers *fields) {
+    size_t at = 0;
+    for (unsigned i = 0; i < fields->count; i++) {
+        const struct vx_header *h = &fields->items[i];
+        if (h->flags & VX_HEADER_REMOVED)
+            continue;
+        int n = snprintf(out + at, size - at, "%.*s: %.*s\n", VX_SLICE_ARG(vx_header_name(h)),
+                         VX_SLICE_ARG(vx_header_value(h)));
+        assert_true(n > 0 && (size_t)n < size - at);
+        at += (size_t)n;
+    }
+}
+
 static void finish(struct vx_stream *s, struct vx_headers *fields) {
     struct fake_downstream *f = of(s);
     assert_true(f->responded);
     assert_false(f->finished);
     f->finished = f->flushed = true;
     f->trailers_sent = fields != NULL;
+    if (fields)
+        write_fields(f->trailer_fields, sizeof f->trailer_fields, fields);
 }
 
 static void flush(struct vx_stream *s) {
@@ -102,16 +118,7 @@ static void respond(struct vx_downstream *d, struct vx_response *response) {
     }
     f->responded = true;
     f->response = *response;
-    size_t at = 0;
-    for (unsigned i = 0; i < response->headers.count; i++) {
-        const struct vx_header *h = &response->headers.items[i];
-        if (h->flags & VX_HEADER_REMOVED)
-            continue;
-        int n = snprintf(f->fields + at, sizeof f->fields - at, "%.*s: %.*s\n",
-                         VX_SLICE_ARG(vx_header_name(h)), VX_SLICE_ARG(vx_header_value(h)));
-        assert_true(n > 0 && (size_t)n < sizeof f->fields - at);
-        at += (size_t)n;
-    }
+    write_fields(f->fields, sizeof f->fields, &response->headers);
 }
 
 static const struct vx_stream_ops stream_ops = {

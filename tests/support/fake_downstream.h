@@ -34,7 +34,8 @@ struct fake_downstream {
     unsigned interim_count;
     bool responded, finished, flushed;
     bool trailers_sent;
-    char *body; /* from malloc */
+    char trailer_fields[1024]; /* `name: value\n` each */
+    char *body;                /* from malloc */
     size_t body_len, body_room;
 
     size_t room;    /* push() takes so many bytes more; SIZE_MAX: any number */
