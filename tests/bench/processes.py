@@ -186,6 +186,7 @@ class Peer:
     port: int
     tls_port: int
     metrics_port: int
+    h2_port: int
 
     def pids(self) -> list[int]:
         return self.process.pids()
@@ -211,11 +212,15 @@ ORIGIN_LINES = {
     "nginx": "        server 127.0.0.1:{port};",
     "haproxy": "    server origin{index} 127.0.0.1:{port}",
     "envoy": "            - endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }} }}",
+    "h2o": "        proxy.reverse.url: http://127.0.0.1:{port}/",
     "vortex": "      - {{ id: {index}, address: 127.0.0.1:{port} }}",
 }
-BALANCE = {"nginx": "", "haproxy": "leastconn", "envoy": "LEAST_REQUEST", "vortex": "peak_ewma"}
-TEMPLATES = {"nginx": "nginx.conf", "haproxy": "haproxy.cfg", "envoy": "envoy.yaml", "vortex": "vortex.yaml"}
-PEERS = ["relay", "nginx", "haproxy", "envoy", "vortex", "vortex+log"]
+BALANCE = {"nginx": "", "haproxy": "leastconn", "envoy": "LEAST_REQUEST", "h2o": "", "vortex": "peak_ewma"}
+TEMPLATES = {"nginx": "nginx.conf", "haproxy": "haproxy.cfg", "envoy": "envoy.yaml", "h2o": "h2o.conf",
+             "vortex": "vortex.yaml"}  # fmt: skip
+# Where HTTP/2 without TLS is spoken on a port of its own; the others tell it from HTTP/1 by its first bytes.
+OWN_H2_PORT = ["nginx", "haproxy"]
+PEERS = ["relay", "nginx", "haproxy", "envoy", "h2o", "vortex", "vortex+log"]
 
 
 @dataclass
@@ -281,6 +286,8 @@ class Stage:
         if name == "envoy":
             return [str(self.paths.envoy), "-c", str(configuration), "--concurrency", "1", "--disable-hot-restart",
                     "--log-level", "error"]  # fmt: skip
+        if name == "h2o":
+            return [find_program("h2o"), "-m", "worker", "-c", str(configuration)]
         return [str(self.paths.vortex), "run", "-c", str(configuration)]
 
     def peer(self, name: str, origins: list[int], wrapper: tuple[str, ...] = (), single: bool = False) -> Peer:
@@ -288,7 +295,7 @@ class Stage:
 
         `wrapper` goes before its command (valgrind); `single` asks for one process where there would be two.
         """
-        ports = {key: free_port(self.ports) for key in ("PORT", "TLS_PORT", "METRICS_PORT")}
+        ports = {key: free_port(self.ports) for key in ("PORT", "TLS_PORT", "METRICS_PORT", "H2_PORT")}
         kind = name.removesuffix("+log")
         if kind == "relay":
             command = [str(self.paths.tool("relay")), str(ports["PORT"]), str(origins[0])]
@@ -297,7 +304,8 @@ class Stage:
             command = self.command(kind, configuration, single)
         process = self.start(name, [*wrapper, *command], self.cores.proxy)
         process.wait_port(ports["PORT"])
-        peer = Peer(name, process, ports["PORT"], ports["TLS_PORT"], ports["METRICS_PORT"])
+        h2_port = ports["H2_PORT" if kind in OWN_H2_PORT else "PORT"]
+        peer = Peer(name, process, ports["PORT"], ports["TLS_PORT"], ports["METRICS_PORT"], h2_port)
         wait_answer(peer)
         return peer
 

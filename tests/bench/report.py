@@ -18,6 +18,13 @@ COLUMNS = {
         ("busy", "busy %", 100),
         ("errors", "errors", 1),
     ],
+    "run_h2": [
+        ("cpu_us", "CPU us", 1),
+        ("per_cpu_second", "per CPU-s", 1),
+        ("per_second", "per s", 1),
+        ("busy", "busy %", 100),
+        ("errors", "errors", 1),
+    ],
     "run_half_load": [
         ("rate", "rate/s", 1),
         ("p50_us", "p50 us", 1),
@@ -66,6 +73,9 @@ TARGETS = [
     Target("small GETs: requests per CPU-second against HAProxy", "small", "per_cpu_second", 1.7, True, "haproxy"),
     Target("small GETs: CPU time against the relay", "small", "cpu_us", 1.25, False, "relay"),
     Target("small GETs: own user time for each", "small", "user_us", 0.8, unit="us"),
+    Target("HTTP/2, 100 streams: requests per CPU-second against nginx", "h2", "per_cpu_second", 1.3, True, "nginx"),
+    Target("HTTP/2, 100 streams: requests per CPU-second against HAProxy", "h2", "per_cpu_second", 1.3, True, "haproxy"),
+    Target("HTTP/2, 100 streams: requests per CPU-second against h2o", "h2", "per_cpu_second", 0.9, True, "h2o"),
     Target("100 MiB bodies: CPU time against HAProxy", "100m", "cpu_us", 1.0, False, "haproxy"),
     Target("p99 with a slow origin against without", "tail", "p99_ratio", 1.3),
     Target("memory of an idle plain connection", "idle", "kept_bytes", 1024, unit="bytes"),
@@ -125,7 +135,8 @@ def scenario_table(scenario: Scenario, outcome: Outcome) -> str:
     if scenario.unit == "GiB":
         columns = [(name, head.removesuffix("us") + "ms", 1e-3) if name.endswith("_us") else (name, head, by)
                    for name, head, by in columns]  # fmt: skip
-    against = [p for p in ("nginx", "haproxy", "relay") if p in stats] if scenario.run.__name__ == "run_load" else []
+    others = {"run_load": ("nginx", "haproxy", "relay"), "run_h2": ("nginx", "haproxy", "h2o")}
+    against = [p for p in others.get(scenario.run.__name__, ()) if p in stats]
     rows = [["", *(heading for _, heading, _ in columns), *(f"CPU / {other}" for other in against)]]
     for peer in scenario.peers:
         if peer in outcome.failures or peer not in stats:

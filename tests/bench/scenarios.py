@@ -13,12 +13,14 @@ import time
 from dataclasses import dataclass
 from typing import Callable
 
+import http2
 from processes import BenchError, Peer, Stage, pss_bytes
 
 GIB = 1024**3
 TICKS = os.sysconf("SC_CLK_TCK")
 L4 = ["relay"]
 L7 = ["nginx", "haproxy", "envoy", "vortex"]
+H2 = ["nginx", "haproxy", "envoy", "h2o", "vortex"]
 ORIGIN_DELAY_US = 1000
 SLOWER = 50
 TAIL_RATE = 2000
@@ -129,6 +131,19 @@ def run_load(scenario: Scenario, stage: Stage, settings: Settings, _: dict[str, 
 
     def measure(peer: Peer) -> dict:
         return figures_of(stage.load(*scenario.options, *times, peer=peer, tls=scenario.tls), scenario.unit)
+
+    take_turns(settings, peers, outcome, measure)
+    return outcome
+
+
+def run_h2(scenario: Scenario, stage: Stage, settings: Settings, _: dict[str, Outcome]) -> Outcome:
+    """Closed loop over HTTP/2; the options are the connections and the streams of each."""
+    outcome = Outcome.empty()
+    peers = start_peers(scenario, stage, settings, outcome)
+    connections, streams = map(int, scenario.options)
+
+    def measure(peer: Peer) -> dict:
+        return http2.measure(stage, peer, settings.window_s, connections, streams, scenario.tls)
 
     take_turns(settings, peers, outcome, measure)
     return outcome
@@ -303,6 +318,10 @@ SCENARIOS = [
     Scenario("tail", f"one of four origins {SLOWER} times slower, {TAIL_RATE} requests/s", run_tail, L7,
              ("--connections", "256")),
     Scenario("idle", f"memory of {IDLE_CONNECTIONS} idle plain connections", run_idle, L7),
+    Scenario("h2", "HTTP/2, small GETs, 4 connections of 100 streams", run_h2, H2, ("4", "100")),
+    Scenario("h2-1", "HTTP/2, small GETs, 64 connections of 1 stream", run_h2, H2, ("64", "1")),
+    Scenario("h2-tls", "HTTP/2 over TLS, small GETs, 4 connections of 100 streams", run_h2, H2, ("4", "100"), tls=True),
+    Scenario("h2-tls-1", "HTTP/2 over TLS, small GETs, 64 connections of 1 stream", run_h2, H2, ("64", "1"), tls=True),
     Scenario("instructions", "user-space instructions for each small GET", run_instructions,
              ["relay", "nginx", "haproxy", "vortex"]),
 ]  # fmt: skip

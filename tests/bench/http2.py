@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What HTTP/2 costs: nghttp2's h2load against each peer, and what a peer's other clients lose to an attacker.
+
+h2load says how many requests were answered; the CPU time of the peer comes from /proc, as in load_measure.c, read
+before and after the whole run: connections are few and requests many, so that opening them does not show.
+"""
+
+import re
+import subprocess
+import time
+from pathlib import Path
+
+from processes import BenchError, Peer, Stage, die_with_parent, find_program
+
+FIRST_REQUESTS = 20000  # warm the peer, and tell how many fit into the window
+
+
+def cpu_ns(pids: list[int]) -> int:
+    """CPU time of some processes with all their threads, in the kernel's nanoseconds."""
+    total = 0
+    for pid in pids:
+        for task in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+            total += int(task.read_text().split()[0])
+    return total
+
+
+def h2load(stage: Stage, url: str, connections: int, streams: int, requests: int) -> tuple[int, int, float]:
+    """Answers with a 2xx status, other ends, and the seconds it took."""
+    command = ["taskset", "-c", str(stage.cores.load), find_program("h2load"), "-t", "1", "-c", str(connections),
+               "-m", str(streams), "-n", str(requests), url]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, preexec_fn=die_with_parent)
+    counted = re.search(r"^requests: .* (\d+) succeeded, (\d+) failed, (\d+) errored", done.stdout, re.MULTILINE)
+    took = re.search(r"^finished in ([\d.]+)(us|ms|s|m)", done.stdout, re.MULTILINE)
+    if done.returncode != 0 or not counted or not took:
+        raise BenchError(f"h2load: {(done.stderr or done.stdout).strip()[-300:]}")
+    seconds = float(took[1]) * {"us": 1e-6, "ms": 1e-3, "s": 1, "m": 60}[took[2]]
+    return int(counted[1]), int(counted[2]) + int(counted[3]), seconds
+
+
+def measure(stage: Stage, peer: Peer, window_s: float, connections: int, streams: int, tls: bool) -> dict[str, float]:
+    """One round of a closed loop."""
+    url = f"https://127.0.0.1:{peer.tls_port}/" if tls else f"http://127.0.0.1:{peer.h2_port}/"
+    first, _, seconds = h2load(stage, url, connections, streams, FIRST_REQUESTS)
+    requests = max(FIRST_REQUESTS, int(first / seconds * window_s))
+    pids = peer.pids()
+    before, began = cpu_ns(pids), time.monotonic()
+    answered, errors, seconds = h2load(stage, url, connections, streams, requests)
+    run_ns, wall_s = cpu_ns(pids) - before, time.monotonic() - began
+    if not answered:
+        raise BenchError(f"{peer.name}: no request was answered")
+    return {
+        "cpu_us": run_ns / 1e3 / answered,
+        "per_cpu_second": answered * 1e9 / run_ns,
+        "per_second": answered / seconds,
+        "busy": run_ns / 1e9 / wall_s,
+        "errors": errors,
+    }
