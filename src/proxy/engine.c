@@ -62,6 +62,16 @@ static void on_accept(void *user, struct vx_transport *transport, uint64_t now_n
         vx_http_server_accept(&site->server, transport);
 }
 
+static bool admit(void *user) {
+    struct vx_site *site = user;
+    return site->admit(site);
+}
+
+static void admitted(void *user) {
+    struct vx_site *site = user;
+    site->admitted(site);
+}
+
 static bool covers(const struct vx_transport *transport, struct vx_slice host) {
     const struct vx_tls_server *tls = vx_tls_server_of(transport);
     return !tls || vx_tls_server_covers(tls, transport->tls->certificate, host);
@@ -71,6 +81,8 @@ bool vx_site_start(struct vx_site *site, struct vx_engine *engine, int fd, const
                    bool proxy_protocol) {
     struct vx_listener_options options = {
         .on_accept = on_accept,
+        .admit = site->admit ? admit : NULL,
+        .admitted = admitted,
         .user = site,
         .address = *address,
         .proxy_protocol = proxy_protocol,

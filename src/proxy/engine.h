@@ -37,6 +37,9 @@ struct vx_site {
     struct vx_engine *engine;
     struct vx_listener *listener; /* NULL: not accepting (any more) */
     struct vx_tls_server *tls;    /* the caller's, while it accepts; NULL: plain */
+    /* A limit on connections, as struct vx_listener_options has it; NULL: none. */
+    bool (*admit)(struct vx_site *site);
+    void (*admitted)(struct vx_site *site);
     /* Whether this peer may come in; whom it refuses is cut at once. NULL: everybody may. */
     bool (*admits)(void *user, const struct vx_address *remote, uint64_t now_ns);
     void *admits_user;

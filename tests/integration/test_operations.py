@@ -512,6 +512,7 @@ def test_full_file_table_pauses_accepting_without_a_spin_and_recovers(vortex, ba
             return False
 
     wait_until(served, 30, "an answer after the connections were closed")
+    assert proxy.metric("vortex_accept_pauses_total") > 0
 
 
 def test_limit_of_connections_holds_and_recovers(vortex, backend):

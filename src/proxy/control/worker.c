@@ -29,6 +29,27 @@ static void pause_listeners(struct vx_worker *w, bool pause) {
             (pause ? vx_listener_pause : vx_listener_resume)(s->site.listener);
 }
 
+/* A connection takes its place before it is accepted, or two workers would both take the last one. */
+static bool admit(struct vx_site *site) {
+    struct vx_worker *w = VX_CONTAINER_OF(site, struct vx_worker_site, site)->worker;
+    uint32_t limit = atomic_load_explicit(&w->budget->limit, memory_order_relaxed);
+    uint32_t open = atomic_load_explicit(&w->budget->open, memory_order_relaxed);
+    while (!limit || open < limit)
+        if (atomic_compare_exchange_weak_explicit(&w->budget->open, &open, open + 1, memory_order_relaxed,
+                                                  memory_order_relaxed))
+            return true;
+    if (!w->paused)
+        vx_metrics_add(w->counters, VX_WORKER_ACCEPT_PAUSES, 1);
+    pause_listeners(w, true);
+    return false;
+}
+
+/* The place goes back: if there is a connection, it has taken another one for itself. */
+static void admitted(struct vx_site *site) {
+    struct vx_worker *w = VX_CONTAINER_OF(site, struct vx_worker_site, site)->worker;
+    atomic_fetch_sub_explicit(&w->budget->open, 1, memory_order_relaxed);
+}
+
 /* A connection of some listener has come or gone. */
 static void counted(void *user, int change) {
     struct vx_worker *w = user;
@@ -36,10 +57,6 @@ static void counted(void *user, int change) {
     vx_metrics_add(w->counters, VX_WORKER_CONNECTIONS_ACTIVE, change);
     if (change > 0)
         vx_metrics_add(w->counters, VX_WORKER_CONNECTIONS, 1);
-    if (change > 0 && !w->paused && over_budget(w->budget)) {
-        vx_metrics_add(w->counters, VX_WORKER_ACCEPT_PAUSES, 1);
-        pause_listeners(w, true);
-    }
     if (change < 0 && (w->draining || w->paused))
         tick_after(w, 0); /* perhaps the one that was waited for */
 }
@@ -70,12 +87,44 @@ static uint32_t open_connections(const struct vx_worker *w) {
     return n;
 }
 
+/* The times that listeners stopped for want of descriptors or memory. */
+static void count_starvation(struct vx_worker *w) {
+    uint64_t starved = w->engine.tcp.stats.starved;
+    vx_metrics_add(w->counters, VX_WORKER_ACCEPT_PAUSES, (int64_t)(starved - w->starved_counted));
+    w->starved_counted = starved;
+}
+
+static void free_site(struct vx_worker_site *s) {
+    vx_listener_free(s->site.listener);
+    vx_tls_server_drop(s->site.tls);
+    free((char *)s->address.text.ptr);
+    free(s);
+}
+
+/* Listeners that were closed go once their last connection has gone. */
+static void reap_sites(struct vx_worker *w) {
+    struct vx_worker_site **at = &w->sites;
+    while (*at) {
+        struct vx_worker_site *s = *at;
+        const struct vx_listener *l = s->site.listener;
+        bool accepts = l && (vx_listener_fd(l) >= 0 || vx_listener_pending(l));
+        if (accepts || s->site.server.connection_count) {
+            at = &s->next;
+            continue;
+        }
+        *at = s->next;
+        free_site(s);
+    }
+}
+
 static void on_tick(struct vx_timer *timer, uint64_t now_ns) {
     (void)now_ns;
     struct vx_worker *w = VX_CONTAINER_OF(timer, struct vx_worker, tick);
     vx_metrics_set(w->counters, VX_WORKER_MEMORY_ARENAS, w->engine.arenas.used_bytes);
     vx_metrics_set(w->counters, VX_WORKER_MEMORY_BLOCKS, w->engine.blocks.used_bytes);
     vx_metrics_set(w->counters, VX_WORKER_MEMORY_CONNECTIONS, vx_h1_server_bytes() * open_connections(w));
+    count_starvation(w);
+    reap_sites(w);
     if (w->paused && !over_budget(w->budget))
         pause_listeners(w, false);
     if (w->draining && w->drained && !w->proxy.active && !open_connections(w)) {
@@ -135,6 +184,8 @@ static void open_site(struct vx_worker *w, const struct vx_generation *g, uint32
         memcpy(path, config->address.text.ptr, config->address.text.len);
     s->address.text.ptr = path;
     s->proxy_protocol = config->proxy_protocol;
+    s->site.admit = admit;
+    s->site.admitted = admitted;
     vx_http_server_init(&s->site.server, &w->engine.rt, &w->proxy.handler);
     s->site.admits = admits;
     s->site.admits_user = w;
@@ -310,9 +361,7 @@ void vx_worker_stop(struct vx_worker *w) {
     vx_timer_remove(&w->engine.rt.wheel, &w->tick);
     while (w->sites) {
         struct vx_worker_site *next = w->sites->next;
-        vx_tls_server_drop(w->sites->site.tls);
-        free((char *)w->sites->address.text.ptr);
-        free(w->sites);
+        free_site(w->sites);
         w->sites = next;
     }
     vx_engine_free(&w->engine);

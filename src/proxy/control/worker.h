@@ -20,7 +20,7 @@ struct vx_connection_budget {
     _Atomic uint32_t limit; /* 0: none */
 };
 
-/* A listener as a worker has it. Lives as long as the worker: connections outlast the listener. */
+/* A listener as a worker has it. Connections outlast the listener, and it lives as long as they. */
 struct vx_worker_site {
     struct vx_site site;
     struct vx_worker *worker;
@@ -43,6 +43,7 @@ struct vx_worker {
     uint32_t index;
     int cpu; /* pinned to; -1: not */
     bool draining, paused;
+    uint64_t starved_counted; /* of the listeners' pauses for want of descriptors */
     pthread_t thread;
     bool started;
     /* Called on the worker's thread, once, when a drain has nothing left to wait for. */

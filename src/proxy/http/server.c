@@ -92,8 +92,9 @@ static void fresh_ready(struct vx_transport *transport, uint32_t ready, uint64_t
     if (ready & VX_FAILED) {
         drop(f);
     } else if (ready & VX_WRITABLE) {
-        struct vx_http_server *s = f->base.server;
-        start(s, detach(f));
+        /* In this order, so that it counts as a connection all the time. */
+        start(f->base.server, transport);
+        detach(f);
     }
 }
 

@@ -65,6 +65,7 @@ static bool watch(struct vx_listener *l) {
 static void starve(struct vx_listener *l, uint64_t now_ns) {
     if (l->state == LISTENER_ACCEPTING)
         vx_loop_unwatch(l->tcp->loop, &l->watch);
+    l->tcp->stats.starved += l->state != LISTENER_STARVED;
     l->state = LISTENER_STARVED;
     l->tcp->stats.exhausted++;
     vx_list_remove(&l->starved);
@@ -77,6 +78,16 @@ static void feed(struct vx_listener *l) {
     vx_timer_remove(wheel_of(l), &l->retry);
 }
 
+static bool admit(struct vx_listener *l) {
+    return !l->options.admit || l->options.admit(l->options.user);
+}
+
+/* The other half of each admit() that said yes. */
+static void settle(struct vx_listener *l) {
+    if (l->options.admit)
+        l->options.admitted(l->options.user);
+}
+
 static void on_proxy_header(void *user, struct vx_proxy_await *a, struct vx_transport *t, uint64_t now_ns) {
     struct pending *p = user;
     struct vx_listener *l = p->listener;
@@ -86,12 +97,14 @@ static void on_proxy_header(void *user, struct vx_proxy_await *a, struct vx_tran
     free(p);
     if (t)
         l->options.on_accept(l->options.user, t, now_ns);
+    settle(l);
 }
 
 static void await_proxy_header(struct vx_listener *l, struct vx_transport *t) {
     struct pending *p = malloc(sizeof *p);
     if (!p) {
         t->ops->close(t, true);
+        settle(l);
         return;
     }
     p->listener = l;
@@ -99,6 +112,7 @@ static void await_proxy_header(struct vx_listener *l, struct vx_transport *t) {
     p->await = vx_proxy_await_start(l->tcp, t, l->options.proxy_timeout_ns, on_proxy_header, p);
     if (!p->await) {
         free(p);
+        settle(l);
         return;
     }
     vx_list_push_back(&l->pending, &p->link);
@@ -119,10 +133,12 @@ static bool welcome(struct vx_listener *l, int fd, const union vx_sockaddr *peer
     if (!t)
         return false;
     l->tcp->stats.accepted++;
-    if (l->options.proxy_protocol)
+    if (l->options.proxy_protocol) {
         await_proxy_header(l, t);
-    else
+    } else {
         l->options.on_accept(l->options.user, t, now_ns);
+        settle(l);
+    }
     return true;
 }
 
@@ -136,13 +152,17 @@ static bool is_lost_connection(int error) {
 /* Accepts while `state` stays what it is, nothing runs out, and at most `limit`. */
 static void accept_some(struct vx_listener *l, unsigned limit, uint64_t now_ns) {
     enum listener_state state = l->state;
-    for (unsigned i = 0; i < limit && l->state == state; i++) {
+    for (unsigned i = 0; i < limit && l->state == state && admit(l); i++) {
         union vx_sockaddr sa = {.any.sa_family = AF_UNSPEC};
         socklen_t len = sizeof sa;
         int fd = accept4(l->watch.fd, &sa.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd >= 0 ? welcome(l, fd, &sa, now_ns) : is_lost_connection(errno))
+        if (fd >= 0 && welcome(l, fd, &sa, now_ns))
             continue;
-        if (fd >= 0 || errno != EAGAIN)
+        int error = fd >= 0 ? ENOMEM : errno;
+        settle(l);
+        if (is_lost_connection(error))
+            continue;
+        if (error != EAGAIN)
             starve(l, now_ns);
         return;
     }
@@ -268,6 +288,7 @@ void vx_listener_free(struct vx_listener *l) {
         next = node->next;
         vx_proxy_await_cancel(p->await);
         free(p);
+        settle(l);
     }
     vx_list_init(&l->pending);
     l->pending_count = 0;

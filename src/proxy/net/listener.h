@@ -50,6 +50,10 @@ struct vx_listener_options {
     /* A new connection, the callee's from here on: it sets on_ready and owner. With proxy_protocol the header
      * was read already and `remote` and `local` are what it said. */
     void (*on_accept)(void *user, struct vx_transport *t, uint64_t now_ns);
+    /* For a limit on connections: asked before each accept. False: the callee has paused the listener. NULL: none. */
+    bool (*admit)(void *user);
+    /* What was admitted has come to on_accept and counts by itself, or has come to nothing. */
+    void (*admitted)(void *user);
     void *user;
     struct vx_address
         address; /* of the set; IP4 and IP6 wildcard or port tell whether `local` must be asked for */

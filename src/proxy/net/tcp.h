@@ -30,6 +30,7 @@ struct vx_tcp_stats {
     uint64_t accepted, dialed, dial_failures;
     uint64_t moved_bytes; /* by splice */
     uint64_t exhausted;   /* times that no descriptor or memory was left for accept or dial */
+    uint64_t starved;     /* times that a listener stopped accepting for it */
 };
 
 /* What the socket transports of one worker share. */

@@ -28,7 +28,7 @@ struct vx_snapshot;
     X(CONNECTIONS_ACTIVE, "gauge", "vortex_connections_active", "", "Client connections open now.")          \
     X(CONNECTIONS, "counter", "vortex_connections_total", "", "Client connections accepted.")                \
     X(ACCEPT_PAUSES, "counter", "vortex_accept_pauses_total", "",                                            \
-      "Times a worker stopped accepting because limits.connections was reached.")                            \
+      "Times a worker stopped accepting: limits.connections was reached, or no descriptor was left.")        \
     X(ACCESS_LOG_DROPPED, "counter", "vortex_access_log_dropped_total", "",                                  \
       "Access log lines lost: the writer could not keep up or the write failed.")                            \
     X(GLITCH_RESET, "counter", "vortex_http2_glitches_total", "kind=\"reset\"",                              \

@@ -134,6 +134,37 @@ static void test_the_limit_on_connections_holds_the_next_ones_back(void **state)
     control_end(w);
 }
 
+static uint32_t count_sites(const struct vx_worker *w) {
+    uint32_t n = 0;
+    for (const struct vx_worker_site *s = w->sites; s; s = s->next)
+        n++;
+    return n;
+}
+
+/* They stayed until the worker ended: one more for each reload that moved a listener. */
+static void test_a_closed_listener_goes_with_its_last_connection(void **state) {
+    (void)state;
+    struct control_world *w = control_start();
+    struct vx_worker *worker = &w->c.workers[0];
+    control_configure(w, "a.sock", "m.sock", "127.0.0.1:9", "");
+    control_load_ok(w);
+    int fd = control_connect(w, "a.sock");
+    w->c.workers[1].paused = true;
+    for (unsigned i = 0; i < 100 && atomic_load(&w->c.budget.open) == 0; i++)
+        vx_loop_run_once(worker->engine.loop, 1000000);
+    assert_int_equal(atomic_load(&w->c.budget.open), 1);
+    say(fd, "GET / HTTP/1.1\r\n"); /* half a head: it is not closed by the drain of its listener */
+    vx_loop_run_once(worker->engine.loop, 1000000);
+    control_configure(w, "b.sock", "m.sock", "127.0.0.1:9", "");
+    control_load_ok(w);
+    assert_int_equal(count_sites(worker), 2);
+    close(fd);
+    while (count_sites(worker) == 2)
+        vx_loop_run_once(worker->engine.loop, 100000000);
+    assert_int_equal(atomic_load(&w->c.budget.open), 0);
+    control_end(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_requests_are_served_and_counted),
@@ -141,6 +172,7 @@ int main(void) {
         cmocka_unit_test(test_a_drain_waits_for_the_requests_under_way),
         cmocka_unit_test(test_a_stop_cuts_what_is_left),
         cmocka_unit_test(test_a_worker_that_never_ran_lets_go_of_what_it_was_handed),
+        cmocka_unit_test(test_a_closed_listener_goes_with_its_last_connection),
         cmocka_unit_test(test_the_limit_on_connections_holds_the_next_ones_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -27,6 +27,8 @@ struct door {
     struct vx_test_owner guests[MANY];
     unsigned count;
     unsigned pause_at; /* pauses the listener from inside on_accept */
+    unsigned limit;    /* of admitted ones; 0: nobody is asked */
+    unsigned taken;
     bool stop_on_accept;
 };
 
@@ -41,20 +43,43 @@ static void on_accept(void *user, struct vx_transport *t, uint64_t now_ns) {
         vx_listener_stop(d->listener);
 }
 
-static void start(struct door *d, struct vx_address a, bool proxy) {
+static bool admit(void *user) {
+    struct door *d = user;
+    assert_true(d->count + d->taken <= d->limit);
+    if (d->count + d->taken == d->limit) {
+        vx_listener_pause(d->listener);
+        return false;
+    }
+    d->taken++;
+    return true;
+}
+
+static void admitted(void *user) {
+    struct door *d = user;
+    assert_true(d->taken > 0);
+    d->taken--;
+}
+
+static void start_with(struct door *d, struct vx_address a, bool proxy, unsigned limit) {
     char why[VX_LISTEN_WHY_MAX];
-    *d = (struct door){.count = 0};
+    *d = (struct door){.limit = limit};
     vx_test_net_start(&d->net);
     struct vx_listen_options options = {.dual_stack = true};
     d->set = vx_listen_open(&a, 1, &options, why);
     assert_non_null(d->set);
     d->options = (struct vx_listener_options){.on_accept = on_accept,
+                                              .admit = limit ? admit : NULL,
+                                              .admitted = admitted,
                                               .user = d,
                                               .address = d->set->address,
                                               .proxy_protocol = proxy,
                                               .proxy_timeout_ns = 60000000000u};
     d->listener = vx_listener_start(&d->net.tcp, vx_listen_take(d->set), &d->options);
     assert_non_null(d->listener);
+}
+
+static void start(struct door *d, struct vx_address a, bool proxy) {
+    start_with(d, a, proxy, 0);
 }
 
 static void end(struct door *d) {
@@ -77,6 +102,45 @@ static int knock_at(const struct vx_address *a) {
 
 static struct vx_address loopback(void) {
     return (struct vx_address){.kind = VX_ADDRESS_IP4, .ip = {127, 0, 0, 1}};
+}
+
+/* Each place that was asked for comes back, whatever became of the connection. */
+static void asks_before_it_accepts(void **state) {
+    (void)state;
+    for (int proxy = 0; proxy < 2; proxy++) {
+        struct door d;
+        int clients[6];
+        start_with(&d, loopback(), proxy, 3);
+        for (int i = 0; i < 6; i++)
+            clients[i] = knock_at(&d.set->address);
+        if (proxy) {
+            VX_TEST_UNTIL(&d.net, d.taken == 3);
+            vx_test_net_settle(&d.net);
+            assert_int_equal(d.count, 0);
+            assert_int_equal(vx_listener_pending(d.listener), 3);
+            for (int i = 0; i < 2; i++)
+                assert_int_equal(write(clients[i], "PROXY UNKNOWN\r\n", 15), 15);
+            VX_TEST_UNTIL(&d.net, d.count == 2);
+            assert_int_equal(d.taken, 1);
+            close(clients[2]);
+            VX_TEST_UNTIL(&d.net, d.taken == 0);
+            assert_int_equal(d.count, 2);
+            clients[2] = knock_at(&d.set->address);
+        } else {
+            VX_TEST_UNTIL(&d.net, d.count == 3);
+            vx_test_net_settle(&d.net);
+            assert_int_equal(d.count, 3);
+            assert_int_equal(d.taken, 0);
+            d.limit = 4;
+            vx_listener_resume(d.listener);
+            VX_TEST_UNTIL(&d.net, d.count == 4);
+            assert_int_equal(d.taken, 0);
+        }
+        for (int i = 0; i < 6; i++)
+            close(clients[i]);
+        end(&d);
+        assert_int_equal(d.taken, 0);
+    }
 }
 
 static void hands_over_with_addresses(void **state) {
@@ -341,6 +405,7 @@ int main(void) {
         cmocka_unit_test(hands_over_with_addresses),
         cmocka_unit_test(accepts_many_and_unix),
         cmocka_unit_test(workers_share_a_unix_socket),
+        cmocka_unit_test(asks_before_it_accepts),
         cmocka_unit_test(pauses_and_resumes),
         cmocka_unit_test(stopping_takes_those_who_wait),
         cmocka_unit_test(may_be_stopped_from_inside),
