@@ -37,6 +37,7 @@ endfunction()
 
 vx_debian_library(vx_cares ares.h libcares.a cares)
 vx_debian_library(vx_yaml yaml.h libyaml.a yaml)
+vx_debian_library(vx_hiredis hiredis/hiredis.h libhiredis.a hiredis)
 vx_debian_library(vx_bpf bpf/libbpf.h libbpf.a bpf)
 vx_debian_library(vx_elf libelf.h libelf.a elf)
 vx_debian_library(vx_z zlib.h libz.a z)

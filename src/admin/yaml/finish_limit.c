@@ -5,6 +5,7 @@
 #include "admin/yaml/fault.h"
 #include "admin/yaml/read.h"
 #include "core/config/rate_limit.h"
+#include "core/config/rate_store.h"
 
 /* Keys that say how much is let through mean nothing without `requests`. */
 static bool refuse_stray(struct vx_yaml_reader *r, const struct vx_yaml_node *node) {
@@ -22,7 +23,14 @@ bool vx_yaml_finish_default_limit(struct vx_yaml_reader *r, void *self, void *pa
                                   const struct vx_yaml_node *node) {
     struct vx_config *config = self;
     struct vx_config_rate_limit *limit = &config->default_limit;
+    struct vx_config_rate_store *store = &config->rate_store;
+    const struct vx_yaml_node *tls = vx_yaml_find(node, "tls");
     (void)parent;
+    if (!vx_config_complete_store(store, r->arena))
+        return vx_yaml_no_memory(r->error);
+    if (tls && !store->tls)
+        return vx_yaml_fault(r->error, tls->place,
+                             "`tls` of the rate_limit's store needs a URL that begins with `rediss`");
     if (!limit->requests)
         return refuse_stray(r, node);
     limit->enabled = true;

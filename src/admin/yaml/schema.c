@@ -9,6 +9,7 @@
 #include "admin/yaml/finish_limit.h"
 #include "core/config/check.h"
 #include "core/config/rate_limit.h"
+#include "core/config/rate_store.h"
 
 /* clang-format off */
 #define FIELD(f)    .offset = offsetof(IN, f), .bytes = sizeof(((IN *)0)->f)
@@ -327,9 +328,15 @@ static const struct vx_yaml_shape limit_shape = SHAPE("limits", limit_keys, .fin
 #undef IN
 
 #define IN struct vx_config
-static const struct vx_yaml_word stores[] = {{"memory", 0}, {NULL, 0}};
+static const struct vx_yaml_word store_failures[] = {{"local", VX_STORE_FAILURE_LOCAL},
+                                                     {"allow", VX_STORE_FAILURE_ALLOW},
+                                                     {"deny", VX_STORE_FAILURE_DENY},
+                                                     {NULL, 0}};
 static const struct vx_yaml_key default_limit_keys[] = {
-    CHECKED("store", stores),
+    TEXT("store", rate_store.url, vx_config_check_store, .standard = "memory", .place = AT(rate_store.place)),
+    GROUP("tls", rate_store.tls_settings, backend_tls_shape, .present = AT(rate_store.tls_settings.enabled)),
+    CHOICE("on_store_failure", rate_store.on_failure, "local", store_failures),
+    DURATION("store_timeout", rate_store.timeout_ns, "100ms", "1ms", "1m"),
     SIZE("memory", rate_store.memory_bytes, "32MiB", "64KiB", "64GiB"),
     COUNT("requests", default_limit.requests, NULL, "1", "1000000000"),
     DURATION("per", default_limit.per_ns, "1s", "1ms", "30d"),

@@ -154,6 +154,11 @@ bool vx_config_route_same(const struct vx_config_route *a, const struct vx_confi
            same_rate_limit(&a->rate_limit, &b->rate_limit) && same_uses(a, b);
 }
 
+static bool same_store(const struct vx_config_rate_store *a, const struct vx_config_rate_store *b) {
+    return a->on_failure == b->on_failure && a->timeout_ns == b->timeout_ns && vx_slice_eq(a->url, b->url) &&
+           same_tls(&a->tls_settings, &b->tls_settings);
+}
+
 static bool compare_routes(const struct vx_config *before, const struct vx_config *after,
                            struct vx_arena *scratch, struct vx_config_diff *out) {
     struct vx_config_names names;
@@ -260,7 +265,8 @@ static uint32_t compare_settings(const struct vx_config *a, const struct vx_conf
         [VX_SETTING_FILTERS] = same_filters(a, b),
         [VX_SETTING_WASM] = same_wasm(&a->wasm, &b->wasm),
         [VX_SETTING_NORMALIZE] = a->merge_slashes == b->merge_slashes,
-        [VX_SETTING_RATE_LIMIT] = same_rate_limit(&a->default_limit, &b->default_limit),
+        [VX_SETTING_RATE_LIMIT] = same_rate_limit(&a->default_limit, &b->default_limit) &&
+                                  same_store(&a->rate_store, &b->rate_store),
         [VX_SETTING_RATE_LIMIT_MEMORY] = a->rate_store.memory_bytes == b->rate_store.memory_bytes,
     };
     uint32_t differ = 0;

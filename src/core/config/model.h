@@ -190,9 +190,31 @@ struct vx_config_access_log {
     bool json;            /* else one line in nginx's combined format */
 };
 
+enum vx_rate_store_kind {
+    VX_RATE_STORE_MEMORY,
+    VX_RATE_STORE_REDIS,
+    VX_RATE_STORE_SENTINEL,
+    VX_RATE_STORE_CLUSTER
+};
+
+/* What happens to requests of limited routes while the store does not answer. */
+enum vx_store_failure { VX_STORE_FAILURE_LOCAL, VX_STORE_FAILURE_ALLOW, VX_STORE_FAILURE_DENY };
+
 struct vx_config_rate_store {
     bool present;          /* there is a `rate_limit` in the file */
-    uint64_t memory_bytes; /* of the table in memory */
+    uint64_t memory_bytes; /* of the table in memory, which `local` uses too */
+    enum vx_store_failure on_failure;
+    uint64_t timeout_ns; /* of one answer */
+    struct vx_slice url; /* as written; what follows from it is below */
+    enum vx_rate_store_kind kind;
+    bool tls;
+    struct vx_slice user, password,
+        master;               /* user empty: the default one; password empty: none is asked for */
+    struct vx_address *hosts; /* the Redis, its sentinels, or some nodes of its cluster */
+    uint32_t host_count;
+    uint32_t database;
+    struct vx_config_backend_tls tls_settings;
+    struct vx_place place;
 };
 
 enum vx_xdp_wish { VX_XDP_AUTO, VX_XDP_NATIVE, VX_XDP_GENERIC };

@@ -7,6 +7,7 @@
 #include "core/config/model.h"
 #include "core/config/names.h"
 #include "core/config/rate_limit.h"
+#include "core/config/rate_store.h"
 #include "core/http/uri.h"
 #include "core/limit/gcra.h"
 #include "core/routing/table.h"
@@ -257,6 +258,13 @@ static bool check_rate_limit(const struct vx_config_rate_limit *l, struct vx_con
     return check_optional(l->place, "cost", l->cost_text, vx_config_check_limit_cost, error);
 }
 
+static bool check_rate_store(const struct vx_config_rate_store *s, struct vx_config_error *error) {
+    if (!s->present)
+        return true;
+    return check_text(s->place, "rate_limit.store", s->url, vx_config_check_store, error) &&
+           check_tls(&s->tls_settings, error);
+}
+
 static bool check_route(const struct vx_config *c, const struct vx_config_route *r,
                         struct vx_config_error *error) {
     return check_text(r->place, "name", r->name, vx_config_check_name, error) &&
@@ -391,5 +399,5 @@ bool vx_config_validate(const struct vx_config *config, struct vx_arena *scratch
                         struct vx_config_error *error) {
     return check_listeners(config, error) && check_limits(config, error) && check_filters(config, error) &&
            check_bans(config, error) && check_rate_limit(&config->default_limit, error) &&
-           check_routes(config, scratch, error);
+           check_rate_store(&config->rate_store, error) && check_routes(config, scratch, error);
 }

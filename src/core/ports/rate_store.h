@@ -4,7 +4,6 @@
 #ifndef VX_CORE_PORTS_RATE_STORE_H
 #define VX_CORE_PORTS_RATE_STORE_H
 
-#include "core/base/list.h"
 #include "core/base/slice.h"
 #include "core/limit/gcra.h"
 
@@ -28,11 +27,7 @@ struct vx_rate_request {
     enum vx_rate_verdict verdict;
     uint64_t debt_ns; /* of the key, this request counted if it passed; 0 when blind */
 
-    /* The store's own, while it is pending. */
-    struct vx_list link;
-    uint64_t asked_ns;
-    uint64_t ticket;
-    uint8_t hops;
+    void *pending; /* the store's own, while it is */
 };
 
 struct vx_rate_store {

@@ -28,6 +28,8 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "core/base/assert.h"
+
 enum { BUCKET_CELLS = 8, LINE_CELLS = 4 };
 
 static const uint64_t pending_bit = UINT64_C(1) << 63;

@@ -156,7 +156,7 @@ static bool start_workers(struct vx_control *c, uint32_t wanted) {
             .metrics = c->metrics,
             .access_log = c->access_log,
             .budget = &c->budget,
-            .rate_store = vx_compose_rate_memory_store(c->rate_memory),
+            .rate_memory = c->rate_memory,
             .filters = c->filters,
             .bans = vx_bans_gate(c->bans, w),
             .drained = drained,

@@ -103,6 +103,26 @@ static bool load_filters(struct vx_setup *s, struct vx_config_error *error) {
     return true;
 }
 
+/* The Redis of rate limits. */
+static bool load_store(struct vx_setup *s, struct vx_config_error *error) {
+    const struct vx_config_rate_store *store = &s->config->rate_store;
+    struct vx_tls_problem problem;
+    if (store->kind == VX_RATE_STORE_MEMORY)
+        return true;
+    uint64_t hash = mix(identify(&store->tls_settings), store->url.ptr, store->url.len);
+    hash = mix(hash, &store->timeout_ns, sizeof store->timeout_ns);
+    hash = mix(hash, &store->on_failure, sizeof store->on_failure);
+    s->store_identity = hash ? hash : 1;
+    if (!store->tls)
+        return true;
+    s->store_tls = vx_tls_client_new(&store->tls_settings, NULL, 0, &problem);
+    if (!s->store_tls) {
+        error->place = store->tls_settings.place.line ? store->tls_settings.place : store->place;
+        snprintf(error->text, sizeof error->text, "%s", problem.text);
+    }
+    return s->store_tls != NULL;
+}
+
 struct vx_setup *vx_setup_load(const char *path, struct vx_tls_tickets *tickets,
                                struct vx_filter_engine *filters, struct vx_config_error *error) {
     struct vx_config *config = vx_compose_config_source()->load(path, error);
@@ -124,7 +144,8 @@ struct vx_setup *vx_setup_load(const char *path, struct vx_tls_tickets *tickets,
     bool memory = s->servers && s->clients && s->client_identities && s->filters;
     if (!memory)
         out_of_memory(error);
-    if (memory && load_servers(s, tickets, error) && load_clients(s, error) && load_filters(s, error))
+    if (memory && load_servers(s, tickets, error) && load_clients(s, error) && load_store(s, error) &&
+        load_filters(s, error))
         return s;
     vx_setup_drop(s);
     return NULL;
@@ -147,6 +168,8 @@ void vx_setup_drop(struct vx_setup *s) {
     for (uint32_t i = 0; s->filters && i < s->config->filter_count; i++)
         if (s->filters[i])
             s->engine->drop(s->engine, s->filters[i]);
+    if (s->store_tls)
+        vx_tls_client_drop(s->store_tls);
     free(s->filters);
     free(s->servers);
     free(s->clients);

@@ -10,9 +10,11 @@
 
 struct vx_setup {
     struct vx_config *config;
-    struct vx_tls_server **servers; /* by listener; NULL: plain */
-    struct vx_tls_client **clients; /* by route; NULL: plain */
-    uint64_t *client_identities;    /* by route: differs when settings or files do; 0: plain */
+    struct vx_tls_server **servers;  /* by listener; NULL: plain */
+    struct vx_tls_client **clients;  /* by route; NULL: plain */
+    uint64_t *client_identities;     /* by route: differs when settings or files do; 0: plain */
+    struct vx_tls_client *store_tls; /* of rate limits; NULL: plain */
+    uint64_t store_identity;         /* differs when anything about the store does; 0: the table in memory */
     struct vx_filter_engine *engine;
     struct vx_filter **filters; /* by filter of the configuration */
     uint32_t holders;

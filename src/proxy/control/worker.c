@@ -125,6 +125,7 @@ static void on_tick(struct vx_timer *timer, uint64_t now_ns) {
     vx_metrics_set(w->counters, VX_WORKER_MEMORY_CONNECTIONS, vx_h1_server_bytes() * open_connections(w));
     count_starvation(w);
     reap_sites(w);
+    vx_rates_publish(w->rates);
     if (w->paused && !over_budget(w->budget))
         pause_listeners(w, false);
     if (w->draining && w->drained && !w->proxy.active && !open_connections(w)) {
@@ -237,6 +238,9 @@ static void adopt(void *arg, uint64_t now_ns) {
     struct vx_adoption *a = arg;
     struct vx_worker *w = a->worker;
     struct vx_snapshot *snapshot = &a->generation->snapshot;
+    const struct vx_setup *setup = a->generation->setup;
+    w->proxy.rate_store =
+        vx_rates_adopt(w->rates, &setup->config->rate_store, setup->store_identity, setup->store_tls);
     take_up_listeners(w, a);
     vx_generation_enter(a->generation, w->index,
                         now_ns); /* before the one before is left: what is in both goes on */
@@ -332,7 +336,11 @@ bool vx_worker_init(struct vx_worker *w, const struct vx_worker_options *options
     vx_worker_recorder_init(&w->recorder, options->metrics, options->access_log, options->index);
     vx_proxy_init(&w->proxy, &w->engine.client.port, &w->recorder.recorder, &w->engine.rt.random,
                   &w->engine.rt.wheel, options->index);
-    w->proxy.rate_store = options->rate_store;
+    w->rates = vx_rates_new(&w->engine, options->rate_memory, options->metrics, options->index);
+    if (!w->rates) {
+        vx_engine_free(&w->engine);
+        return false;
+    }
     w->proxy.bans = options->bans;
     vx_timer_init(&w->tick, on_tick);
     if (options->filters)
@@ -354,6 +362,9 @@ void vx_worker_stop(struct vx_worker *w) {
     /* A generation that was posted too late, or before there was a thread, has to be let go as well. */
     vx_loop_run_once(w->engine.loop, 0);
     close_sites(w);
+    while (vx_runtime_run_tasks(&w->engine.rt))
+        ;
+    vx_rates_free(w->rates);
     while (vx_runtime_run_tasks(&w->engine.rt))
         ;
     if (w->proxy.snapshot)

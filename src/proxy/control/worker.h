@@ -9,6 +9,7 @@
 #include "core/exchange/exchange.h"
 #include "core/ports/ban_list.h"
 #include "core/ports/filter.h"
+#include "proxy/compose_limits.h"
 #include "proxy/control/generation.h"
 #include "proxy/engine.h"
 #include "proxy/http1/server.h"
@@ -35,6 +36,7 @@ struct vx_worker {
     struct vx_proxy proxy;
     struct vx_filter_worker filters; /* what filters may use of it */
     struct vx_worker_recorder recorder;
+    struct vx_rates *rates; /* where rate limits are counted */
     struct vx_metrics_worker *counters;
     struct vx_connection_budget *budget;
     struct vx_ban_gate *bans;
@@ -58,8 +60,8 @@ struct vx_worker_options {
     struct vx_metrics *metrics;
     struct vx_access_log *access_log;
     struct vx_connection_budget *budget;
-    struct vx_rate_store *rate_store;
-    struct vx_filter_engine *filters; /* NULL: there are no filters */
+    struct vx_rate_memory *rate_memory; /* the table of rate limits in memory */
+    struct vx_filter_engine *filters;   /* NULL: there are no filters */
     struct vx_ban_gate *bans;
     void (*drained)(void *user);
     void *user;

@@ -68,6 +68,10 @@ struct vx_metrics_worker *vx_metrics_worker(struct vx_metrics *m, uint32_t worke
     return &m->blocks[worker].values;
 }
 
+struct vx_histogram *vx_metrics_rate_store(struct vx_metrics *m, uint32_t worker) {
+    return &m->blocks[worker].rate_store;
+}
+
 uint64_t vx_metrics_total(const struct vx_metrics *m, enum vx_worker_value value) {
     uint64_t sum = 0;
     for (uint32_t i = 0; i <= m->workers; i++)

@@ -21,6 +21,7 @@ struct vx_metrics;
 struct vx_route_metrics;
 struct vx_backend_metrics;
 struct vx_snapshot;
+struct vx_histogram;
 
 /* What a worker counts that belongs to no route: name, kind, metric, label (without braces, may be empty),
  * help. Rows of one metric stand together; only the first one's help is shown. */
@@ -43,6 +44,18 @@ struct vx_snapshot;
     X(GLITCH_CONTROL, "counter", "vortex_http2_glitches_total", "kind=\"control\"", "")                      \
     X(CALMED, "counter", "vortex_http2_calmed_total", "",                                                    \
       "HTTP/2 connections ended with ENHANCE_YOUR_CALM.")                                                    \
+    X(RATE_STORE_UP, "gauge", "vortex_rate_store_connected_workers", "",                                     \
+      "Workers that have a connection to the Redis of rate limits.")                                         \
+    X(RATE_STORE_ASKED, "counter", "vortex_rate_store_requests_total", "",                                   \
+      "Questions sent to the Redis of rate limits.")                                                         \
+    X(RATE_STORE_LOST, "counter", "vortex_rate_store_errors_total", "reason=\"lost\"",                       \
+      "Questions that the Redis of rate limits did not decide, by why.")                                     \
+    X(RATE_STORE_ERROR, "counter", "vortex_rate_store_errors_total", "reason=\"error\"", "")                 \
+    X(RATE_STORE_AWAY, "counter", "vortex_rate_store_errors_total", "reason=\"away\"", "")                   \
+    X(RATE_LOCAL_REFUSALS, "counter", "vortex_rate_limited_locally_total", "",                               \
+      "Refusals without asking the Redis, which had refused the key until later.")                           \
+    X(RATE_EVICTIONS, "counter", "vortex_rate_limit_evictions_total", "",                                    \
+      "Keys forgotten before they were paid off, because their part of the table in memory was full.")       \
     X(MEMORY_CONNECTIONS, "gauge", "vortex_memory_bytes", "kind=\"connections\"",                            \
       "Memory of ours in use, by kind.")                                                                     \
     X(MEMORY_ARENAS, "gauge", "vortex_memory_bytes", "kind=\"arenas\"", "")                                  \
@@ -103,6 +116,9 @@ void vx_metrics_free(struct vx_metrics *m);
 
 /* The values of one worker; they live as long as `m`. */
 struct vx_metrics_worker *vx_metrics_worker(struct vx_metrics *m, uint32_t worker);
+
+/* Where a worker notes how long the Redis of rate limits took; lives as long as `m`. */
+struct vx_histogram *vx_metrics_rate_store(struct vx_metrics *m, uint32_t worker);
 
 /* The sum of one value over all workers. Any thread. */
 uint64_t vx_metrics_total(const struct vx_metrics *m, enum vx_worker_value value);

@@ -82,6 +82,7 @@ struct vx_backend_metrics {
 struct vx_worker_block {
     struct vx_metrics_worker values;
     _Alignas(64) _Atomic uint64_t errors[VX_ERR_COUNT]; /* exchanges by how they ended */
+    struct vx_histogram rate_store;                     /* answers of the Redis of rate limits */
 };
 
 struct vx_metrics {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The metrics page in Prometheus' text exposition format 0.0.4: all samples of a metric stand together
  * beneath its HELP and TYPE lines. The values of the workers are added up here, while they go on counting. */
+#include <stdio.h>
+
 #include "core/exchange/snapshot.h"
 #include "core/routing/balance/set.h"
 #include "proxy/telemetry/metrics_internal.h"
@@ -179,18 +181,34 @@ static void put_grpc(const struct vx_metrics *m, struct vx_text *page) {
     }
 }
 
-static void put_bucket(struct vx_text *page, struct vx_slice label, struct vx_slice le, uint64_t count) {
-    vx_text_add(page, VX_SLICE("vortex_http_request_duration_seconds_bucket{"));
+static void put_bucket(struct vx_text *page, const char *metric, struct vx_slice label, struct vx_slice le,
+                       uint64_t count) {
+    vx_text_add(page, vx_slice_of(metric));
+    vx_text_add(page, VX_SLICE("_bucket{"));
     vx_text_add(page, label);
-    vx_text_add(page, VX_SLICE(",le=\""));
+    vx_text_add(page, label.len ? VX_SLICE(",le=\"") : VX_SLICE("le=\""));
     vx_text_add(page, le);
     vx_text_add(page, VX_SLICE("\"} "));
     vx_text_u64(page, count);
     vx_text_add(page, VX_SLICE("\n"));
 }
 
+/* One histogram of a metric whose name ends in `_seconds`. */
+static void put_histogram(struct vx_text *page, const char *metric, struct vx_slice label,
+                          const struct vx_histogram_sum *sum) {
+    char part[80];
+    for (size_t i = 0; i < sizeof bounds / sizeof bounds[0]; i++)
+        put_bucket(page, metric, label, bounds[i].le, vx_histogram_at_most(sum, bounds[i].ns));
+    put_bucket(page, metric, label, VX_SLICE("+Inf"), sum->count);
+    snprintf(part, sizeof part, "%s_sum", metric);
+    sample_seconds(page, part, label, sum->sum_ns);
+    snprintf(part, sizeof part, "%s_count", metric);
+    sample_u64(page, part, label, sum->count);
+}
+
 static void put_durations(const struct vx_metrics *m, struct vx_text *page) {
-    head(page, "vortex_http_request_duration_seconds", "histogram",
+    static const char metric[] = "vortex_http_request_duration_seconds";
+    head(page, metric, "histogram",
          "Time from the first byte of a request to the last byte of its answer, without tunnels. Routes "
          "appear with "
          "their first request.");
@@ -199,14 +217,20 @@ static void put_durations(const struct vx_metrics *m, struct vx_text *page) {
         struct vx_histogram_sum sum = {0};
         for (uint32_t worker = 0; worker < m->workers; worker++)
             vx_histogram_add(&sum, &route_cell(m, route, worker)->duration);
-        if (sum.count == 0)
-            continue;
-        for (size_t i = 0; i < sizeof bounds / sizeof bounds[0]; i++)
-            put_bucket(page, route->label, bounds[i].le, vx_histogram_at_most(&sum, bounds[i].ns));
-        put_bucket(page, route->label, VX_SLICE("+Inf"), sum.count);
-        sample_seconds(page, "vortex_http_request_duration_seconds_sum", route->label, sum.sum_ns);
-        sample_u64(page, "vortex_http_request_duration_seconds_count", route->label, sum.count);
+        if (sum.count)
+            put_histogram(page, metric, route->label, &sum);
     }
+}
+
+static void put_rate_store(const struct vx_metrics *m, struct vx_text *page) {
+    static const char metric[] = "vortex_rate_store_duration_seconds";
+    struct vx_histogram_sum sum = {0};
+    for (uint32_t worker = 0; worker < m->workers; worker++)
+        vx_histogram_add(&sum, &m->blocks[worker].rate_store);
+    if (!sum.count)
+        return;
+    head(page, metric, "histogram", "Time from a question to the Redis of rate limits to its answer.");
+    put_histogram(page, metric, VX_SLICE_NONE, &sum);
 }
 
 /* One counter of every route: the one `offset` bytes into the cell. */
@@ -399,6 +423,7 @@ bool vx_metrics_render(struct vx_metrics *m, const struct vx_snapshot *snapshot,
     put_routes(m, page);
     put_backends(m, snapshot, page);
     put_worker_values(m, page);
+    put_rate_store(m, page);
     put_errors(m, page);
     put_config(m, snapshot, page);
     put_process(m, page);

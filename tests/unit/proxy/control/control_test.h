@@ -76,6 +76,7 @@ static inline struct control_world *control_start(void) {
     assert_true(vx_engine_init(&c->engine, CONTROL_WORKERS));
     vx_names_init(&c->names, c->engine.loop, control_names_changed, c);
     assert_true(vx_slab_init(&c->registry_memory, VX_SLAB_ARENA_BYTES, 1 << 20));
+    c->rate_memory = vx_compose_rate_memory(1 << 16);
     c->tickets = vx_tls_tickets_new(c->engine.rt.now_ns);
     c->metrics = vx_metrics_new(CONTROL_WORKERS);
     c->access_log = vx_access_log_new(CONTROL_WORKERS, c->metrics);
@@ -90,6 +91,7 @@ static inline struct control_world *control_start(void) {
                                             .metrics = c->metrics,
                                             .access_log = c->access_log,
                                             .budget = &c->budget,
+                                            .rate_memory = c->rate_memory,
                                             .bans = vx_bans_gate(c->bans, i),
                                             .drained = control_drained,
                                             .user = w};
@@ -132,6 +134,7 @@ static inline void control_end(struct control_world *w) {
     vx_engine_free(&c->engine);
     vx_pool_table_free(&c->pools);
     vx_metrics_free(c->metrics);
+    vx_compose_rate_memory_free(c->rate_memory);
     vx_slab_free(&c->registry_memory);
     free(c->workers);
     char command[128];

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See connection.h.
+ *
+ * Invariants
+ *   1. `link` and `reader` are there exactly while the state is not CLOSED.
+ *   2. Every call in `calls` gets one done(): with its reply, in the order of sending, or with NULL when the link goes.
+ *   3. An answer that is late by more than the timeout ends the link: what follows it would be as late.
+ *   4. The timer runs for the oldest call, or for the next attempt, or not at all.
+ *   5. After a callback the link may be another one: `round` tells.
+ *
+ * state     event                                  next      function
+ * CLOSED    open, or the timer                     GREETING  connect_now
+ * GREETING  all replies of the greeting are good   READY     greeting_done
+ * GREETING  a bad one, broken, too late            CLOSED    lose
+ * READY     broken, too late, garbage              CLOSED    lose
+ * any       closed by its owner                    CLOSED    vx_redis_connection_close
+ */
+#include "filters/redis/connection.h"
+
+#include <hiredis/hiredis.h>
+#include <string.h>
+
+#include "core/base/decimal.h"
+
+enum {
+    CALLS_MAX = 16384,
+    BUFFERED_MAX_BYTES = 8 * 1024 * 1024, /* of one reply; a large cluster's slots are some hundred KiB */
+    PAUSE_MIN_MS = 10,
+    PAUSE_MAX_MS = 2000,
+};
+
+static void set_deadline(struct vx_redis_connection *c) {
+    if (vx_list_empty(&c->calls)) {
+        vx_timer_unset(&c->timer);
+        return;
+    }
+    const struct vx_redis_call *oldest = VX_CONTAINER_OF(c->calls.next, struct vx_redis_call, link);
+    vx_timer_set(c->shared->wheel, &c->timer, oldest->sent_ns + c->shared->config->timeout_ns);
+}
+
+/* --- The end of a link -------------------------------------------------------------------------------------------- */
+
+static void drop_link(struct vx_redis_connection *c) {
+    if (c->link)
+        c->shared->net->close(c->link);
+    if (c->reader)
+        redisReaderFree(c->reader);
+    c->link = NULL;
+    c->reader = NULL;
+    c->state = VX_REDIS_CLOSED;
+    c->round++;
+    vx_timer_unset(&c->timer);
+}
+
+/* Calls whose replies will not come. Their owners may use the connection again, so they are taken off first. */
+static void take_calls(struct vx_redis_connection *c, struct vx_list *lost) {
+    vx_list_init(lost);
+    c->call_count = 0;
+    if (vx_list_empty(&c->calls))
+        return;
+    vx_list_insert_before(&c->calls, lost);
+    vx_list_remove(&c->calls);
+}
+
+static void tell_lost(struct vx_list *lost, uint64_t now_ns) {
+    struct vx_list *node;
+    while ((node = vx_list_pop_front(lost)) != NULL) {
+        struct vx_redis_call *call = VX_CONTAINER_OF(node, struct vx_redis_call, link);
+        call->done(call, NULL, now_ns);
+    }
+}
+
+/* A link that had worked and broke gets a new one at once; who was too slow, or never worked, has to wait. */
+static void lose(struct vx_redis_connection *c, const char *why, bool doubtful, uint64_t now_ns) {
+    struct vx_list lost;
+    c->failures = c->proven ? doubtful : c->failures + 1;
+    drop_link(c);
+    take_calls(c, &lost);
+    c->on_down(c, why, now_ns);
+    tell_lost(&lost, now_ns);
+}
+
+void vx_redis_connection_fail(struct vx_redis_connection *c, const char *why, uint64_t now_ns) {
+    lose(c, why, true, now_ns);
+}
+
+void vx_redis_connection_close(struct vx_redis_connection *c, uint64_t now_ns) {
+    struct vx_list lost;
+    drop_link(c);
+    vx_timer_remove(c->shared->wheel, &c->timer);
+    take_calls(c, &lost);
+    tell_lost(&lost, now_ns);
+}
+
+/* --- Replies ------------------------------------------------------------------------------------------------------ */
+
+/* False: nobody waits for a reply. */
+static bool give(struct vx_redis_connection *c, const struct redisReply *reply, uint64_t now_ns) {
+    struct vx_list *node = vx_list_pop_front(&c->calls);
+    if (!node)
+        return false;
+    struct vx_redis_call *call = VX_CONTAINER_OF(node, struct vx_redis_call, link);
+    c->call_count--;
+    set_deadline(c);
+    if (c->state == VX_REDIS_READY) {
+        c->proven = true;
+        c->failures = 0;
+    }
+    call->done(call, reply, now_ns);
+    return true;
+}
+
+static void on_bytes(void *user, struct vx_slice bytes, uint64_t now_ns) {
+    struct vx_redis_connection *c = user;
+    uint32_t round = c->round;
+    if (redisReaderFeed(c->reader, bytes.ptr, bytes.len) != REDIS_OK || c->reader->len > BUFFERED_MAX_BYTES) {
+        lose(c, "its reply does not fit into memory", true, now_ns);
+        return;
+    }
+    while (c->round == round) {
+        void *reply = NULL;
+        if (redisReaderGetReply(c->reader, &reply) != REDIS_OK) {
+            lose(c, "it does not speak Redis's protocol", true, now_ns);
+            return;
+        }
+        if (!reply)
+            return;
+        bool expected = give(c, reply, now_ns);
+        freeReplyObject(reply);
+        if (!expected)
+            lose(c, "it sent a reply to nothing", true, now_ns);
+    }
+}
+
+static void on_broken(void *user, const char *why, uint64_t now_ns) {
+    lose(user, why, false, now_ns);
+}
+
+static const struct vx_redis_link_events link_events = {.on_bytes = on_bytes, .on_broken = on_broken};
+
+/* --- The greeting ------------------------------------------------------------------------------------------------- */
+
+/* Of the replies only that to ROLE says more than that all is well. */
+static bool is_role_but_master(const struct redisReply *reply) {
+    return reply->type == REDIS_REPLY_ARRAY &&
+           (reply->elements == 0 || reply->element[0]->type != REDIS_REPLY_STRING ||
+            strcmp(reply->element[0]->str, "master") != 0);
+}
+
+static void greeting_done(struct vx_redis_call *call, const struct redisReply *reply, uint64_t now_ns) {
+    struct vx_redis_connection *c = VX_CONTAINER_OF(call, struct vx_redis_greeting, call)->connection;
+    if (!reply)
+        return; /* whoever ended the link knows */
+    if (reply->type == REDIS_REPLY_ERROR) {
+        lose(c, "it refuses the greeting: wrong user or password, no such database, or not ready", true,
+             now_ns);
+    } else if (is_role_but_master(reply)) {
+        lose(c, "it is not the master", true, now_ns);
+    } else if (--c->greetings_left == 0) {
+        c->state = VX_REDIS_READY;
+        c->on_up(c, now_ns);
+    }
+}
+
+void vx_redis_connection_send(struct vx_redis_connection *c, struct vx_redis_command *command,
+                              struct vx_redis_call *call, uint64_t now_ns) {
+    call->sent_ns = now_ns;
+    vx_list_init(&call->link);
+    vx_list_push_back(&c->calls, &call->link);
+    c->call_count++;
+    if (c->call_count == 1)
+        set_deadline(c);
+    if (command->bytes)
+        c->shared->net->send(c->link, vx_slice(command->bytes, command->len));
+    vx_redis_command_free(command); /* without memory for it the call runs into its timeout */
+}
+
+static void greet(struct vx_redis_connection *c, struct vx_redis_command command, uint64_t now_ns) {
+    struct vx_redis_greeting *g = &c->greetings[c->greeting_count++];
+    *g = (struct vx_redis_greeting){.call = {.done = greeting_done}, .connection = c};
+    vx_redis_connection_send(c, &command, &g->call, now_ns);
+}
+
+static void send_greeting(struct vx_redis_connection *c, uint64_t now_ns) {
+    const struct vx_config_rate_store *config = c->shared->config;
+    char digits[VX_DECIMAL_MAX_BYTES];
+    c->greeting_count = 0;
+    if (config->password.len) {
+        struct vx_slice words[3] = {VX_SLICE("AUTH"), config->user, config->password};
+        if (!config->user.len)
+            words[1] = config->password;
+        greet(c, vx_redis_command_of(words, config->user.len ? 3 : 2), now_ns);
+    }
+    if (config->database) {
+        struct vx_slice words[] = {VX_SLICE("SELECT"), vx_decimal(config->database, digits)};
+        greet(c, vx_redis_command_of(words, 2), now_ns);
+    }
+    if (c->must_master)
+        greet(c, vx_redis_command((const char *const[]){"ROLE", NULL}), now_ns);
+    greet(c, vx_redis_command_load(), now_ns);
+    c->greetings_left = c->greeting_count;
+}
+
+/* --- The beginning of a link -------------------------------------------------------------------------------------- */
+
+static void connect_now(struct vx_redis_connection *c, uint64_t now_ns) {
+    c->proven = false;
+    c->reader = redisReaderCreate();
+    c->link = c->reader ? c->shared->net->open(c->shared->net, &c->address, &link_events, c) : NULL;
+    if (!c->link) {
+        drop_link(c);
+        c->failures++;
+        vx_redis_connection_open(c, now_ns);
+        return;
+    }
+    c->state = c->greets ? VX_REDIS_GREETING : VX_REDIS_READY;
+    if (c->greets)
+        send_greeting(c, now_ns);
+    else
+        c->on_up(c, now_ns);
+}
+
+static void on_timer(struct vx_timer *timer, uint64_t now_ns) {
+    struct vx_redis_connection *c = VX_CONTAINER_OF(timer, struct vx_redis_connection, timer);
+    if (c->state == VX_REDIS_CLOSED)
+        connect_now(c, now_ns);
+    else if (!vx_list_empty(&c->calls))
+        lose(c, "it did not answer within rate_limit.store_timeout", true, now_ns);
+}
+
+void vx_redis_connection_init(struct vx_redis_connection *c, const struct vx_redis_shared *shared) {
+    memset(c, 0, sizeof *c);
+    c->shared = shared;
+    vx_list_init(&c->calls);
+    vx_timer_init(&c->timer, on_timer);
+}
+
+void vx_redis_connection_aim(struct vx_redis_connection *c, const struct vx_address *to) {
+    size_t len = to->text.len < sizeof c->host ? to->text.len : sizeof c->host;
+    if (len)
+        memcpy(c->host, to->text.ptr, len);
+    c->address = *to;
+    c->address.text = vx_slice(c->host, len);
+}
+
+/* Half to all of the pause, so that the workers of many proxies do not come all at once. */
+void vx_redis_connection_open(struct vx_redis_connection *c, uint64_t now_ns) {
+    if (!c->failures) {
+        connect_now(c, now_ns);
+        return;
+    }
+    uint32_t pause_ms = c->failures < 8 ? (uint32_t)PAUSE_MIN_MS << c->failures : PAUSE_MAX_MS;
+    pause_ms = pause_ms / 2 + vx_random_below(c->shared->random, pause_ms / 2);
+    vx_timer_set(c->shared->wheel, &c->timer, now_ns + (uint64_t)pause_ms * 1000000);
+}
+
+bool vx_redis_connection_usable(const struct vx_redis_connection *c) {
+    bool hopeful = c->state == VX_REDIS_GREETING && c->failures == 0;
+    return (c->state == VX_REDIS_READY || hopeful) && c->call_count < CALLS_MAX;
+}
