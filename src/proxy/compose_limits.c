@@ -8,7 +8,7 @@
 #include "filters/limit/memory.h"
 #include "filters/redis/store.h"
 #include "proxy/engine.h"
-#include "proxy/limit/redis_net.h"
+#include "proxy/net/network.h"
 #include "proxy/telemetry/log.h"
 #include "proxy/telemetry/metrics.h"
 
@@ -24,7 +24,7 @@ struct vx_rates {
     uint32_t worker;
     uint64_t identity; /* of the store in use; 0: the table in memory */
     struct vx_redis_store *redis;
-    struct vx_redis_dialer dialer; /* of `redis` */
+    struct vx_network_dialer dialer; /* of `redis` */
     struct vx_tls_client *tls;
     char *server_name;
     uint64_t counts_before[VX_REDIS_COUNT_COUNT]; /* of the stores there were before */
@@ -69,7 +69,7 @@ static void drop_redis(struct vx_rates *r) {
         r->counts_before[i] += vx_redis_store_count(r->redis, (enum vx_redis_count)i);
     vx_redis_store_free(r->redis, r->engine->rt.now_ns);
     r->redis = NULL;
-    vx_redis_dialer_destroy(&r->dialer);
+    vx_network_dialer_destroy(&r->dialer);
     if (r->tls)
         vx_tls_client_drop(r->tls);
     r->tls = NULL;
@@ -88,7 +88,7 @@ static bool make_redis(struct vx_rates *r, const struct vx_config_rate_store *co
     if (name.len)
         memcpy(r->server_name, name.ptr, name.len);
     r->tls = tls ? vx_tls_client_hold(tls) : NULL;
-    vx_redis_dialer_init(&r->dialer, rt, r->engine->loop, r->tls, vx_slice(r->server_name, name.len));
+    vx_network_dialer_init(&r->dialer, rt, r->engine->loop, r->tls, vx_slice(r->server_name, name.len));
     struct vx_redis_store_options options = {
         .net = &r->dialer.net,
         .wheel = &rt->wheel,

@@ -136,7 +136,7 @@ static void on_broken(void *user, const char *why, uint64_t now_ns) {
     lose(user, why, false, now_ns);
 }
 
-static const struct vx_redis_link_events link_events = {.on_bytes = on_bytes, .on_broken = on_broken};
+static const struct vx_link_events link_events = {.on_bytes = on_bytes, .on_broken = on_broken};
 
 /* --- The greeting ------------------------------------------------------------------------------------------------- */
 

@@ -8,8 +8,8 @@
 #include "core/base/random.h"
 #include "core/base/timer.h"
 #include "core/config/model.h"
+#include "core/ports/network.h"
 #include "filters/redis/command.h"
-#include "filters/redis/link.h"
 
 struct redisReply;
 struct redisReader;
@@ -35,7 +35,7 @@ enum vx_redis_connection_state {
 
 /* What all connections of a store share; outlives them. */
 struct vx_redis_shared {
-    struct vx_redis_net *net;
+    struct vx_network *net;
     struct vx_timer_wheel *wheel;
     struct vx_random *random;
     const struct vx_config_rate_store *config;
@@ -61,7 +61,7 @@ struct vx_redis_connection {
     struct vx_address address; /* its text is in `host` */
     char host[VX_REDIS_HOST_MAX_BYTES];
     uint8_t state; /* enum vx_redis_connection_state */
-    struct vx_redis_link *link;
+    struct vx_link *link;
     struct redisReader *reader;
     struct vx_list calls; /* oldest first */
     uint32_t call_count;

@@ -25,7 +25,7 @@ enum vx_redis_count {
 };
 
 struct vx_redis_store_options {
-    struct vx_redis_net *net;
+    struct vx_network *net;
     struct vx_timer_wheel *wheel;
     struct vx_random *random;
     struct vx_rate_store *local;  /* decides at once; for on_failure LOCAL */

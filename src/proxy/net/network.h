@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The network of the Redis store (filters/redis/link.h) over a worker's dialer: TCP or TLS, names by c-ares. */
-#ifndef VX_PROXY_LIMIT_REDIS_NET_H
-#define VX_PROXY_LIMIT_REDIS_NET_H
+/* The network port (core/ports/network.h) over a worker's dialer: TCP or TLS, names by c-ares. */
+#ifndef VX_PROXY_NET_NETWORK_H
+#define VX_PROXY_NET_NETWORK_H
 
 #include "core/base/list.h"
-#include "filters/redis/link.h"
+#include "core/ports/network.h"
 #include "proxy/net/loop.h"
 #include "proxy/net/transport.h"
 
 struct vx_resolver;
 
-struct vx_redis_dialer {
-    struct vx_redis_net net; /* what the store gets */
+struct vx_network_dialer {
+    struct vx_network net; /* what the store gets */
     struct vx_runtime *rt;
     struct vx_loop *loop;
     const struct vx_tls_client *tls; /* NULL: plain */
@@ -21,10 +21,10 @@ struct vx_redis_dialer {
 };
 
 /* `tls` and the text of `server_name` outlive it. */
-void vx_redis_dialer_init(struct vx_redis_dialer *d, struct vx_runtime *rt, struct vx_loop *loop,
-                          const struct vx_tls_client *tls, struct vx_slice server_name);
+void vx_network_dialer_init(struct vx_network_dialer *d, struct vx_runtime *rt, struct vx_loop *loop,
+                            const struct vx_tls_client *tls, struct vx_slice server_name);
 
 /* Every link is closed, and the tasks of this round have run or are about to. */
-void vx_redis_dialer_destroy(struct vx_redis_dialer *d);
+void vx_network_dialer_destroy(struct vx_network_dialer *d);
 
 #endif

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See redis_net.h. What is sent waits in one buffer a link until the end of the round, so that the questions of many
+/* See network.h. What is sent waits in one buffer a link until the end of the round, so that the questions of many
  * requests leave in one system call.
  *
  * Invariants
  *   1. A link has a transport, or waits for a name, or is broken and says so in its task, or is closed.
  *   2. Events are told from the loop: from the transport, the resolver or the task, never from inside a call.
  *   3. A closed link's memory goes in a task of its own: its transport's event may be on the stack. */
-#include "proxy/limit/redis_net.h"
+#include "proxy/net/network.h"
 
 #include <stdlib.h>
 
@@ -17,7 +17,7 @@ enum { READ_BYTES = 16 * 1024, READS_A_ROUND = 8, BUFFER_MIN_BYTES = 4096 };
 /* A name that was dialed: it stays watched, so that the next attempt finds its addresses at once. */
 struct name {
     struct vx_list link;
-    struct vx_redis_dialer *dialer;
+    struct vx_network_dialer *dialer;
     struct vx_resolver_watch *watch;
     struct vx_list waiting; /* links */
     struct vx_address address;
@@ -26,9 +26,9 @@ struct name {
     char text[];
 };
 
-struct vx_redis_link {
-    struct vx_redis_dialer *dialer;
-    const struct vx_redis_link_events *events;
+struct vx_link {
+    struct vx_network_dialer *dialer;
+    const struct vx_link_events *events;
     void *user;
     struct vx_transport *transport; /* NULL: none (yet, or any more) */
     struct vx_list waiting;         /* in its name's list */
@@ -42,14 +42,14 @@ struct vx_redis_link {
     char host[256];
 };
 
-static void break_later(struct vx_redis_link *link, const char *why) {
+static void break_later(struct vx_link *link, const char *why) {
     link->broken = why;
     vx_runtime_defer(link->dialer->rt, &link->task);
 }
 
 /* --- Bytes -------------------------------------------------------------------------------------------------------- */
 
-static void flush(struct vx_redis_link *link) {
+static void flush(struct vx_link *link) {
     struct vx_transport *t = link->transport;
     while (link->out_sent < link->out_len && t->writable) {
         struct vx_slice rest = vx_slice(link->out + link->out_sent, link->out_len - link->out_sent);
@@ -64,12 +64,12 @@ static void flush(struct vx_redis_link *link) {
         link->out_len = link->out_sent = 0;
 }
 
-static void tell_broken(struct vx_redis_link *link, const char *why, uint64_t now_ns) {
+static void tell_broken(struct vx_link *link, const char *why, uint64_t now_ns) {
     if (!link->closed)
         link->events->on_broken(link->user, why, now_ns);
 }
 
-static void read_all(struct vx_redis_link *link, uint64_t now_ns) {
+static void read_all(struct vx_link *link, uint64_t now_ns) {
     char piece[READ_BYTES];
     for (unsigned i = 0; i < READS_A_ROUND && !link->closed; i++) {
         struct vx_transport *t = link->transport;
@@ -89,7 +89,7 @@ static void read_all(struct vx_redis_link *link, uint64_t now_ns) {
 }
 
 static void on_ready(struct vx_transport *t, uint32_t ready, uint64_t now_ns) {
-    struct vx_redis_link *link = t->owner;
+    struct vx_link *link = t->owner;
     if (link->closed)
         return;
     if (ready & VX_FAILED) {
@@ -103,7 +103,7 @@ static void on_ready(struct vx_transport *t, uint32_t ready, uint64_t now_ns) {
 }
 
 static void run_task(struct vx_task *task, uint64_t now_ns) {
-    struct vx_redis_link *link = VX_CONTAINER_OF(task, struct vx_redis_link, task);
+    struct vx_link *link = VX_CONTAINER_OF(task, struct vx_link, task);
     if (link->closed) {
         free(link->out);
         free(link);
@@ -122,8 +122,8 @@ static void run_task(struct vx_task *task, uint64_t now_ns) {
 
 /* --- Connecting --------------------------------------------------------------------------------------------------- */
 
-static void dial(struct vx_redis_link *link, const struct vx_address *address) {
-    struct vx_redis_dialer *d = link->dialer;
+static void dial(struct vx_link *link, const struct vx_address *address) {
+    struct vx_network_dialer *d = link->dialer;
     struct vx_error error;
     struct vx_dial to = {
         .address = *address,
@@ -148,7 +148,7 @@ static void on_answer(void *user, const struct vx_resolver_answer *answer, uint6
     if (name->known)
         name->address = answer->addresses[0];
     while ((node = vx_list_pop_front(&name->waiting)) != NULL) {
-        struct vx_redis_link *link = VX_CONTAINER_OF(node, struct vx_redis_link, waiting);
+        struct vx_link *link = VX_CONTAINER_OF(node, struct vx_link, waiting);
         if (name->known)
             dial(link, &name->address);
         else
@@ -156,7 +156,7 @@ static void on_answer(void *user, const struct vx_resolver_answer *answer, uint6
     }
 }
 
-static struct name *find_name(struct vx_redis_dialer *d, struct vx_slice text) {
+static struct name *find_name(struct vx_network_dialer *d, struct vx_slice text) {
     for (struct vx_list *at = d->names.next; at != &d->names; at = at->next) {
         struct name *name = VX_CONTAINER_OF(at, struct name, link);
         if (vx_slice_ieq(vx_slice(name->text, name->len), text))
@@ -182,7 +182,7 @@ static struct name *find_name(struct vx_redis_dialer *d, struct vx_slice text) {
     return name;
 }
 
-static void dial_name(struct vx_redis_link *link, struct vx_slice text) {
+static void dial_name(struct vx_link *link, struct vx_slice text) {
     struct name *name = find_name(link->dialer, text);
     if (!name)
         break_later(link, "its name cannot be looked up");
@@ -193,7 +193,7 @@ static void dial_name(struct vx_redis_link *link, struct vx_slice text) {
 }
 
 /* What a certificate has to name: the host as it was configured or told. */
-static void note_host(struct vx_redis_link *link, const struct vx_address *to) {
+static void note_host(struct vx_link *link, const struct vx_address *to) {
     char text[VX_ADDRESS_TEXT_MAX];
     struct vx_slice host = to->text;
     if (to->kind != VX_ADDRESS_NAME)
@@ -204,10 +204,10 @@ static void note_host(struct vx_redis_link *link, const struct vx_address *to) {
 
 /* --- The port ----------------------------------------------------------------------------------------------------- */
 
-static struct vx_redis_link *open_link(struct vx_redis_net *net, const struct vx_address *to,
-                                       const struct vx_redis_link_events *events, void *user) {
-    struct vx_redis_dialer *d = VX_CONTAINER_OF(net, struct vx_redis_dialer, net);
-    struct vx_redis_link *link = calloc(1, sizeof *link);
+static struct vx_link *open_link(struct vx_network *net, const struct vx_address *to,
+                                 const struct vx_link_events *events, void *user) {
+    struct vx_network_dialer *d = VX_CONTAINER_OF(net, struct vx_network_dialer, net);
+    struct vx_link *link = calloc(1, sizeof *link);
     if (!link)
         return NULL;
     link->dialer = d;
@@ -224,7 +224,7 @@ static struct vx_redis_link *open_link(struct vx_redis_net *net, const struct vx
     return link;
 }
 
-static bool make_room(struct vx_redis_link *link, size_t bytes) {
+static bool make_room(struct vx_link *link, size_t bytes) {
     size_t room = link->out_room ? link->out_room : BUFFER_MIN_BYTES;
     while (room < link->out_len + bytes)
         room *= 2;
@@ -238,7 +238,7 @@ static bool make_room(struct vx_redis_link *link, size_t bytes) {
     return true;
 }
 
-static void send_bytes(struct vx_redis_link *link, struct vx_slice bytes) {
+static void send_bytes(struct vx_link *link, struct vx_slice bytes) {
     if (!make_room(link, bytes.len)) {
         break_later(link, "no memory");
         return;
@@ -248,7 +248,7 @@ static void send_bytes(struct vx_redis_link *link, struct vx_slice bytes) {
     vx_runtime_defer(link->dialer->rt, &link->task);
 }
 
-static void close_link(struct vx_redis_link *link) {
+static void close_link(struct vx_link *link) {
     link->closed = true;
     vx_list_remove(&link->waiting);
     if (link->transport)
@@ -257,9 +257,9 @@ static void close_link(struct vx_redis_link *link) {
     vx_runtime_defer(link->dialer->rt, &link->task);
 }
 
-void vx_redis_dialer_init(struct vx_redis_dialer *d, struct vx_runtime *rt, struct vx_loop *loop,
-                          const struct vx_tls_client *tls, struct vx_slice server_name) {
-    *d = (struct vx_redis_dialer){
+void vx_network_dialer_init(struct vx_network_dialer *d, struct vx_runtime *rt, struct vx_loop *loop,
+                            const struct vx_tls_client *tls, struct vx_slice server_name) {
+    *d = (struct vx_network_dialer){
         .net = {.open = open_link, .send = send_bytes, .close = close_link},
         .rt = rt,
         .loop = loop,
@@ -269,7 +269,7 @@ void vx_redis_dialer_init(struct vx_redis_dialer *d, struct vx_runtime *rt, stru
     vx_list_init(&d->names);
 }
 
-void vx_redis_dialer_destroy(struct vx_redis_dialer *d) {
+void vx_network_dialer_destroy(struct vx_network_dialer *d) {
     struct vx_list *node;
     while ((node = vx_list_pop_front(&d->names)) != NULL) {
         struct name *name = VX_CONTAINER_OF(node, struct name, link);
