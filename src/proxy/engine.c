@@ -35,12 +35,12 @@ bool vx_engine_init(struct vx_engine *e, uint32_t worker) {
     vx_tcp_init(&e->tcp, e->loop);
     vx_tls_dialer_init(&e->dialer, &e->tcp.dialer, e->tls);
     e->rt.dialer = &e->dialer.dialer;
-    vx_h1_client_init(&e->client, &e->rt);
+    vx_http_clients_init(&e->clients, &e->rt);
     return true;
 }
 
 void vx_engine_free(struct vx_engine *e) {
-    vx_h1_client_destroy(&e->client);
+    vx_http_clients_destroy(&e->clients);
     vx_runtime_run_tasks(&e->rt);
     vx_loop_run_once(e->loop, 0); /* frees what was put off to the end of a round */
     vx_tls_worker_free(e->tls);

@@ -4,8 +4,8 @@
 #ifndef VX_PROXY_ENGINE_H
 #define VX_PROXY_ENGINE_H
 
+#include "proxy/http/clients.h"
 #include "proxy/http/server.h"
-#include "proxy/http1/client.h"
 #include "proxy/net/listener.h"
 #include "proxy/net/loop.h"
 #include "proxy/net/tcp.h"
@@ -21,7 +21,7 @@ struct vx_engine {
     struct vx_tcp tcp;
     struct vx_tls_worker *tls;
     struct vx_tls_dialer dialer;
-    struct vx_h1_client client;
+    struct vx_http_clients clients;
 };
 
 /* Makes the adapters of one thread; `worker` is its number. False: no memory or no descriptors (errno), nothing is left

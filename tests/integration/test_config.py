@@ -104,7 +104,6 @@ UNBUILT = {
     "tracing": GOOD + "tracing: { endpoint: 'http://127.0.0.1:4318' } #!\n",
     "kubernetes": GOOD + "kubernetes: { watch: true } #!\n",
     "admin": GOOD + "admin: { socket: /tmp/vortex_admin.sock } #!\n",
-    "http2_to_backends": GOOD.replace("name: main\n", "name: main\n    protocol: http2 #!\n"),
 }
 
 

@@ -123,7 +123,7 @@ static const struct vx_yaml_shape backend_tls_shape =
     SHAPE("a route's tls", backend_tls_keys, .place = AT(place));
 #undef IN
 
-static const struct vx_yaml_word protocols[] = {{"http1", 1}, {"http2", 2}, {NULL, 0}};
+static const struct vx_yaml_word protocols[] = {{"http1", false}, {"http2", true}, {NULL, 0}};
 
 static const struct vx_yaml_word balances[] = {
     {"peak_ewma", VX_BALANCE_PEAK_EWMA},
@@ -230,7 +230,7 @@ static const struct vx_yaml_key route_keys[] = {
     TEXT("name", name, vx_config_check_name),
     GROUP("match", match, match_shape, .present = AT(has_match)),
     LIST("backends", backends, backend_count, backend, "4096"),
-    CHECKED("protocol", protocols),
+    CHOICE("protocol", http2, "http1", protocols),
     GROUP("tls", tls, backend_tls_shape, .present = AT(tls.enabled), .can_be_off = true),
     CHOICE("balance", balance, "peak_ewma", balances),
     FRACTION("ewma_decay", ewma_decay, "0.5", "0", "1"),
@@ -433,8 +433,9 @@ const struct vx_yaml_shape vx_yaml_root =
 /* --- what this version does not have ---------------------------------------------------------------------------- */
 
 static const struct vx_yaml_unbuilt unbuilt[] = {
-    {&listener_shape, "http3", NULL, NULL},       {&route_shape, "protocol", "http2", NULL},
-    {&vx_yaml_root, "admin", NULL, NULL},         {&vx_yaml_root, "tracing", NULL, NULL},
+    {&listener_shape, "http3", NULL, NULL},
+    {&vx_yaml_root, "admin", NULL, NULL},
+    {&vx_yaml_root, "tracing", NULL, NULL},
     {&vx_yaml_root, "kubernetes", NULL, "watch"},
 };
 

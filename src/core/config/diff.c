@@ -112,7 +112,7 @@ static bool same_checks(const struct vx_config_route *a, const struct vx_config_
 }
 
 static bool same_target(const struct vx_config_route *a, const struct vx_config_route *b) {
-    return a->balance == b->balance && a->ewma_decay == b->ewma_decay &&
+    return a->http2 == b->http2 && a->balance == b->balance && a->ewma_decay == b->ewma_decay &&
            vx_slice_eq(a->rewrite_path_prefix, b->rewrite_path_prefix) &&
            vx_slice_eq(a->rewrite_host, b->rewrite_host) && vx_slice_eq(a->redirect_to, b->redirect_to) &&
            a->redirect_code == b->redirect_code;

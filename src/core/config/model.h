@@ -146,6 +146,7 @@ struct vx_config_route {
     struct vx_config_match match;
     struct vx_config_backend *backends;
     uint32_t backend_count; /* 0 only with a redirect */
+    bool http2; /* what the backends speak: h2 with tls, else h2c with prior knowledge; false: HTTP/1.1 */
     struct vx_config_backend_tls tls;
     enum vx_balance_kind balance;
     double ewma_decay; /* alpha, 0 <= alpha < 1 */

@@ -72,6 +72,7 @@ static bool make_target(struct vx_generation *g, struct vx_route *route, uint32_
         .address = endpoint->address,
         .name = endpoint->backend->address_text,
         .tls = g->setup->clients[route->index],
+        .http2 = config->http2,
         .server_name =
             config->tls.server_name.len ? config->tls.server_name : host_of(g, &endpoint->backend->address),
         .shared = g->sources.pools->entries[pool].shared,

@@ -118,7 +118,7 @@ static void begin(struct vx_timer *timer, uint64_t now_ns) {
         .user = c,
     };
     if (write_request(c))
-        c->up = engine->client.port.open(&engine->client.port, &open, &error, now_ns);
+        c->up = engine->clients.port.open(&engine->clients.port, &open, &error, now_ns);
     if (!c->up) {
         end(c, false, vx_error_info(error.code)->word, now_ns);
         return;

@@ -12,7 +12,7 @@
 enum { FILE_PIECE_BYTES = 16384 };
 
 static const struct vx_slice server_alpn[] = {{"h2", 2}, {"http/1.1", 8}};
-static const struct vx_slice client_alpn[] = {{"http/1.1", 8}};
+static const struct vx_slice http1_alpn = {"http/1.1", 8}, http2_alpn = {"h2", 2};
 static const struct vx_hash_key identity_key = {1, 2}; /* no secret: only equality counts */
 
 static void out_of_memory(struct vx_config_error *error) {
@@ -68,18 +68,25 @@ static uint64_t identify(const struct vx_config_backend_tls *tls) {
     return hash ? hash : 1;
 }
 
+/* What keeps the connections of one route from being used for another one to the same address. */
+static uint64_t identify_route(const struct vx_config_route *route) {
+    uint64_t hash = route->tls.enabled ? identify(&route->tls) : 0;
+    return route->http2 ? mix(hash, &route->http2, sizeof route->http2) : hash;
+}
+
 static bool load_clients(struct vx_setup *s, struct vx_config_error *error) {
     for (uint32_t i = 0; i < s->config->route_count; i++) {
-        const struct vx_config_backend_tls *tls = &s->config->routes[i].tls;
+        const struct vx_config_route *route = &s->config->routes[i];
+        const struct vx_config_backend_tls *tls = &route->tls;
         struct vx_tls_problem problem;
+        s->client_identities[i] = identify_route(route);
         if (!tls->enabled)
             continue;
-        s->client_identities[i] = identify(tls);
         for (uint32_t j = 0; j < i && !s->clients[i]; j++)
             if (s->clients[j] && s->client_identities[j] == s->client_identities[i])
                 s->clients[i] = vx_tls_client_hold(s->clients[j]);
         if (!s->clients[i])
-            s->clients[i] = vx_tls_client_new(tls, client_alpn, 1, &problem);
+            s->clients[i] = vx_tls_client_new(tls, route->http2 ? &http2_alpn : &http1_alpn, 1, &problem);
         if (!s->clients[i]) {
             error->place = tls->place;
             snprintf(error->text, sizeof error->text, "%s", problem.text);

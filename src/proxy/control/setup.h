@@ -12,7 +12,7 @@ struct vx_setup {
     struct vx_config *config;
     struct vx_tls_server **servers;  /* by listener; NULL: plain */
     struct vx_tls_client **clients;  /* by route; NULL: plain */
-    uint64_t *client_identities;     /* by route: differs when settings or files do; 0: plain */
+    uint64_t *client_identities;     /* by route: differs when settings or files do; 0: plain HTTP/1 */
     struct vx_tls_client *store_tls; /* of rate limits; NULL: plain */
     uint64_t store_identity;         /* differs when anything about the store does; 0: the table in memory */
     struct vx_filter_engine *engine;

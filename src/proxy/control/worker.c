@@ -245,7 +245,7 @@ static void adopt(void *arg, uint64_t now_ns) {
     vx_generation_enter(a->generation, w->index,
                         now_ns); /* before the one before is left: what is in both goes on */
     vx_proxy_adopt(&w->proxy, snapshot);
-    vx_h1_client_retire(&w->engine.client, a->generation->pools_used, a->generation->pool_count);
+    vx_http_clients_retire(&w->engine.clients, a->generation->pools_used, a->generation->pool_count);
     vx_snapshot_drop(snapshot, w->index); /* the hold that was handed over; the proxy has its own now */
     free(a->fds);
     free(a);
@@ -259,7 +259,7 @@ static void drain(void *arg, uint64_t now_ns) {
     (void)now_ns;
     struct vx_worker *w = arg;
     w->draining = true;
-    w->engine.client.draining = true;
+    vx_http_clients_drain(&w->engine.clients);
     for (struct vx_worker_site *s = w->sites; s; s = s->next)
         close_site(s);
     tick_after(w, 0);
@@ -313,7 +313,7 @@ static uint64_t wall_ns(void) {
 static void attach_filters(struct vx_worker *w, struct vx_filter_engine *engine) {
     w->filters = (struct vx_filter_worker){
         .wheel = &w->engine.rt.wheel,
-        .client = &w->engine.client.port,
+        .client = &w->engine.clients.port,
         .memory = w->engine.rt.arenas,
         .snapshot = current_snapshot,
         .post = post,
@@ -334,7 +334,7 @@ bool vx_worker_init(struct vx_worker *w, const struct vx_worker_options *options
     w->user = options->user;
     w->counters = vx_metrics_worker(options->metrics, options->index);
     vx_worker_recorder_init(&w->recorder, options->metrics, options->access_log, options->index);
-    vx_proxy_init(&w->proxy, &w->engine.client.port, &w->recorder.recorder, &w->engine.rt.random,
+    vx_proxy_init(&w->proxy, &w->engine.clients.port, &w->recorder.recorder, &w->engine.rt.random,
                   &w->engine.rt.wheel, options->index);
     w->rates = vx_rates_new(&w->engine, options->rate_memory, options->metrics, options->index);
     if (!w->rates) {

@@ -143,14 +143,16 @@ static void refuse(struct h2_server_stream *s, const struct vx_error *error, uin
 static bool read_request(struct h2_server_stream *s, struct vx_error *error) {
     struct vx_http_server *server = s->conn->base.server;
     struct vx_h2_head *head = &s->st.head;
+    /* The head is told when more of the message may have come already. */
+    bool ended = s->st.remote_ended && !s->st.received_bytes && !s->st.trailers;
     s->request.headers = head->fields;
     s->request.method_text = head->pseudo.method;
     s->request.method = vx_method_of(head->pseudo.method);
     *error = vx_error(head->refused, false, "more header fields than allowed");
     if (head->refused)
         return false;
-    if (!vx_h2_read_request(&head->pseudo, head->repeated, s->st.remote_ended, &server->limits, &s->arena,
-                            &s->request, error))
+    if (!vx_h2_read_request(&head->pseudo, head->repeated, ended, &server->limits, &s->arena, &s->request,
+                            error))
         return false;
     s->request.https = s->conn->client.https;
     if (s->request.upgrade && !vx_websocket_add_key(&s->request, &s->arena, &h2_runtime(s->conn)->random)) {

@@ -138,6 +138,7 @@ static void feed(struct vx_h2_session *s, struct vx_slice bytes) {
     nghttp2_ssize result = s->server
                                ? vx_h2_gate_feed(s, bytes)
                                : nghttp2_session_mem_recv2(s->ng, (const uint8_t *)bytes.ptr, bytes.len);
+    s->received += bytes.len;
     if (result >= 0 || s->ending)
         return;
     switch (result) {

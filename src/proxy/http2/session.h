@@ -127,6 +127,7 @@ struct vx_h2_session {
     void (*glitched)(struct vx_h2_session *s, enum vx_h2_glitch kind, bool last);
     struct vx_error error; /* why it ends */
     uint64_t written;      /* bytes the transport has taken */
+    uint64_t received;     /* bytes that came from it */
     uint32_t stream_count; /* of `streams` */
     uint32_t read_bytes;   /* what the next read asks for */
     bool server;

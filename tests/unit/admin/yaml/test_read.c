@@ -413,8 +413,6 @@ static void not_built_yet(void **state) {
                  (int)(strchr(file[i], ':') - file[i]), file[i]);
         must_refuse(fill(IN_FILE, "%s", marked), says);
     }
-    must_refuse(fill(IN_ROUTE, "%s", "@@protocol: http2"),
-                "`protocol: http2` is not available in this version");
     must_refuse(fill(IN_ROUTE, "%s", "protocol: @@http3"), "must be `http1` or `http2`");
     must_refuse("listeners: [{address: '1.1.1.1:1', @@http3: true}]\n" ROUTE,
                 "`http3` is not available in this version");

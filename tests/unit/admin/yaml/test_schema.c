@@ -471,6 +471,16 @@ static void documented_examples_are_right(void **state) {
     assert_true(seen >= 2);
 }
 
+static void protocols(void **state) {
+    (void)state;
+    struct vx_config *config = must_read(fill(IN_ROUTE, "%s", "protocol: http2"));
+    assert_true(config->routes[0].http2);
+    vx_config_free(config);
+    config = must_read(fill(IN_ROUTE, "%s", "protocol: http1"));
+    assert_false(config->routes[0].http2);
+    vx_config_free(config);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(listener_addresses),
@@ -485,6 +495,7 @@ int main(void) {
         cmocka_unit_test(only_plain_groups_can_be_off),
         cmocka_unit_test(documentation_agrees),
         cmocka_unit_test(documented_examples_are_right),
+        cmocka_unit_test(protocols),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

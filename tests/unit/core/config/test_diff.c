@@ -197,6 +197,7 @@ static void routes(void **state) {
     CHANGED(r->tls.key_path = VX_SLICE("x"));
     CHANGED(r->balance = VX_BALANCE_RANDOM);
     CHANGED(r->ewma_decay = 0.25);
+    CHANGED(r->http2 = true);
     CHANGED(r->rewrite_path_prefix = VX_SLICE("/x"));
     CHANGED(r->rewrite_host = VX_SLICE("x"));
     CHANGED(r->redirect_to = VX_SLICE("/x"));

@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which request goes on which connection: one that has room, the first before the others, so that they stay few; else one
+ * that is being connected; else a new one; else the queue, when max_connections leaves none. The limit counts open
+ * connections over all workers, so a worker that has enough gives one up when others wait. */
+#include <stdlib.h>
+
+#include "proxy/http2/client_internal.h"
+
+enum {
+    POLL_MS = 10,
+    WAITING_MAX =
+        100, /* for one connection that is being connected: what most backends let a connection have */
+    HEARD_LATELY_MS = 1000,
+};
+
+static void poll_places(struct vx_timer *timer, uint64_t now_ns);
+
+static void serve_task(struct vx_task *task, uint64_t now_ns) {
+    vx_h2_pool_serve(VX_CONTAINER_OF(task, struct vx_h2_pool, serve), now_ns);
+}
+
+static struct vx_h2_pool *new_pool(struct vx_h2_client *client) {
+    struct vx_h2_pool *pool = calloc(1, sizeof *pool);
+    if (!pool)
+        return NULL;
+    pool->client = client;
+    vx_list_init(&pool->connections);
+    vx_list_init(&pool->queue);
+    vx_task_init(&pool->serve, serve_task);
+    vx_timer_init(&pool->poll, poll_places);
+    return pool;
+}
+
+static struct h2_client_connection *connection_at(struct vx_list *node) {
+    return VX_CONTAINER_OF(node, struct h2_client_connection, link);
+}
+
+/* Those that are open end with their last stream; those that are being connected are used and then end. */
+static void end_all(struct vx_h2_pool *pool) {
+    for (struct vx_list *at = pool->connections.next; at != &pool->connections; at = at->next) {
+        connection_at(at)->keeps = false;
+        vx_h2_client_end(connection_at(at));
+    }
+}
+
+static bool make_place(struct vx_h2_client *client, uint32_t index) {
+    enum { STEP = 64 };
+    if (VX_LIKELY(index < client->pool_count))
+        return true;
+    uint32_t count = index + STEP;
+    struct vx_h2_pool **pools = realloc(client->pools, count * sizeof(struct vx_h2_pool *));
+    if (!pools)
+        return false;
+    memset(pools + client->pool_count, 0, (count - client->pool_count) * sizeof(struct vx_h2_pool *));
+    client->pools = pools;
+    client->pool_count = count;
+    return true;
+}
+
+struct vx_h2_pool *vx_h2_pool_of(struct vx_h2_client *client, const struct vx_target *target) {
+    if (!make_place(client, target->pool))
+        return NULL;
+    struct vx_h2_pool *pool = client->pools[target->pool];
+    if (VX_UNLIKELY(!pool)) {
+        pool = client->pools[target->pool] = new_pool(client);
+        if (!pool)
+            return NULL;
+    }
+    if (VX_UNLIKELY(pool->shared != target->shared)) {
+        end_all(pool);
+        pool->shared = target->shared;
+    }
+    return pool;
+}
+
+/* --- Places --------------------------------------------------------------------------------------------------- */
+
+/* A place among max_connections, over all workers. */
+static bool take_place(const struct vx_target *target) {
+    uint32_t open = atomic_fetch_add_explicit(&target->shared->connections, 1, memory_order_relaxed);
+    if (!target->max_connections || open < target->max_connections)
+        return true;
+    atomic_fetch_sub_explicit(&target->shared->connections, 1, memory_order_release);
+    return false;
+}
+
+/* Release: once the count is 0 the control thread may free it (vx_pool_table_collect). */
+static void give_place(struct vx_target_shared *shared) {
+    atomic_fetch_sub_explicit(&shared->connections, 1, memory_order_release);
+}
+
+/* A time that is set stays: who comes must not put off those who wait. */
+static void poll_later(struct vx_h2_pool *pool) {
+    struct vx_runtime *rt = pool->client->rt;
+    if (pool->poll.at_ms == VX_TIMER_NEVER)
+        vx_timer_set(&rt->wheel, &pool->poll, rt->now_ns + (uint64_t)POLL_MS * 1000000);
+}
+
+/* --- Waiting -------------------------------------------------------------------------------------------------- */
+
+static void wait_for_connection(struct h2_client_connection *c, struct h2_client_request *r) {
+    vx_list_push_back(&c->waiting, &r->link);
+    c->waiting_count++;
+    r->waits_for = c;
+}
+
+static void enqueue(struct vx_h2_pool *pool, struct h2_client_request *r) {
+    vx_list_push_back(&pool->queue, &r->link);
+    r->queued = true;
+    pool->queue_count++;
+    atomic_fetch_add_explicit(&r->target->shared->waiting, 1, memory_order_relaxed);
+    vx_h2_client_expect(r, r->target->queue_timeout_ns);
+}
+
+void vx_h2_pool_unqueue(struct h2_client_request *r) {
+    vx_list_remove(&r->link);
+    if (r->waits_for)
+        r->waits_for->waiting_count--;
+    r->waits_for = NULL;
+    if (!r->queued)
+        return;
+    r->queued = false;
+    r->pool->queue_count--;
+    atomic_fetch_sub_explicit(&r->target->shared->waiting, 1, memory_order_relaxed);
+}
+
+/* --- Choosing ------------------------------------------------------------------------------------------------- */
+
+static bool too_old(const struct h2_client_connection *c, uint64_t now_ns) {
+    return c->max_age_ns && now_ns - c->opened_ns >= c->max_age_ns;
+}
+
+static bool heard_lately(const struct h2_client_connection *c, uint64_t now_ns) {
+    return now_ns - c->heard_ns < (uint64_t)HEARD_LATELY_MS * 1000000;
+}
+
+/* A connection that has room for the request now. What tells whether a WebSocket may be asked for are the backend's
+ * settings, so that has to wait for them. */
+static struct h2_client_connection *find_open(struct vx_h2_pool *pool, const struct h2_client_request *r,
+                                              bool fresh) {
+    uint64_t now_ns = pool->client->rt->now_ns;
+    struct vx_list *next;
+    for (struct vx_list *at = pool->connections.next; at != &pool->connections; at = next) {
+        struct h2_client_connection *c = connection_at(at);
+        next = at->next;
+        if (c->state != H2_CLIENT_OPEN || c->shared != r->target->shared)
+            continue;
+        if (too_old(c, now_ns))
+            vx_h2_client_end(c);
+        else if ((!fresh || heard_lately(c, now_ns)) && (!r->extended || c->session.settings_came) &&
+                 vx_h2_session_can_open(&c->session))
+            return c;
+    }
+    return NULL;
+}
+
+/* One that is being connected, for some more to wait for. */
+static struct h2_client_connection *find_connecting(struct vx_h2_pool *pool,
+                                                    const struct h2_client_request *r) {
+    for (struct vx_list *at = pool->connections.next; at != &pool->connections; at = at->next) {
+        struct h2_client_connection *c = connection_at(at);
+        if (c->state == H2_CLIENT_CONNECTING && c->shared == r->target->shared &&
+            c->waiting_count < WAITING_MAX)
+            return c;
+    }
+    return NULL;
+}
+
+/* Whether one more connection would be of use: not while one of them stands whose backend has not yet said how many
+ * streams it takes, or takes none at all. */
+static bool wants_connection(const struct vx_h2_pool *pool, const struct h2_client_request *r) {
+    for (struct vx_list *at = pool->connections.next; at != &pool->connections; at = at->next) {
+        const struct h2_client_connection *c = connection_at(at);
+        if (c->state == H2_CLIENT_OPEN && c->shared == r->target->shared &&
+            (!c->session.settings_came || !vx_h2_session_stream_limit(&c->session)))
+            return false;
+    }
+    return true;
+}
+
+static bool can_be_asked(const struct h2_client_connection *c, const struct h2_client_request *r,
+                         struct vx_error *error) {
+    if (!r->extended ||
+        nghttp2_session_get_remote_settings(c->session.ng, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL))
+        return true;
+    *error = vx_error(VX_ERR_NOT_IMPLEMENTED, false, "the backend takes no WebSockets over HTTP/2");
+    return false;
+}
+
+enum placed { PLACED, WAITS, NO_ROOM, FAILED };
+
+/* A stream for the request, or a connection to wait for. */
+static enum placed place(struct vx_h2_pool *pool, struct h2_client_request *r, bool fresh,
+                         struct vx_error *error) {
+    struct h2_client_connection *c = find_open(pool, r, fresh);
+    if (c) {
+        if (!can_be_asked(c, r, error))
+            return FAILED;
+        if (vx_h2_client_bind(c, r))
+            return PLACED;
+        *error = vx_error(VX_ERR_OUT_OF_MEMORY, false, NULL);
+        return FAILED;
+    }
+    c = find_connecting(pool, r);
+    if (!c && wants_connection(pool, r) && take_place(r->target)) {
+        c = vx_h2_client_connect(pool, r->target, error);
+        if (!c) {
+            give_place(r->target->shared);
+            return FAILED;
+        }
+    }
+    if (!c)
+        return NO_ROOM;
+    wait_for_connection(c, r);
+    return WAITS;
+}
+
+bool vx_h2_pool_assign(struct vx_h2_pool *pool, struct h2_client_request *r, bool fresh,
+                       struct vx_error *error) {
+    pool->limited = r->target->max_connections > 0;
+    if (pool->limited)
+        poll_later(pool);
+    /* Who comes later must not overtake those who wait. */
+    enum placed placed = pool->queue_count && !fresh ? NO_ROOM : place(pool, r, fresh, error);
+    if (placed != NO_ROOM)
+        return placed != FAILED;
+    if (pool->queue_count >= r->target->queue_length) {
+        *error = vx_error(VX_ERR_QUEUE_FULL, true, NULL);
+        return false;
+    }
+    enqueue(pool, r);
+    return true;
+}
+
+/* Tells who waited that it is under way, or not. */
+static void told(struct h2_client_request *r, enum placed placed, struct vx_error error, uint64_t now_ns) {
+    if (placed == FAILED) {
+        vx_h2_client_fail(r, error, now_ns);
+    } else if (placed == PLACED && r->waits_room) {
+        r->waits_room = false;
+        r->up.stream.events->on_writable(r->up.stream.user, now_ns);
+    }
+}
+
+/* What waited for a connection that stands now goes on it as far as there is room, the rest into the queue's front. */
+static void dissolve(struct vx_h2_pool *pool, struct h2_client_connection *c) {
+    while (!vx_list_empty(&c->waiting)) {
+        struct h2_client_request *r = VX_CONTAINER_OF(c->waiting.prev, struct h2_client_request, link);
+        vx_h2_pool_unqueue(r);
+        r->up.connect_ns = pool->client->rt->now_ns - c->opened_ns;
+        enqueue(pool, r);
+        vx_list_remove(&r->link);
+        vx_list_push_front(&pool->queue, &r->link);
+    }
+}
+
+void vx_h2_pool_serve(struct vx_h2_pool *pool, uint64_t now_ns) {
+    for (struct vx_list *at = pool->connections.next; at != &pool->connections; at = at->next)
+        if (connection_at(at)->state == H2_CLIENT_OPEN)
+            dissolve(pool, connection_at(at));
+    while (!vx_list_empty(&pool->queue)) {
+        struct h2_client_request *r = VX_CONTAINER_OF(pool->queue.next, struct h2_client_request, link);
+        struct vx_error error;
+        vx_h2_pool_unqueue(r);
+        enum placed placed = place(pool, r, false, &error);
+        if (placed == NO_ROOM) {
+            /* Back to where it stood, with the time it has left. */
+            uint64_t deadline_ns = r->deadline_ns;
+            enqueue(pool, r);
+            vx_list_remove(&r->link);
+            vx_list_push_front(&pool->queue, &r->link);
+            r->deadline_ns = deadline_ns;
+            break;
+        }
+        told(r, placed, error, now_ns);
+    }
+}
+
+/* Requests of other workers wait for a place. */
+static bool wanted_elsewhere(const struct vx_h2_pool *pool) {
+    return pool->shared && !pool->queue_count &&
+           atomic_load_explicit(&pool->shared->waiting, memory_order_relaxed) > 0;
+}
+
+/* A worker that gets on with what it has must not keep the places that another one's requests wait for. */
+static void give_up_one(struct vx_h2_pool *pool) {
+    for (struct vx_list *at = pool->connections.prev; at != &pool->connections; at = at->prev) {
+        if (connection_at(at)->state != H2_CLIENT_OPEN)
+            continue;
+        vx_h2_client_end(connection_at(at));
+        return;
+    }
+}
+
+static void poll_places(struct vx_timer *timer, uint64_t now_ns) {
+    struct vx_h2_pool *pool = VX_CONTAINER_OF(timer, struct vx_h2_pool, poll);
+    vx_h2_pool_serve(pool, now_ns);
+    if (!pool->limited)
+        return;
+    if (wanted_elsewhere(pool))
+        give_up_one(pool);
+    if (pool->queue_count || !vx_list_empty(&pool->connections))
+        poll_later(pool);
+}
+
+void vx_h2_pool_closed(struct h2_client_connection *c) {
+    give_place(c->shared);
+    /* The place may be taken by who waits; not here, where a user's call may be on the stack. */
+    vx_runtime_defer(c->pool->client->rt, &c->pool->serve);
+}
+
+/* --- The client ------------------------------------------------------------------------------------------------- */
+
+void vx_h2_client_retire(struct vx_h2_client *client, const uint64_t *keep, uint32_t count) {
+    for (uint32_t i = 0; i < client->pool_count; i++) {
+        bool kept = i < count && (keep[i / 64] >> (i % 64) & 1);
+        if (client->pools[i] && !kept) {
+            end_all(client->pools[i]);
+            client->pools[i]->shared = NULL;
+        }
+    }
+}
+
+void vx_h2_client_drain(struct vx_h2_client *client) {
+    client->draining = true;
+    for (uint32_t i = 0; i < client->pool_count; i++)
+        for (struct vx_list *at = client->pools[i] ? client->pools[i]->connections.next : NULL;
+             at && at != &client->pools[i]->connections; at = at->next)
+            if (connection_at(at)->state == H2_CLIENT_OPEN && !connection_at(at)->session.stream_count)
+                vx_h2_client_end(connection_at(at));
+}
+
+void vx_h2_client_destroy(struct vx_h2_client *client) {
+    for (uint32_t i = 0; i < client->pool_count; i++) {
+        struct vx_h2_pool *pool = client->pools[i];
+        if (!pool)
+            continue;
+        while (!vx_list_empty(&pool->connections))
+            vx_h2_client_close(connection_at(pool->connections.next));
+        vx_timer_remove(&client->rt->wheel, &pool->poll);
+        vx_task_cancel(&pool->serve);
+    }
+    /* Connections that have closed are freed by their tasks, which look at their pools. */
+    vx_runtime_run_tasks(client->rt);
+    for (uint32_t i = 0; i < client->pool_count; i++)
+        free(client->pools[i]);
+    free(client->pools);
+    client->pools = NULL;
+    client->pool_count = 0;
+}
