@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "proxy/compose.h"
+#include "proxy/compose_filters.h"
 #include "proxy/control/control.h"
 #include "proxy/control/setup.h"
 #include "proxy/engine.h"
@@ -22,11 +23,15 @@ int vx_command_run(const char *path) {
 int vx_command_check(const char *path) {
     struct vx_config_error error = {{0, 0}, "out of memory"};
     struct vx_tls_tickets *tickets = vx_tls_tickets_new(0);
-    struct vx_setup *setup = tickets ? vx_setup_load(path, tickets, NULL, &error) : NULL;
+    struct vx_filter_engine *filters = vx_compose_filters();
+    struct vx_setup *setup = tickets && filters ? vx_setup_load(path, tickets, filters, &error) : NULL;
     if (tickets)
         vx_tls_tickets_drop(tickets);
-    if (setup) {
+    bool fine = setup != NULL;
+    if (setup)
         vx_setup_drop(setup);
+    vx_compose_filters_free(filters);
+    if (fine) {
         printf("%s: ok\n", path);
         return 0;
     }

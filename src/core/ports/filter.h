@@ -206,6 +206,8 @@ struct vx_filter_engine {
     /* Says what workers have; for each of them before its thread starts, and before the first load(). `worker` outlives
      * every filter. Where no worker is attached (`vortex check`), filters are compiled and started all the same. */
     void (*attach)(struct vx_filter_engine *self, uint32_t index, const struct vx_filter_worker *worker);
+    /* How large it may become and where it keeps compiled modules; before the first load(), later calls change nothing. */
+    void (*configure)(struct vx_filter_engine *self, const struct vx_config_wasm *config);
     /* Compiles the module and starts it, an instance for each worker: may take seconds. `binary` are its bytes; empty: those
      * of the file that `config` names. A module whose bytes and settings are those of one that is loaded already is that
      * one, held once more. NULL: *error says what is wrong, with the place in `config`. */
@@ -214,6 +216,8 @@ struct vx_filter_engine {
     /* Lets go of one hold; no worker is between enter and leave for it. The last one ends the module's instances, with
      * the calls that are due to them. */
     void (*drop)(struct vx_filter_engine *self, struct vx_filter *f);
+    /* Starts instances anew for those that have failed. To be called some ten times a second. */
+    void (*tend)(struct vx_filter_engine *self);
 };
 
 #endif

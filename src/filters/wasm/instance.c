@@ -20,41 +20,61 @@ const char *vx_wasm_fault_word(enum vx_wasm_fault_kind kind) {
 
 /* Faults */
 
-/* The message on one line: runs of white space, line ends among them, become one blank. */
-static void put_message(struct vx_wasm_fault *fault, const wasm_name_t *message) {
-    size_t n = 0;
-    for (size_t i = 0; i < message->size && message->data[i] && n + 1 < sizeof fault->text; i++) {
-        char c = (unsigned char)message->data[i] <= ' ' ? ' ' : message->data[i];
+/* Appends a part of the message on one line: runs of white space, line ends among them, become one blank. */
+static void put_text(struct vx_wasm_fault *fault, struct vx_slice part) {
+    size_t n = strlen(fault->text);
+    for (size_t i = 0; i < part.len && n + 1 < sizeof fault->text; i++) {
+        char c = (unsigned char)part.ptr[i] <= ' ' ? ' ' : part.ptr[i];
         if (c != ' ' || (n && fault->text[n - 1] != ' '))
             fault->text[n++] = c;
     }
+    while (n && fault->text[n - 1] == ' ')
+        n--;
     fault->text[n] = '\0';
 }
 
-static enum vx_wasm_fault_kind kind_of(const wasm_trap_t *trap, const char *text) {
+static bool contains(struct vx_slice s, const char *what) {
+    return s.len && memmem(s.ptr, s.len, what, strlen(what));
+}
+
+static enum vx_wasm_fault_kind kind_of(const wasm_trap_t *trap, struct vx_slice message) {
     wasmtime_trap_code_t code;
     if (trap && wasmtime_trap_code(trap, &code)) {
         if (code == WASMTIME_TRAP_CODE_STACK_OVERFLOW)
             return VX_WASM_STACK;
         return code == WASMTIME_TRAP_CODE_INTERRUPT ? VX_WASM_DEADLINE : VX_WASM_TRAP;
     }
-    if (strstr(text, deadline_text))
+    if (contains(message, deadline_text))
         return VX_WASM_DEADLINE;
-    if (strstr(text, exit_text))
+    if (contains(message, exit_text))
         return VX_WASM_EXIT;
-    return strstr(text, "limit of") ? VX_WASM_NO_ROOM : VX_WASM_TRAP;
+    return contains(message, "limit of") ? VX_WASM_NO_ROOM : VX_WASM_TRAP;
+}
+
+/* The cause, which the engine tells last, then what it tells before: the backtrace, which may be cut. */
+static void put_message(struct vx_wasm_fault *fault, struct vx_slice message) {
+    static const char mark[] = "Caused by:";
+    const char *cause = message.len ? memmem(message.ptr, message.len, mark, sizeof mark - 1) : NULL;
+    size_t before = cause ? (size_t)(cause - message.ptr) : message.len;
+    fault->text[0] = '\0';
+    if (cause) {
+        put_text(fault, vx_slice_skip(message, before + sizeof mark - 1));
+        put_text(fault, VX_SLICE(";"));
+    }
+    put_text(fault, vx_slice(message.ptr, before));
 }
 
 /* Takes both over. What ends a guest is a trap, or an error where a host function has ended it. */
 static bool describe(wasmtime_error_t *error, wasm_trap_t *trap, struct vx_wasm_fault *fault) {
-    wasm_name_t message;
+    wasm_name_t bytes;
     if (error)
-        wasmtime_error_message(error, &message);
+        wasmtime_error_message(error, &bytes);
     else
-        wasm_trap_message(trap, &message);
-    put_message(fault, &message);
-    fault->kind = kind_of(trap, fault->text);
-    wasm_byte_vec_delete(&message);
+        wasm_trap_message(trap, &bytes);
+    struct vx_slice message = vx_slice(bytes.data, bytes.size);
+    fault->kind = kind_of(trap, message);
+    put_message(fault, message);
+    wasm_byte_vec_delete(&bytes);
     if (error)
         wasmtime_error_delete(error);
     if (trap)
@@ -158,7 +178,8 @@ bool vx_wasm_instance_function(struct vx_wasm_instance *i, struct vx_slice name,
 bool vx_wasm_instance_call(struct vx_wasm_instance *i, const wasmtime_func_t *function,
                            wasmtime_val_raw_t *values, size_t count, uint64_t budget_ns,
                            struct vx_wasm_fault *fault) {
-    set_deadline(i, budget_ns);
+    if (budget_ns)
+        set_deadline(i, budget_ns);
     wasm_trap_t *trap = NULL;
     wasmtime_error_t *error = wasmtime_func_call_unchecked(i->context, function, values, count, &trap);
     if (VX_LIKELY(!error && !trap))

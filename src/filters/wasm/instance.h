@@ -53,8 +53,9 @@ bool vx_wasm_instance_function(struct vx_wasm_instance *i, struct vx_slice name,
 
 /* Calls the guest: `values` holds the arguments and then the result; `count` is how many there are at most of either.
  * A call that is still running after `budget_ns` is ended. That is measured half by the clock and half in CPU time of
- * the thread, so that a guest does not pay for a machine that had no time for it. False: *fault is filled, and the
- * instance must not be called again. */
+ * the thread, so that a guest does not pay for a machine that had no time for it. 0, for a call from inside a host
+ * function: until the deadline of the call that is under way. False: *fault is filled, and the instance must not be
+ * called again. */
 bool vx_wasm_instance_call(struct vx_wasm_instance *i, const wasmtime_func_t *function,
                            wasmtime_val_raw_t *values, size_t count, uint64_t budget_ns,
                            struct vx_wasm_fault *fault);

@@ -12,12 +12,14 @@
 #include <time.h>
 
 #include "proxy/compose.h"
+#include "proxy/compose_filters.h"
 #include "proxy/compose_limits.h"
 #include "proxy/control/internal.h"
 #include "proxy/telemetry/log.h"
 
 enum {
     TICK_MS = 60 * 1000,
+    FILTERS_TICK_MS = 50,
     NAMES_WAIT_MS = 5000, /* for the first answers about backend names, before listening */
     LOG_FLUSH_MS = 2000,
     REGISTRY_KEEP_BYTES = 1024 * 1024,
@@ -112,6 +114,13 @@ static void on_tick(struct vx_timer *timer, uint64_t now_ns) {
     vx_timer_set(&c->engine.rt.wheel, &c->tick, now_ns + (uint64_t)TICK_MS * 1000000);
 }
 
+/* Instances of filters that have failed wait for this thread to start them anew. */
+static void tend_filters(struct vx_timer *timer, uint64_t now_ns) {
+    struct vx_control *c = VX_CONTAINER_OF(timer, struct vx_control, filters_tick);
+    c->filters->tend(c->filters);
+    vx_timer_set(&c->engine.rt.wheel, &c->filters_tick, now_ns + (uint64_t)FILTERS_TICK_MS * 1000000);
+}
+
 static void names_changed(void *user) {
     struct vx_control *c = user;
     if (c->readiness == VX_READY)
@@ -192,7 +201,8 @@ static bool make_shared(struct vx_control *c, const struct dimensions *d) {
     if (!c->rate_memory)
         return false;
     c->tickets = vx_tls_tickets_new(c->engine.rt.now_ns);
-    return c->tickets != NULL;
+    c->filters = vx_compose_filters();
+    return c->tickets && c->filters;
 }
 
 /* Gives DNS a moment, so that the first requests find backends; who has no answer then gets 503 until there is one. */
@@ -254,6 +264,7 @@ static bool start(struct vx_control *c) {
         return false;
     }
     vx_timer_set(&c->engine.rt.wheel, &c->tick, c->engine.rt.now_ns + (uint64_t)TICK_MS * 1000000);
+    vx_timer_set(&c->engine.rt.wheel, &c->filters_tick, c->engine.rt.now_ns);
     say_ready(c);
     c->exit_code = 0;
     return true;
@@ -272,6 +283,7 @@ static void finish(struct vx_control *c) {
         vx_loop_run_once(c->engine.loop, 1000000);
     vx_control_free_listeners(c);
     vx_setup_drop(c->setup);
+    vx_compose_filters_free(c->filters);
     if (c->access_log)
         vx_access_log_stop(c->access_log, LOG_FLUSH_MS);
     vx_access_log_free(c->access_log);
@@ -281,6 +293,7 @@ static void finish(struct vx_control *c) {
         vx_tls_tickets_drop(c->tickets);
     vx_timer_remove(&c->engine.rt.wheel, &c->drain_timer);
     vx_timer_remove(&c->engine.rt.wheel, &c->tick);
+    vx_timer_remove(&c->engine.rt.wheel, &c->filters_tick);
     vx_signals_stop(&c->signals);
     vx_engine_free(&c->engine);
     vx_pool_table_free(&c->pools);
@@ -300,6 +313,7 @@ int vx_control_run(const char *path) {
     vx_names_init(&c.names, c.engine.loop, names_changed, &c);
     vx_timer_init(&c.drain_timer, drain_is_over);
     vx_timer_init(&c.tick, on_tick);
+    vx_timer_init(&c.filters_tick, tend_filters);
     if (start(&c))
         vx_loop_run(c.engine.loop);
     finish(&c);

@@ -49,7 +49,7 @@ struct vx_control {
     struct vx_listen_set *page_listen;
     enum vx_readiness readiness;
     struct vx_signals signals;
-    struct vx_timer drain_timer, tick;
+    struct vx_timer drain_timer, tick, filters_tick;
     uint32_t workers_draining;
     int exit_code;
 };

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "proxy/compose_filters.h"
 #include "proxy/control/internal.h"
 
 static struct vx_listen_entry *find(const struct vx_control *c, const struct vx_address *address) {
@@ -107,7 +108,10 @@ void vx_control_free_listeners(struct vx_control *c) {
 static bool render(void *user, struct vx_text *page) {
     struct vx_control *c = user;
     vx_bans_measure(c->bans);
-    return vx_metrics_render(c->metrics, c->generation ? &c->generation->snapshot : NULL, page);
+    if (!vx_metrics_render(c->metrics, c->generation ? &c->generation->snapshot : NULL, page))
+        return false;
+    vx_compose_filters_render(c->filters, page);
+    return !page->failed;
 }
 
 static enum vx_readiness readiness(void *user) {

@@ -102,6 +102,8 @@ static bool load_filters(struct vx_setup *s, struct vx_config_error *error) {
             (struct vx_config_error){s->config->filters[0].place, "there is nothing here to run filters"};
         return false;
     }
+    if (s->engine)
+        s->engine->configure(s->engine, &s->config->wasm);
     for (uint32_t i = 0; i < s->config->filter_count; i++) {
         s->filters[i] = s->engine->load(s->engine, &s->config->filters[i], VX_SLICE_NONE, error);
         if (!s->filters[i])

@@ -9,18 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define VX_LOG_LEVEL_LIST(X)                                                                                 \
-    X(DEBUG, "debug")                                                                                        \
-    X(INFO, "info")                                                                                          \
-    X(WARN, "warn")                                                                                          \
-    X(ERROR, "error")
-
-enum vx_log_level {
-#define X(name, text) VX_LOG_##name,
-    VX_LOG_LEVEL_LIST(X)
-#undef X
-        VX_LOG_LEVEL_COUNT
-};
+#include "core/ports/log.h"
 
 enum vx_log_format {
     VX_LOG_AUTO, /* text when stderr is a terminal, else JSON */

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See filters.h. */
+#include "filters/filters.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "filters/internal.h"
+#include "filters/proxy_wasm/host.h"
+#include "filters/wasm/cache.h"
+
+enum { MODULE_BYTES_MAX = 256 * 1024 * 1024 };
+
+static struct vx_filters *filters_of(struct vx_filter_engine *engine) {
+    return VX_CONTAINER_OF(engine, struct vx_filters, port);
+}
+
+__attribute__((format(printf, 3, 4))) static void *refuse(struct vx_config_error *error,
+                                                          struct vx_place place, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    error->place = place;
+    vsnprintf(error->text, sizeof error->text, format, args);
+    va_end(args);
+    return NULL;
+}
+
+/* Modules */
+
+static bool read_whole(int fd, char *data, size_t bytes) {
+    for (size_t done = 0; done < bytes;) {
+        ssize_t n = read(fd, data + done, bytes - done);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return false;
+        done += (size_t)n;
+    }
+    return true;
+}
+
+/* The file's content in memory of malloc's; NULL with errno. */
+static char *read_file(const char *path, size_t *bytes) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat s;
+    if (fd < 0)
+        return NULL;
+    char *data = NULL;
+    errno = EFBIG;
+    if (fstat(fd, &s) == 0 && s.st_size <= MODULE_BYTES_MAX) {
+        *bytes = (size_t)s.st_size;
+        data = malloc(*bytes + 1);
+    }
+    if (data && !read_whole(fd, data, *bytes)) {
+        free(data);
+        data = NULL;
+        errno = EIO;
+    }
+    int kept = errno;
+    close(fd);
+    errno = kept;
+    return data;
+}
+
+static void add_text(SHA256_CTX *hash, struct vx_slice text) {
+    SHA256_Update(hash, &text.len, sizeof text.len);
+    SHA256_Update(hash, text.ptr, text.len);
+}
+
+/* What makes two filters the same one: the module's bytes and all settings. */
+static struct vx_filter_identity identify(const struct vx_config_filter *config, struct vx_slice binary) {
+    struct vx_filter_identity identity;
+    uint64_t numbers[] = {config->fails_open,     config->body_continues,       config->limits.memory_bytes,
+                          config->limits.time_ns, config->limits.start_time_ns, config->limits.body_bytes};
+    SHA256_CTX hash;
+    SHA256_Init(&hash);
+    add_text(&hash, config->name);
+    add_text(&hash, config->config);
+    add_text(&hash, config->vm_config);
+    add_text(&hash, config->root_id);
+    SHA256_Update(&hash, numbers, sizeof numbers);
+    add_text(&hash, binary);
+    SHA256_Final(identity.bytes, &hash);
+    return identity;
+}
+
+static struct vx_loaded *find(struct vx_filters *f, const struct vx_filter_identity *identity) {
+    for (struct vx_list *at = f->loaded.next; at != &f->loaded; at = at->next) {
+        struct vx_loaded *l = VX_CONTAINER_OF(at, struct vx_loaded, link);
+        if (memcmp(&l->identity, identity, sizeof *identity) == 0)
+            return l;
+    }
+    return NULL;
+}
+
+static bool start_engine(struct vx_filters *f) {
+    if (f->wasm)
+        return true;
+    struct vx_wasm_settings settings = {.instances = f->instances, .cache_dir = vx_slice_of(f->cache_dir)};
+    f->wasm = vx_wasm_engine_new(&settings);
+    return f->wasm != NULL;
+}
+
+static struct vx_filter *make(struct vx_filters *f, const struct vx_config_filter *config,
+                              struct vx_slice binary, struct vx_config_error *error) {
+    struct vx_wasm_module module;
+    struct vx_wasm_text why;
+    if (!start_engine(f))
+        return refuse(error, config->place, "filters cannot run: the WebAssembly engine does not start");
+    if (!vx_wasm_module_load(&module, f->wasm, binary, vx_pwasm_imports(), &why))
+        return refuse(error, config->wasm_place, "filter %.*s: %s", VX_SLICE_ARG(config->name), why.text);
+    struct vx_filter *filter = vx_pwasm_plugin_new(&f->hub, config, &module, &why);
+    if (!filter)
+        return refuse(error, config->wasm_place, "filter %.*s: %s", VX_SLICE_ARG(config->name), why.text);
+    return filter;
+}
+
+static struct vx_filter *load_binary(struct vx_filters *f, const struct vx_config_filter *config,
+                                     struct vx_slice binary, struct vx_config_error *error) {
+    struct vx_filter_identity identity = identify(config, binary);
+    struct vx_loaded *l = find(f, &identity);
+    if (l) {
+        l->holds++;
+        return l->filter;
+    }
+    l = calloc(1, sizeof *l);
+    if (!l)
+        return refuse(error, config->place, "there is no memory to load the filter");
+    l->filter = make(f, config, binary, error);
+    if (!l->filter) {
+        free(l);
+        return NULL;
+    }
+    l->identity = identity;
+    l->holds = 1;
+    vx_list_push_back(&f->loaded, &l->link);
+    return l->filter;
+}
+
+static struct vx_filter *load(struct vx_filter_engine *self, const struct vx_config_filter *config,
+                              struct vx_slice binary, struct vx_config_error *error) {
+    if (binary.len)
+        return load_binary(filters_of(self), config, binary, error);
+    char path[PATH_MAX];
+    size_t bytes = 0;
+    snprintf(path, sizeof path, "%.*s", VX_SLICE_ARG(config->wasm_path));
+    char *data = read_file(path, &bytes);
+    if (!data)
+        return refuse(error, config->wasm_place, "%s cannot be read: %s", path, strerror(errno));
+    struct vx_filter *filter = load_binary(filters_of(self), config, vx_slice(data, bytes), error);
+    free(data);
+    return filter;
+}
+
+static void drop(struct vx_filter_engine *self, struct vx_filter *filter) {
+    struct vx_filters *f = filters_of(self);
+    struct vx_list *at = f->loaded.next;
+    while (VX_CONTAINER_OF(at, struct vx_loaded, link)->filter != filter)
+        at = at->next;
+    struct vx_loaded *l = VX_CONTAINER_OF(at, struct vx_loaded, link);
+    if (--l->holds)
+        return;
+    vx_list_remove(&l->link);
+    vx_filters_keep_counts(f, filter);
+    vx_pwasm_plugin_free(filter);
+    free(l);
+}
+
+static void attach(struct vx_filter_engine *self, uint32_t index, const struct vx_filter_worker *worker) {
+    struct vx_pwasm_hub *hub = &filters_of(self)->hub;
+    VX_CHECK(index < VX_PWASM_WORKERS_MAX);
+    hub->crews[index].worker = worker;
+    if (hub->crew_count <= index)
+        hub->crew_count = index + 1;
+}
+
+static void tend(struct vx_filter_engine *self) {
+    struct vx_filters *f = filters_of(self);
+    for (struct vx_list *at = f->loaded.next; at != &f->loaded; at = at->next)
+        vx_pwasm_plugin_tend(VX_CONTAINER_OF(at, struct vx_loaded, link)->filter);
+}
+
+static void configure(struct vx_filter_engine *self, const struct vx_config_wasm *config) {
+    struct vx_filters *f = filters_of(self);
+    char room[PATH_MAX];
+    if (f->wasm)
+        return;
+    free(f->cache_dir);
+    f->cache_dir = NULL;
+    f->instances = config->instances;
+    if (vx_slice_eq(config->cache_path, VX_SLICE("off")))
+        return;
+    if (!vx_slice_eq(config->cache_path, VX_SLICE("auto")))
+        f->cache_dir = strndup(config->cache_path.ptr, config->cache_path.len);
+    else if (vx_wasm_cache_default(room, sizeof room))
+        f->cache_dir = strdup(room);
+}
+
+struct vx_filter_engine *vx_filters_new(const struct vx_log_port *log) {
+    struct vx_filters *f = calloc(1, sizeof *f);
+    if (!f)
+        return NULL;
+    f->port = (struct vx_filter_engine){
+        .attach = attach, .configure = configure, .load = load, .drop = drop, .tend = tend};
+    f->source.render = vx_filters_render;
+    vx_list_init(&f->loaded);
+    vx_list_init(&f->gone);
+    if (vx_pwasm_hub_init(&f->hub, log))
+        return &f->port;
+    free(f);
+    return NULL;
+}
+
+void vx_filters_free(struct vx_filter_engine *engine) {
+    if (!engine)
+        return;
+    struct vx_filters *f = filters_of(engine);
+    VX_ASSERT(vx_list_empty(&f->loaded));
+    vx_wasm_engine_free(f->wasm);
+    vx_pwasm_hub_free(&f->hub);
+    vx_filters_forget_counts(f);
+    free(f->cache_dir);
+    free(f);
+}
+
+struct vx_metrics_source *vx_filters_metrics(struct vx_filter_engine *engine) {
+    return &filters_of(engine)->source;
+}

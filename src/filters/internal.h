@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Shared by filters.c (what is loaded) and report.c (what the metrics page says of it). */
+#ifndef VX_FILTERS_INTERNAL_H
+#define VX_FILTERS_INTERNAL_H
+
+#include <openssl/sha.h>
+
+#include "filters/filters.h"
+#include "filters/proxy_wasm/plugin.h"
+
+struct vx_filter_identity {
+    uint8_t bytes[SHA256_DIGEST_LENGTH];
+};
+
+struct vx_loaded {
+    struct vx_list link;
+    struct vx_filter *filter;
+    struct vx_filter_identity identity;
+    uint32_t holds;
+};
+
+/* What the filters of one name have counted, those that are gone included: counters outlive a hot swap. */
+struct vx_filter_counts {
+    struct vx_list link;
+    uint64_t traps;
+    uint64_t isolated;
+    struct vx_histogram_sum duration;
+    struct vx_slice name; /* lies behind the struct */
+};
+
+struct vx_filters {
+    struct vx_filter_engine port;
+    struct vx_metrics_source source;
+    struct vx_wasm_engine *wasm; /* NULL: no filter was loaded yet */
+    struct vx_pwasm_hub hub;
+    struct vx_list loaded; /* struct vx_loaded */
+    struct vx_list gone;   /* struct vx_filter_counts of what was dropped, one for each name */
+    uint32_t instances;
+    char *cache_dir; /* NULL: none */
+};
+
+/* `filter` is about to go: its counts stay. */
+void vx_filters_keep_counts(struct vx_filters *f, struct vx_filter *filter);
+void vx_filters_forget_counts(struct vx_filters *f);
+
+void vx_filters_render(struct vx_metrics_source *self, struct vx_metrics_sink *sink);
+
+#endif

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What plugins share in one process: shared data and queues, metrics, the log, and who runs on which worker. */
+#ifndef VX_FILTERS_PROXY_WASM_HUB_H
+#define VX_FILTERS_PROXY_WASM_HUB_H
+
+#include "filters/proxy_wasm/vm.h"
+
+enum { VX_PWASM_WORKERS_MAX = 1024 };
+
+/* One worker's VMs that take part now. Touched on its thread only. */
+struct vx_pwasm_crew {
+    const struct vx_filter_worker *worker; /* NULL: none attached */
+    struct vx_list vms;
+};
+
+struct vx_pwasm_hub {
+    struct vx_pwasm_shared *shared;
+    struct vx_pwasm_series *series;
+    const struct vx_log_port *log;
+    struct vx_pwasm_crew crews[VX_PWASM_WORKERS_MAX];
+    uint32_t crew_count;
+    _Atomic uint64_t serial;
+};
+
+/* False: no memory. Control thread. */
+bool vx_pwasm_hub_init(struct vx_pwasm_hub *hub, const struct vx_log_port *log);
+
+/* No VM is left. */
+void vx_pwasm_hub_free(struct vx_pwasm_hub *hub);
+
+/* A VM takes part on its worker from now on, or no longer. The worker's thread. */
+void vx_pwasm_hub_join(struct vx_pwasm_hub *hub, struct vx_pwasm_vm *vm);
+void vx_pwasm_hub_leave(struct vx_pwasm_vm *vm);
+
+/* Puts an item into a queue and sends word of it to the worker whose VM listens. Any thread. */
+enum vx_pwasm_status vx_pwasm_hub_enqueue(struct vx_pwasm_hub *hub, uint32_t id, struct vx_slice item);
+
+/* Writes a line to the log. Any thread. */
+void vx_pwasm_hub_log(const struct vx_pwasm_hub *hub, enum vx_log_level level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#endif

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See compose_filters.h. The only file that names the engine of filters. */
+#include "proxy/compose_filters.h"
+
+#include "filters/filters.h"
+#include "proxy/telemetry/log.h"
+
+static void write_log(const struct vx_log_port *self, enum vx_log_level level, struct vx_slice text) {
+    (void)self;
+    vx_log(level, "%.*s", VX_SLICE_ARG(text));
+}
+
+struct vx_filter_engine *vx_compose_filters(void) {
+    static const struct vx_log_port log = {.least = VX_LOG_INFO, .write = write_log};
+    return vx_filters_new(&log);
+}
+
+void vx_compose_filters_free(struct vx_filter_engine *engine) {
+    vx_filters_free(engine);
+}
+
+struct page_sink {
+    struct vx_metrics_sink sink;
+    struct vx_text *page;
+};
+
+static void put(struct vx_metrics_sink *self, struct vx_slice text) {
+    vx_text_add(VX_CONTAINER_OF(self, struct page_sink, sink)->page, text);
+}
+
+void vx_compose_filters_render(struct vx_filter_engine *engine, struct vx_text *page) {
+    struct page_sink to = {.sink.put = put, .page = page};
+    struct vx_metrics_source *source = vx_filters_metrics(engine);
+    source->render(source, &to.sink);
+}
