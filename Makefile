@@ -31,6 +31,10 @@ build: packages-build ## The release binary, at build/vortex
 	@$(CONFIGURE) --preset release >/dev/null
 	@cmake --build build --target vortex -j $(JOBS)
 
+.PHONY: filters
+filters: ## The filters that ship with it (Rust, for WebAssembly), into filters/*.wasm
+	@scripts/build-filters
+
 .PHONY: test
 test: packages-test $(VENV)/.done ## Every test: unit, simulator and corpora (plain, ASan+UBSan, TSan), integration
 	@tests/run-all --jobs $(JOBS) --native-profile $(NATIVE_PROFILE)
