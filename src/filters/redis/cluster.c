@@ -203,6 +203,8 @@ static void stop(struct vx_redis_store *s, uint64_t now_ns) {
     (void)now_ns;
     if (s->map)
         vx_timer_remove(s->options.wheel, &s->map->timer);
+    free(s->map);
+    s->map = NULL;
 }
 
 const struct vx_redis_topology vx_redis_cluster = {start, node_for, up, down, stop};

@@ -24,7 +24,7 @@ struct vx_redis_topology {
     struct vx_redis_node *(*node_for)(struct vx_redis_store *s, const struct vx_redis_key *key);
     void (*up)(struct vx_redis_store *s, struct vx_redis_node *node, uint64_t now_ns);
     void (*down)(struct vx_redis_store *s, struct vx_redis_node *node, uint64_t now_ns);
-    void (*stop)(struct vx_redis_store *s, uint64_t now_ns); /* but for the nodes */
+    void (*stop)(struct vx_redis_store *s, uint64_t now_ns); /* the nodes are closed */
 };
 
 extern const struct vx_redis_topology vx_redis_single, vx_redis_sentinel, vx_redis_cluster;

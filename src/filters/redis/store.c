@@ -337,11 +337,11 @@ struct vx_redis_store *vx_redis_store_new(const struct vx_config_rate_store *con
 void vx_redis_store_free(struct vx_redis_store *s, uint64_t now_ns) {
     if (!s)
         return;
-    s->topology->stop(s, now_ns);
-    for (uint16_t i = 0; i < s->node_count; i++) {
+    for (uint16_t i = 0; i < s->node_count; i++)
         vx_redis_connection_close(&s->nodes[i]->connection, now_ns);
+    s->topology->stop(s, now_ns);
+    for (uint16_t i = 0; i < s->node_count; i++)
         free(s->nodes[i]);
-    }
     while (s->free_asks) {
         struct vx_redis_ask *next = s->free_asks->next;
         free(s->free_asks);
