@@ -21,14 +21,15 @@ static struct vx_filters *filters_of(struct vx_filter_engine *engine) {
     return VX_CONTAINER_OF(engine, struct vx_filters, port);
 }
 
-__attribute__((format(printf, 3, 4))) static void *refuse(struct vx_config_error *error,
-                                                          struct vx_place place, const char *format, ...) {
+/* Always false. */
+__attribute__((format(printf, 3, 4))) static bool refuse(struct vx_config_error *error, struct vx_place place,
+                                                         const char *format, ...) {
     va_list args;
     va_start(args, format);
     error->place = place;
     vsnprintf(error->text, sizeof error->text, format, args);
     va_end(args);
-    return NULL;
+    return false;
 }
 
 /* Modules */
@@ -107,18 +108,32 @@ static bool start_engine(struct vx_filters *f) {
     return f->wasm != NULL;
 }
 
-static struct vx_filter *make(struct vx_filters *f, const struct vx_config_filter *config,
-                              struct vx_slice binary, struct vx_config_error *error) {
+static const struct vx_filter_kind plugin_kind = {
+    .make = vx_pwasm_plugin_new,
+    .free = vx_pwasm_plugin_free,
+    .tend = vx_pwasm_plugin_tend,
+    .count = vx_filters_count_plugin,
+};
+
+static const struct vx_filter_kind execute_kind = {
+    .make = vx_execute_new,
+    .free = vx_execute_free,
+    .count = vx_filters_count_execute,
+};
+
+/* Fills l->kind and l->filter. False: *error says why not. */
+static bool make(struct vx_filters *f, const struct vx_config_filter *config, struct vx_slice binary,
+                 struct vx_loaded *l, struct vx_config_error *error) {
     struct vx_wasm_module module;
     struct vx_wasm_text why;
     if (!start_engine(f))
         return refuse(error, config->place, "filters cannot run: the WebAssembly engine does not start");
-    if (!vx_wasm_module_load(&module, f->wasm, binary, vx_pwasm_imports(), &why))
-        return refuse(error, config->wasm_place, "filter %.*s: %s", VX_SLICE_ARG(config->name), why.text);
-    struct vx_filter *filter = vx_pwasm_plugin_new(&f->hub, config, &module, &why);
-    if (!filter)
-        return refuse(error, config->wasm_place, "filter %.*s: %s", VX_SLICE_ARG(config->name), why.text);
-    return filter;
+    if (vx_wasm_module_load(&module, f->wasm, binary, vx_pwasm_imports(), &why)) {
+        l->kind = vx_execute_is(&module) ? &execute_kind : &plugin_kind;
+        l->filter = l->kind->make(&f->hub, config, &module, &why);
+    }
+    return l->filter ||
+           refuse(error, config->wasm_place, "filter %.*s: %s", VX_SLICE_ARG(config->name), why.text);
 }
 
 static struct vx_filter *load_binary(struct vx_filters *f, const struct vx_config_filter *config,
@@ -130,10 +145,11 @@ static struct vx_filter *load_binary(struct vx_filters *f, const struct vx_confi
         return l->filter;
     }
     l = calloc(1, sizeof *l);
-    if (!l)
-        return refuse(error, config->place, "there is no memory to load the filter");
-    l->filter = make(f, config, binary, error);
-    if (!l->filter) {
+    if (!l) {
+        refuse(error, config->place, "there is no memory to load the filter");
+        return NULL;
+    }
+    if (!make(f, config, binary, l, error)) {
         free(l);
         return NULL;
     }
@@ -151,8 +167,10 @@ static struct vx_filter *load(struct vx_filter_engine *self, const struct vx_con
     size_t bytes = 0;
     snprintf(path, sizeof path, "%.*s", VX_SLICE_ARG(config->wasm_path));
     char *data = read_file(path, &bytes);
-    if (!data)
-        return refuse(error, config->wasm_place, "%s cannot be read: %s", path, strerror(errno));
+    if (!data) {
+        refuse(error, config->wasm_place, "%s cannot be read: %s", path, strerror(errno));
+        return NULL;
+    }
     struct vx_filter *filter = load_binary(filters_of(self), config, vx_slice(data, bytes), error);
     free(data);
     return filter;
@@ -167,8 +185,8 @@ static void drop(struct vx_filter_engine *self, struct vx_filter *filter) {
     if (--l->holds)
         return;
     vx_list_remove(&l->link);
-    vx_filters_keep_counts(f, filter);
-    vx_pwasm_plugin_free(filter);
+    vx_filters_keep_counts(f, l);
+    l->kind->free(filter);
     free(l);
 }
 
@@ -182,8 +200,11 @@ static void attach(struct vx_filter_engine *self, uint32_t index, const struct v
 
 static void tend(struct vx_filter_engine *self) {
     struct vx_filters *f = filters_of(self);
-    for (struct vx_list *at = f->loaded.next; at != &f->loaded; at = at->next)
-        vx_pwasm_plugin_tend(VX_CONTAINER_OF(at, struct vx_loaded, link)->filter);
+    for (struct vx_list *at = f->loaded.next; at != &f->loaded; at = at->next) {
+        const struct vx_loaded *l = VX_CONTAINER_OF(at, struct vx_loaded, link);
+        if (l->kind->tend)
+            l->kind->tend(l->filter);
+    }
 }
 
 static void configure(struct vx_filter_engine *self, const struct vx_config_wasm *config) {

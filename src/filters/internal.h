@@ -5,6 +5,7 @@
 
 #include <openssl/sha.h>
 
+#include "filters/execute.h"
 #include "filters/filters.h"
 #include "filters/proxy_wasm/plugin.h"
 
@@ -12,8 +13,20 @@ struct vx_filter_identity {
     uint8_t bytes[SHA256_DIGEST_LENGTH];
 };
 
+struct vx_filter_counts;
+
+/* What differs between plugins and `execute` filters here. */
+struct vx_filter_kind {
+    struct vx_filter *(*make)(struct vx_pwasm_hub *hub, const struct vx_config_filter *config,
+                              struct vx_wasm_module *module, struct vx_wasm_text *why);
+    void (*free)(struct vx_filter *f);
+    void (*tend)(struct vx_filter *f); /* NULL: there is nothing to tend */
+    void (*count)(struct vx_filter_counts *c, const struct vx_filter *f);
+};
+
 struct vx_loaded {
     struct vx_list link;
+    const struct vx_filter_kind *kind;
     struct vx_filter *filter;
     struct vx_filter_identity identity;
     uint32_t holds;
@@ -39,9 +52,12 @@ struct vx_filters {
     char *cache_dir; /* NULL: none */
 };
 
-/* `filter` is about to go: its counts stay. */
-void vx_filters_keep_counts(struct vx_filters *f, struct vx_filter *filter);
+/* It is about to go: its counts stay. */
+void vx_filters_keep_counts(struct vx_filters *f, const struct vx_loaded *l);
 void vx_filters_forget_counts(struct vx_filters *f);
+
+void vx_filters_count_plugin(struct vx_filter_counts *c, const struct vx_filter *f);
+void vx_filters_count_execute(struct vx_filter_counts *c, const struct vx_filter *f);
 
 void vx_filters_render(struct vx_metrics_source *self, struct vx_metrics_sink *sink);
 

@@ -34,9 +34,20 @@ static struct vx_filter_counts *counts_of(struct vx_list *list, struct vx_slice 
     return c;
 }
 
-static void add_plugin(struct vx_filter_counts *c, const struct vx_pwasm_plugin *p) {
+void vx_filters_count_plugin(struct vx_filter_counts *c, const struct vx_filter *f) {
+    const struct vx_pwasm_plugin *p = VX_CONTAINER_OF(f, const struct vx_pwasm_plugin, filter);
     for (uint32_t i = 0; i < p->seat_count; i++) {
         const struct vx_pwasm_seat_shared *s = &p->seats[i].shared;
+        c->traps += atomic_load_explicit(&s->traps, memory_order_relaxed);
+        c->isolated += atomic_load_explicit(&s->isolated, memory_order_relaxed);
+        vx_histogram_add(&c->duration, &s->duration);
+    }
+}
+
+void vx_filters_count_execute(struct vx_filter_counts *c, const struct vx_filter *f) {
+    const struct vx_execute *x = VX_CONTAINER_OF(f, const struct vx_execute, filter);
+    for (uint32_t i = 0; i < x->seat_count; i++) {
+        const struct vx_execute_shared *s = &x->seats[i].shared;
         c->traps += atomic_load_explicit(&s->traps, memory_order_relaxed);
         c->isolated += atomic_load_explicit(&s->isolated, memory_order_relaxed);
         vx_histogram_add(&c->duration, &s->duration);
@@ -59,10 +70,10 @@ static void forget(struct vx_list *list) {
     vx_list_init(list);
 }
 
-void vx_filters_keep_counts(struct vx_filters *f, struct vx_filter *filter) {
-    struct vx_filter_counts *c = counts_of(&f->gone, filter->name);
+void vx_filters_keep_counts(struct vx_filters *f, const struct vx_loaded *l) {
+    struct vx_filter_counts *c = counts_of(&f->gone, l->filter->name);
     if (c)
-        add_plugin(c, VX_CONTAINER_OF(filter, struct vx_pwasm_plugin, filter));
+        l->kind->count(c, l->filter);
 }
 
 void vx_filters_forget_counts(struct vx_filters *f) {
@@ -72,10 +83,10 @@ void vx_filters_forget_counts(struct vx_filters *f) {
 /* One row for each name that has a filter loaded now. */
 static void gather(struct vx_filters *f, struct vx_list *rows) {
     for (struct vx_list *at = f->loaded.next; at != &f->loaded; at = at->next) {
-        struct vx_filter *filter = VX_CONTAINER_OF(at, struct vx_loaded, link)->filter;
-        struct vx_filter_counts *c = counts_of(rows, filter->name);
+        const struct vx_loaded *l = VX_CONTAINER_OF(at, struct vx_loaded, link);
+        struct vx_filter_counts *c = counts_of(rows, l->filter->name);
         if (c)
-            add_plugin(c, VX_CONTAINER_OF(filter, struct vx_pwasm_plugin, filter));
+            l->kind->count(c, l->filter);
     }
     for (struct vx_list *at = rows->next; at != rows; at = at->next) {
         struct vx_filter_counts *c = VX_CONTAINER_OF(at, struct vx_filter_counts, link);

@@ -40,36 +40,37 @@ static void put_string(struct out *o, struct vx_slice s) {
     put_char(o, '"');
 }
 
-/* The digits at the front of `s`. */
-static size_t digits_in(struct vx_slice s) {
+/* Takes the digits off the front of `s`; how many there were. */
+static size_t take_digits(struct vx_slice *s) {
     size_t n = 0;
-    while (n < s.len && s.ptr[n] >= '0' && s.ptr[n] <= '9')
+    while (n < s->len && s->ptr[n] >= '0' && s->ptr[n] <= '9')
         n++;
+    *s = vx_slice_skip(*s, n);
     return n;
+}
+
+static bool take_one_of(struct vx_slice *s, char a, char b) {
+    if (!s->len || (s->ptr[0] != a && s->ptr[0] != b))
+        return false;
+    *s = vx_slice_skip(*s, 1);
+    return true;
 }
 
 /* A number as RFC 8259 §6 writes it. */
 static bool is_number(struct vx_slice s) {
-    if (s.len && s.ptr[0] == '-')
-        s = vx_slice_skip(s, 1);
-    size_t whole = digits_in(s);
-    if (whole == 0 || (whole > 1 && s.ptr[0] == '0'))
+    take_one_of(&s, '-', '-');
+    bool zero_first = s.len && s.ptr[0] == '0';
+    size_t whole = take_digits(&s);
+    if (whole == 0 || (whole > 1 && zero_first))
         return false;
-    s = vx_slice_skip(s, whole);
-    if (s.len && s.ptr[0] == '.') {
-        size_t part = digits_in(vx_slice_skip(s, 1));
-        if (part == 0)
+    if (take_one_of(&s, '.', '.') && take_digits(&s) == 0)
+        return false;
+    if (take_one_of(&s, 'e', 'E')) {
+        take_one_of(&s, '+', '-');
+        if (take_digits(&s) == 0)
             return false;
-        s = vx_slice_skip(s, 1 + part);
     }
-    if (s.len == 0)
-        return true;
-    if (s.ptr[0] != 'e' && s.ptr[0] != 'E')
-        return false;
-    s = vx_slice_skip(s, 1);
-    if (s.len && (s.ptr[0] == '+' || s.ptr[0] == '-'))
-        s = vx_slice_skip(s, 1);
-    return s.len && digits_in(s) == s.len;
+    return s.len == 0;
 }
 
 static void put_scalar(struct out *o, const struct vx_yaml_node *node) {
