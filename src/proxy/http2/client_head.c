@@ -73,8 +73,7 @@ bool vx_h2_client_read_head(struct h2_client_request *r, struct vx_error *error)
         return refuse(error, VX_ERR_OUT_OF_MEMORY, NULL);
     if (head->refused)
         return refuse(error, VX_ERR_BAD_RESPONSE, "more fields than allowed");
-    bool ended = r->st.remote_ended && !r->st.received_bytes && !r->st.trailers;
-    if (!vx_h2_read_response(r->request->method, head->repeated, ended, &r->response, error))
+    if (!vx_h2_read_response(r->request->method, head->repeated, head->ended, &r->response, error))
         return false;
     if (head->status < 200)
         return ++r->interims <= INTERIMS_MAX ||

@@ -13,9 +13,11 @@ struct vx_h2_head {
     struct vx_headers fields;   /* the others, tagged; names are lower case */
     uint64_t repeated;          /* a bit for each id that occurred more than once */
     uint64_t bytes;             /* of all of them as RFC 9113 §6.5.2 counts, also what was not kept */
-    uint32_t count;             /* likewise */
+    uint32_t count;             /* of the fields, likewise */
     enum vx_error_code refused; /* more than the limits allow, or no memory: not all of it is here */
+    const char *malformed;      /* what RFC 9113 §8 forbids in it; NULL: nothing was seen */
     uint16_t status;            /* of a response */
+    bool ended;                 /* nothing follows: END_STREAM came with it */
 };
 
 /* Fields on their way out. Names and values are borrowed, but for names that had to be made lower case. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What nghttp2 tells of what came. Nothing here calls an owner but `accept`: it is noted, and told afterwards. */
+#include "core/http/h1_meaning.h"
 #include "proxy/http2/session_internal.h"
 
 enum { SMALL_WINDOW_BYTES = 64 };
@@ -37,37 +38,62 @@ static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, voi
     return go_on(s);
 }
 
-/* The place for a pseudo-header field's value; NULL: none of ours. nghttp2 has refused what may not be there. */
-static struct vx_slice *pseudo(struct vx_h2_head *head, struct vx_slice name) {
-    switch (name.len) {
-    case 5:
-        return &head->pseudo.path;
-    case 7:
-        return name.ptr[1] == 'm' ? &head->pseudo.method : name.ptr[2] == 'c' ? &head->pseudo.scheme : NULL;
-    case 9:
-        return &head->pseudo.protocol;
-    case 10:
-        return &head->pseudo.authority;
-    default:
-        return NULL;
-    }
+static bool is_name(struct vx_slice name, const char *text, size_t len) {
+    return name.len == len && memcmp(name.ptr, text, len) == 0;
 }
 
+#define IS(name, text) is_name(name, text, sizeof(text) - 1)
+
+/* The place for the value of a request's pseudo-header field; NULL: there is none of that name. */
+static struct vx_slice *pseudo(struct vx_h2_pseudo *p, struct vx_slice name) {
+    if (IS(name, ":path"))
+        return &p->path;
+    if (IS(name, ":method"))
+        return &p->method;
+    if (IS(name, ":scheme"))
+        return &p->scheme;
+    if (IS(name, ":authority"))
+        return &p->authority;
+    return IS(name, ":protocol") ? &p->protocol : NULL;
+}
+
+static void malformed(struct vx_h2_head *head, const char *how) {
+    if (!head->malformed)
+        head->malformed = how;
+}
+
+static void keep_status(struct vx_h2_head *head, struct vx_slice name, struct vx_slice value) {
+    bool good = IS(name, ":status") && !head->status && value.len == 3;
+    for (size_t i = 0; i < value.len && good; i++) {
+        unsigned digit = (unsigned)(value.ptr[i] - '0');
+        good = digit <= 9;
+        head->status = (uint16_t)(head->status * 10 + digit);
+    }
+    if (!good)
+        malformed(head, "a bad status, or a pseudo field that no response has");
+}
+
+/* RFC 9113 §8.3. False: no memory. */
 static bool keep_pseudo(struct vx_h2_stream *st, struct vx_slice name, struct vx_slice value) {
     struct vx_h2_head *head = &st->arriving;
-    if (name.len == 7 && name.ptr[2] == 't') {
-        head->status =
-            (uint16_t)((value.ptr[0] - '0') * 100 + (value.ptr[1] - '0') * 10 + value.ptr[2] - '0');
+    if (st->head_done || head->fields.count) {
+        malformed(head, "a pseudo field behind other fields, or in trailers");
         return true;
     }
-    struct vx_slice *place = pseudo(head, name);
-    if (!place)
+    if (!st->session->server) {
+        keep_status(head, name, value);
         return true;
-    if (name.len == 5 && value.len > st->session->limits->uri_bytes && st->session->server) {
+    }
+    struct vx_slice *place = pseudo(&head->pseudo, name);
+    if (!place || place->ptr) {
+        malformed(head, "a pseudo field that no request has, or one twice");
+        return true;
+    }
+    if (place == &head->pseudo.path && value.len > st->session->limits->uri_bytes) {
         head->refused = VX_ERR_URI_TOO_LONG;
         return true;
     }
-    *place = vx_arena_copy(st->arena, value);
+    *place = vx_arena_copy(st->arena, value.ptr ? value : VX_SLICE(""));
     return place->ptr != NULL;
 }
 
@@ -111,41 +137,60 @@ static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint
     struct vx_h2_head *head = &st->arriving;
     uint64_t before = head->bytes;
     head->bytes += name_len + value_len + FIELD_OVERHEAD_BYTES;
-    head->count++;
-    if (head->bytes > s->limits->header_bytes || head->count > s->limits->headers + 6u)
+    head->count += !name_len || name[0] != ':';
+    if (head->bytes > s->limits->header_bytes || head->count > s->limits->headers)
         too_large(s, head, before);
     if (head->refused)
         return go_on(s);
     struct vx_slice n = vx_slice((const char *)name, name_len), v = vx_slice((const char *)value, value_len);
-    bool kept = name[0] == ':' ? keep_pseudo(st, n, v) : keep_field(st, n, v);
+    bool kept = name_len && name[0] == ':' ? keep_pseudo(st, n, v) : keep_field(st, n, v);
     if (!kept)
         head->refused = VX_ERR_OUT_OF_MEMORY;
     return go_on(s);
 }
 
-/* The message is spoilt by what came behind its body. */
-static void refuse_trailers(struct vx_h2_stream *st, enum vx_error_code code, const char *detail) {
+/* The stream is spoilt by what the peer sent on it; the connection goes on. */
+static void refuse(struct vx_h2_stream *st, enum vx_error_code code, const char *detail) {
     struct vx_h2_session *s = st->session;
-    if (code != VX_ERR_OUT_OF_MEMORY && !s->server)
+    if (!s->server && code != VX_ERR_OUT_OF_MEMORY)
         code = VX_ERR_BAD_RESPONSE;
-    nghttp2_submit_rst_stream(s->ng, NGHTTP2_FLAG_NONE, st->id, NGHTTP2_PROTOCOL_ERROR);
+    if (nghttp2_submit_rst_stream(s->ng, NGHTTP2_FLAG_NONE, st->id, NGHTTP2_PROTOCOL_ERROR) != 0)
+        vx_h2_session_break(s, vx_error(VX_ERR_OUT_OF_MEMORY, false, NULL));
+    st->resetting = true;
     vx_h2_stream_fail(st, vx_error(code, false, detail));
 }
 
+static void refuse_head(struct vx_h2_stream *st, const char *detail) {
+    vx_h2_session_glitch(st->session, VX_H2_GLITCH_BAD_HEAD);
+    refuse(st, VX_ERR_BAD_REQUEST, detail);
+}
+
 static void take_trailers(struct vx_h2_stream *st) {
+    const struct vx_h2_head *head = &st->arriving;
     struct vx_headers *fields = vx_arena_alloc(st->arena, sizeof *fields);
-    const char *detail = "too large trailers";
-    if (!fields) {
-        refuse_trailers(st, VX_ERR_OUT_OF_MEMORY, NULL);
+    const char *detail = head->malformed;
+    if (!fields || head->refused) {
+        refuse(st, head->refused ? head->refused : VX_ERR_OUT_OF_MEMORY, "too large trailers");
         return;
     }
-    *fields = st->arriving.fields;
-    if (st->arriving.refused)
-        refuse_trailers(st, st->arriving.refused, detail);
-    else if (!vx_h2_read_trailers(fields, &detail))
-        refuse_trailers(st, VX_ERR_BAD_REQUEST, detail);
+    *fields = head->fields;
+    if (detail || !vx_h2_read_trailers(fields, &detail))
+        refuse_head(st, detail);
+    else if (!head->ended)
+        refuse_head(st, "trailers that do not end the message");
     else
         st->trailers = fields;
+}
+
+/* The length that the head declares is held against what comes (RFC 9113 §8.1.1). A bad one is for the reader of the
+ * head to refuse. */
+static void note_length(struct vx_h2_stream *st) {
+    enum vx_framing framing;
+    uint64_t bytes;
+    struct vx_h1_fault fault =
+        vx_h1_read_framing(&st->head.fields, st->head.repeated, VX_HTTP_2, &framing, &bytes);
+    st->has_length = !fault.code && framing == VX_BODY_LENGTH;
+    st->declared_bytes = st->has_length ? bytes : 0;
 }
 
 /* A field section is complete. */
@@ -156,12 +201,27 @@ static void section_over(struct vx_h2_session *s, struct vx_h2_stream *st) {
         take_trailers(st);
         return;
     }
+    if (st->arriving.malformed) {
+        refuse_head(st, st->arriving.malformed);
+        return;
+    }
     st->head = st->arriving;
     st->head_done = s->server || st->head.status >= 200;
+    if (st->head_done && vx_headers_has(&st->head.fields, VX_HEADER_CONTENT_LENGTH))
+        note_length(st);
     vx_h2_stream_pend(st, VX_H2_PENDING_HEAD);
 }
 
-static void ended_by_peer(struct vx_h2_stream *st) {
+/* END_STREAM: with a head, with the last bytes, or with trailers. */
+static void ended_by_peer(struct vx_h2_stream *st, bool with_head) {
+    if (!st->head_done) {
+        refuse_head(st, "a message that ends before its final head");
+        return;
+    }
+    if (st->has_length && !with_head && !st->bodyless && st->received_bytes != st->declared_bytes) {
+        refuse(st, VX_ERR_BAD_FRAMING, "a body that is not as long as its Content-Length says");
+        return;
+    }
     st->remote_ended = true;
     if (st->waits_body)
         vx_h2_stream_pend(st, VX_H2_PENDING_READABLE);
@@ -197,10 +257,15 @@ static void on_message_frame(struct vx_h2_session *s, struct vx_h2_stream *st, c
         vx_h2_glitches_work(&s->glitches);
     else if (!ends)
         vx_h2_session_glitch(s, VX_H2_GLITCH_EMPTY_DATA);
-    if (head && st && st->in_section)
+    if (!st || st->failed)
+        return;
+    bool first = head && !st->head_done;
+    if (head && st->in_section) {
+        st->arriving.ended = ends;
         section_over(s, st);
-    if (st && ends && !st->failed)
-        ended_by_peer(st);
+    }
+    if (ends && !st->failed)
+        ended_by_peer(st, first);
 }
 
 static int on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *user) {
@@ -242,6 +307,11 @@ static int on_data(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t
     nghttp2_session_consume_connection(ng, len);
     if (!st || st->failed)
         return go_on(s);
+    if (!st->head_done || (st->has_length && st->received_bytes + len > st->declared_bytes)) {
+        refuse(st, VX_ERR_BAD_FRAMING,
+               "more of a body than its Content-Length says, or none before its head");
+        return go_on(s);
+    }
     if (!vx_h2_stream_receive(st, vx_slice((const char *)data, len))) {
         vx_h2_session_break(s, vx_error(VX_ERR_OUT_OF_MEMORY, false, NULL));
         return NGHTTP2_ERR_CALLBACK_FAILURE;

@@ -152,7 +152,7 @@ static size_t push_some(struct vx_h2_stream *st, struct vx_slice bytes, bool las
 
 size_t vx_h2_stream_push(struct vx_h2_stream *st, struct vx_slice bytes, bool last) {
     struct vx_h2_session *s = st->session;
-    if (!s || st->closed || st->local_ended || s->broken || !bytes.len)
+    if (!s || st->closed || st->failed || st->local_ended || s->broken || !bytes.len)
         return 0;
     size_t taken = 0;
     while (taken < bytes.len) {
@@ -185,11 +185,12 @@ static bool send_head(struct vx_h2_stream *st, const struct vx_h2_fields *fields
 }
 
 bool vx_h2_stream_respond(struct vx_h2_stream *st, const struct vx_h2_fields *fields, bool ended) {
-    if (!st->session || st->closed || st->local_ended || st->session->broken)
+    if (!st->session || st->closed || st->failed || st->local_ended || st->session->broken)
         return false;
     if (send_head(st, fields, ended))
         return true;
     if (!st->closed && !st->session->broken) {
+        st->resetting = true;
         nghttp2_submit_rst_stream(st->session->ng, NGHTTP2_FLAG_NONE, st->id, NGHTTP2_INTERNAL_ERROR);
         vx_h2_session_soon(st->session);
     }
@@ -198,7 +199,7 @@ bool vx_h2_stream_respond(struct vx_h2_stream *st, const struct vx_h2_fields *fi
 
 void vx_h2_stream_finish(struct vx_h2_stream *st, const struct vx_headers *trailers) {
     struct vx_h2_session *s = st->session;
-    if (!s || st->closed || st->local_ended || s->broken)
+    if (!s || st->closed || st->failed || st->local_ended || s->broken)
         return;
     if (trailers && trailers->count) {
         struct vx_h2_fields fields;
@@ -225,6 +226,15 @@ uint32_t vx_h2_session_stream_limit(const struct vx_h2_session *s) {
     return s->settings_came || limit < GUESS ? limit : GUESS;
 }
 
+static bool asks_for_head(const struct vx_h2_fields *fields) {
+    for (size_t i = 0; i < fields->count && fields->items[i].name[0] == ':'; i++) {
+        const nghttp2_nv *nv = &fields->items[i];
+        if (nv->namelen == sizeof ":method" - 1 && memcmp(nv->name, ":method", nv->namelen) == 0)
+            return nv->valuelen == 4 && memcmp(nv->value, "HEAD", 4) == 0;
+    }
+    return false;
+}
+
 bool vx_h2_session_open(struct vx_h2_session *s, struct vx_h2_stream *st, const struct vx_h2_fields *fields,
                         bool ended) {
     if (fields->no_memory)
@@ -237,6 +247,7 @@ bool vx_h2_session_open(struct vx_h2_session *s, struct vx_h2_stream *st, const 
         return false;
     }
     vx_h2_stream_begin(st, s, id);
+    st->bodyless = asks_for_head(fields);
     st->local_ended = ended;
     vx_h2_session_pump(s);
     if (!st->unsent && !s->broken)

@@ -140,19 +140,29 @@ static void refuse(struct h2_server_stream *s, const struct vx_error *error, uin
     vx_h2_server_drop_stream(s, s->st.local_ended ? NGHTTP2_NO_ERROR : NGHTTP2_PROTOCOL_ERROR);
 }
 
+/* RFC 9113 §8.1.1: a message that cannot be one is an error of its stream. */
+static bool is_malformed(const struct vx_error *error) {
+    return error->code == VX_ERR_BAD_REQUEST || error->code == VX_ERR_BAD_FRAMING;
+}
+
+static void reset_malformed(struct h2_server_stream *s, const struct vx_error *error, uint64_t now_ns) {
+    vx_h2_session_glitch(&s->conn->session, VX_H2_GLITCH_BAD_HEAD);
+    tell_refused(s, error, now_ns);
+    vx_h2_server_drop_stream(s, NGHTTP2_PROTOCOL_ERROR);
+}
+
 static bool read_request(struct h2_server_stream *s, struct vx_error *error) {
     struct vx_http_server *server = s->conn->base.server;
     struct vx_h2_head *head = &s->st.head;
     /* The head is told when more of the message may have come already. */
-    bool ended = s->st.remote_ended && !s->st.received_bytes && !s->st.trailers;
     s->request.headers = head->fields;
     s->request.method_text = head->pseudo.method;
     s->request.method = vx_method_of(head->pseudo.method);
     *error = vx_error(head->refused, false, "more header fields than allowed");
     if (head->refused)
         return false;
-    if (!vx_h2_read_request(&head->pseudo, head->repeated, ended, &server->limits, &s->arena, &s->request,
-                            error))
+    if (!vx_h2_read_request(&head->pseudo, head->repeated, head->ended, &server->limits, &s->arena,
+                            &s->request, error))
         return false;
     s->request.https = s->conn->client.https;
     if (s->request.upgrade && !vx_websocket_add_key(&s->request, &s->arena, &h2_runtime(s->conn)->random)) {
@@ -169,7 +179,10 @@ static void on_head(struct vx_h2_stream *st, uint64_t now_ns) {
     s->conn->served = true;
     s->down.head_bytes = st->head.bytes;
     if (!read_request(s, &error)) {
-        refuse(s, &error, now_ns);
+        if (is_malformed(&error))
+            reset_malformed(s, &error, now_ns);
+        else
+            refuse(s, &error, now_ns);
         return;
     }
     s->active = true;
@@ -193,7 +206,7 @@ static void on_failed(struct vx_h2_stream *st, uint64_t now_ns) {
         fail_user(s, st->error, now_ns);
         return;
     }
-    if (st->error.code == VX_ERR_BAD_REQUEST)
+    if (is_malformed(&st->error))
         tell_refused(s, &st->error, now_ns);
     vx_h2_server_drop_stream(s, NGHTTP2_CANCEL);
 }

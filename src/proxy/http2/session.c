@@ -365,6 +365,8 @@ static nghttp2_option *make_option(const struct vx_h2_options *options) {
     if (nghttp2_option_new(&option) != 0)
         return NULL;
     nghttp2_option_set_no_auto_window_update(option, 1);
+    /* It would end the connection for a malformed message, and checks what h2_meaning.c checks anyway. */
+    nghttp2_option_set_no_http_messaging(option, 1);
     nghttp2_option_set_max_send_header_block_length(option, HEAD_BLOCK_MAX_BYTES);
     nghttp2_option_set_max_continuations(option, continuations(options->limits));
     nghttp2_option_set_stream_reset_rate_limit(option, unlimited, unlimited);

@@ -60,17 +60,21 @@ struct vx_h2_stream {
     struct vx_error error;         /* why it failed */
     uint64_t sent_bytes;           /* frames of this stream given to the connection, their headers included */
     uint64_t received_bytes;       /* of the body */
+    uint64_t declared_bytes;       /* of the body, while has_length */
     uint32_t window;               /* what the peer may send before we give some of it back */
     uint32_t code;                 /* of the RST_STREAM that closed it, an nghttp2_error_code */
     int32_t id;
     uint8_t pending;   /* enum vx_h2_pending */
     bool in_section;   /* a field section is arriving */
+    bool has_length;   /* the head says how long the body is */
+    bool bodyless;     /* client: the request was HEAD, and the length it is told says nothing */
     bool head_done;    /* the final head is here: what follows are trailers */
     bool waits_body;   /* pull() said WAIT */
     bool remote_ended; /* the peer has sent all of it */
     bool local_ended;  /* we have */
     bool end_pushed;   /* the bytes in `out` are the last: END_STREAM goes with them */
     bool unsent;       /* a head of ours could not be sent */
+    bool resetting;    /* our RST_STREAM is on its way */
     bool failed;       /* on_failed is due, or has come */
     bool closed;       /* no frame of it will be sent or received any more */
 };
@@ -174,6 +178,9 @@ void vx_h2_session_announce_shut(struct vx_h2_session *s);
 
 /* Cuts the connection; on_over comes from the round's task. */
 void vx_h2_session_cut(struct vx_h2_session *s, struct vx_error error);
+
+/* Something the owner found out: one more glitch. False: the connection ends for it. */
+bool vx_h2_session_glitch(struct vx_h2_session *s, enum vx_h2_glitch kind);
 
 /* A PING of the owner's, to see whether the peer is there (on_progress tells of anything that arrives). */
 void vx_h2_session_ping(struct vx_h2_session *s);

@@ -17,8 +17,6 @@ void vx_h2_session_write(struct vx_h2_session *s);
 void vx_h2_session_break(struct vx_h2_session *s, struct vx_error error);
 /* Room for `bytes` behind what waits in s->out; NULL: no memory, the session is broken. */
 char *vx_h2_session_reserve(struct vx_h2_session *s, size_t bytes);
-/* One more glitch. False: the connection ends for it. */
-bool vx_h2_session_glitch(struct vx_h2_session *s, enum vx_h2_glitch kind);
 
 /* The connection ends for what the peer did, with a word about it. */
 void vx_h2_session_end_for(struct vx_h2_session *s, nghttp2_error_code code, const char *detail);

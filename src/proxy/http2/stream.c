@@ -28,7 +28,6 @@ void vx_h2_stream_fail(struct vx_h2_stream *st, struct vx_error error) {
     st->failed = true;
     if (!st->error.code)
         st->error = error;
-    st->closed = true;
     st->pending = 0;
     vx_list_remove(&st->waiting);
     vx_buffer_release(&st->in);
@@ -131,7 +130,7 @@ void vx_h2_stream_release(struct vx_h2_stream *st, nghttp2_error_code code) {
     if (st->closed)
         return;
     nghttp2_session_set_stream_user_data(s->ng, st->id, NULL);
-    if (nghttp2_submit_rst_stream(s->ng, NGHTTP2_FLAG_NONE, st->id, code) != 0)
+    if (!st->resetting && nghttp2_submit_rst_stream(s->ng, NGHTTP2_FLAG_NONE, st->id, code) != 0)
         vx_h2_session_break(s, vx_error(VX_ERR_OUT_OF_MEMORY, false, NULL));
     vx_h2_session_pump(s);
 }
