@@ -5,15 +5,22 @@
 #include <string.h>
 
 #include "proxy/commands.h"
+#include "proxy/operate.h"
 
 #ifndef VX_VERSION
 #error "the build gives VX_VERSION"
 #endif
 
-static const char usage[] = "usage: vortex [run] [-c FILE]          run the proxy (FILE: vortex.yaml)\n"
-                            "       vortex check [-c FILE]          check a configuration\n"
-                            "       vortex echo --port N            a tiny HTTP backend, for trying things\n"
-                            "       vortex --version | --help\n";
+static const char usage[] =
+    "usage: vortex [run] [-c FILE]          run the proxy (FILE: vortex.yaml)\n"
+    "       vortex check [-c FILE]          check a configuration\n"
+    "       vortex reload [PATH]            load the configuration anew, or another one\n"
+    "       vortex stats [--verbose]        figures of the running proxy, or all it knows\n"
+    "       vortex plugin push FILE.wasm [--name N]   replace the module of a filter\n"
+    "       vortex bans list | add ADDRESS [--for DURATION] | remove ADDRESS\n"
+    "           these four take --socket PATH, or -c FILE for its admin.socket\n"
+    "       vortex echo --port N            a tiny HTTP backend, for trying things\n"
+    "       vortex --version | --help\n";
 
 static int wrong_usage(const char *what, const char *argument) {
     fprintf(stderr, "vortex: %s%s%s\n%s", what, argument ? " " : "", argument ? argument : "", usage);
@@ -48,6 +55,20 @@ static int echo(int argc, char **argv) {
     return vx_command_echo(port);
 }
 
+static bool is_operation(const char *word) {
+    static const char *const words[] = {"reload", "stats", "plugin", "bans"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strcmp(word, words[i]) == 0)
+            return true;
+    return false;
+}
+
+static int operate(int argc, char **argv) {
+    const char *wrong = NULL, *what = NULL;
+    int code = vx_operate(argc, argv, &wrong, &what);
+    return code < 0 ? wrong_usage(wrong, what) : code;
+}
+
 int main(int argc, char **argv) {
     if (argc < 2 || strcmp(argv[1], "-c") == 0 || strcmp(argv[1], "--config") == 0)
         return with_file(vx_command_run, argc - 1, argv + 1);
@@ -55,6 +76,8 @@ int main(int argc, char **argv) {
         return with_file(vx_command_run, argc - 2, argv + 2);
     if (strcmp(argv[1], "check") == 0)
         return with_file(vx_command_check, argc - 2, argv + 2);
+    if (is_operation(argv[1]))
+        return operate(argc - 1, argv + 1);
     if (strcmp(argv[1], "echo") == 0)
         return echo(argc - 2, argv + 2);
     if (strcmp(argv[1], "--version") == 0) {

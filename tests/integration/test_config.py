@@ -103,7 +103,6 @@ UNBUILT = {
     "http3": GOOD.replace("18080\n", "18080\n    http3: true #!\n"),
     "tracing": GOOD + "tracing: { endpoint: 'http://127.0.0.1:4318' } #!\n",
     "kubernetes": GOOD + "kubernetes: { watch: true } #!\n",
-    "admin": GOOD + "admin: { socket: /tmp/vortex_admin.sock } #!\n",
 }
 
 

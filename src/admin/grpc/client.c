@@ -126,7 +126,8 @@ static void on_writable(void *user, uint64_t now_ns) {
 static void on_failed(void *user, uint64_t now_ns) {
     (void)now_ns;
     struct vx_grpc_ask *a = user;
-    broken(a, vx_error_info(a->up->stream.error.code)->text);
+    const struct vx_error *error = &a->up->stream.error;
+    broken(a, error->detail ? error->detail : vx_error_info(error->code)->word);
 }
 
 static void on_response(void *user, struct vx_response *response, uint64_t now_ns) {
@@ -161,7 +162,8 @@ static bool make_request(struct vx_grpc_ask *a, const char *path) {
         .authority = VX_SLICE("localhost"),
         .host = VX_SLICE("localhost"),
     };
-    return vx_headers_add(&r->headers, &a->arena, VX_HEADER_TE, VX_SLICE("te"), VX_SLICE("trailers")) &&
+    return vx_headers_add(&r->headers, &a->arena, VX_HEADER_HOST, VX_SLICE("host"), r->host) &&
+           vx_headers_add(&r->headers, &a->arena, VX_HEADER_TE, VX_SLICE("te"), VX_SLICE("trailers")) &&
            vx_headers_add(&r->headers, &a->arena, VX_HEADER_CONTENT_TYPE, VX_SLICE("content-type"),
                           VX_SLICE("application/grpc"));
 }
@@ -182,7 +184,7 @@ bool vx_grpc_ask_start(struct vx_grpc_ask *a, const struct vx_grpc_ask_options *
         a->up = options->client->open(options->client, &open, &error, now_ns);
     }
     if (!a->up) {
-        *text = vx_error_info(error.code)->text;
+        *text = error.detail ? error.detail : vx_error_info(error.code)->word;
         let_go(a);
         return false;
     }

@@ -139,10 +139,14 @@ static enum vx_admin_when fail(struct vx_admin_answer *answer, const char *text)
     return VX_ADMIN_NOW;
 }
 
+struct vx_admin_client *vx_admin_client_of(struct vx_admin_port *port) {
+    return VX_CONTAINER_OF(port, struct vx_admin_client, port);
+}
+
 static enum vx_admin_when ask(struct vx_admin_port *port, const struct client_method *method,
                               const ProtobufCMessage *request, struct vx_admin_call *call,
                               struct vx_admin_answer *answer) {
-    struct vx_admin_client *c = VX_CONTAINER_OF(port, struct vx_admin_client, port);
+    struct vx_admin_client *c = vx_admin_client_of(port);
     const char *why;
     VX_CHECK(!c->method);
     memset(&c->ask, 0, sizeof c->ask);

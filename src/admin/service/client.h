@@ -14,6 +14,7 @@ struct vx_admin_client *vx_admin_client_new(struct vx_http_client *client, const
                                             struct vx_chunk_source *memory, const uint64_t *now_ns);
 
 struct vx_admin_port *vx_admin_client_port(struct vx_admin_client *c);
+struct vx_admin_client *vx_admin_client_of(struct vx_admin_port *port);
 
 /* A question that is under way is forgotten. NULL is allowed. */
 void vx_admin_client_free(struct vx_admin_client *c);

@@ -403,6 +403,11 @@ static const struct vx_yaml_key metrics_keys[] = {
 };
 static const struct vx_yaml_shape metrics_shape = SHAPE("metrics", metrics_keys, );
 
+static const struct vx_yaml_key admin_keys[] = {
+    PATH("socket", admin_socket, .required = true, .use = VX_YAML_WRITE_FILE, .place = AT(admin_place)),
+};
+static const struct vx_yaml_shape admin_shape = SHAPE("admin", admin_keys, );
+
 static const struct vx_yaml_key shutdown_keys[] = {DURATION("drain", drain_ns, "30s", "0", "1d")};
 static const struct vx_yaml_shape shutdown_shape = SHAPE("shutdown", shutdown_keys, );
 
@@ -419,6 +424,7 @@ static const struct vx_yaml_key root_keys[] = {
     LIST("trusted_proxies", trusted_proxies, trusted_proxy_count, prefix, "1000"),
     GROUP("bans", bans, ban_shape, .present = AT(bans.enabled), .can_be_off = true),
     INLINE("metrics", metrics_shape, .can_be_off = true),
+    INLINE("admin", admin_shape, .can_be_off = true),
     GROUP("access_log", access_log, access_log_shape, .present = AT(access_log.enabled), .can_be_off = true),
     INLINE("shutdown", shutdown_shape),
     GROUP("timeouts", timeouts, timeout_shape),
@@ -434,7 +440,6 @@ const struct vx_yaml_shape vx_yaml_root =
 
 static const struct vx_yaml_unbuilt unbuilt[] = {
     {&listener_shape, "http3", NULL, NULL},
-    {&vx_yaml_root, "admin", NULL, NULL},
     {&vx_yaml_root, "tracing", NULL, NULL},
     {&vx_yaml_root, "kubernetes", NULL, "watch"},
 };

@@ -258,6 +258,7 @@ static uint32_t compare_settings(const struct vx_config *a, const struct vx_conf
                                                      b->trusted_proxies, b->trusted_proxy_count),
         [VX_SETTING_BANS] = same_bans(&a->bans, &b->bans),
         [VX_SETTING_METRICS] = vx_address_eq(&a->metrics_address, &b->metrics_address),
+        [VX_SETTING_ADMIN] = vx_slice_eq(a->admin_socket, b->admin_socket),
         [VX_SETTING_ACCESS_LOG] = same_access_log(&a->access_log, &b->access_log),
         [VX_SETTING_SHUTDOWN] = a->drain_ns == b->drain_ns,
         [VX_SETTING_TIMEOUTS] = same_timeouts(&a->timeouts, &b->timeouts),

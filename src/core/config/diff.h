@@ -12,6 +12,7 @@
     X(TRUSTED_PROXIES, "trusted_proxies", true)                                                              \
     X(BANS, "bans", true)                                                                                    \
     X(METRICS, "metrics", true)                                                                              \
+    X(ADMIN, "admin", true)                                                                                  \
     X(ACCESS_LOG, "access_log", true)                                                                        \
     X(SHUTDOWN, "shutdown", true)                                                                            \
     X(TIMEOUTS, "timeouts", true)                                                                            \

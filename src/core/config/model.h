@@ -262,6 +262,8 @@ struct vx_config {
     struct vx_config_bans bans;
     struct vx_address metrics_address; /* kind NONE: off */
     struct vx_place metrics_place;
+    struct vx_slice admin_socket; /* path of the UNIX socket, absolute; empty: off */
+    struct vx_place admin_place;
     struct vx_config_access_log access_log;
     uint64_t drain_ns;
     struct vx_config_timeouts timeouts;

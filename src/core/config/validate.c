@@ -123,6 +123,20 @@ static bool check_listeners(const struct vx_config *c, struct vx_config_error *e
     return true;
 }
 
+/* Whether two UNIX sockets of the file are one. */
+static bool check_admin(const struct vx_config *c, struct vx_config_error *error) {
+    const struct vx_address admin = {.kind = VX_ADDRESS_UNIX, .text = c->admin_socket};
+    bool taken = vx_address_eq(&admin, &c->metrics_address);
+    if (admin.text.len > VX_ADDRESS_UNIX_MAX_BYTES)
+        return FAULT(error, c->admin_place,
+                     S("`admin.socket` must be a path whose absolute form has at most 107 bytes"));
+    for (uint32_t i = 0; i < c->listener_count; i++)
+        taken = taken || vx_address_eq(&admin, &c->listeners[i].address);
+    return !taken ||
+           FAULT(error, c->admin_place,
+                 S("`admin.socket` is the address of a listener or of the metrics; give it its own"));
+}
+
 /* --- One route ---------------------------------------------------------------------------------------------------- */
 
 static bool check_text(struct vx_place place, const char *key, struct vx_slice text,
@@ -397,7 +411,8 @@ static bool check_bans(const struct vx_config *c, struct vx_config_error *error)
 
 bool vx_config_validate(const struct vx_config *config, struct vx_arena *scratch,
                         struct vx_config_error *error) {
-    return check_listeners(config, error) && check_limits(config, error) && check_filters(config, error) &&
-           check_bans(config, error) && check_rate_limit(&config->default_limit, error) &&
-           check_rate_store(&config->rate_store, error) && check_routes(config, scratch, error);
+    return check_listeners(config, error) && check_admin(config, error) && check_limits(config, error) &&
+           check_filters(config, error) && check_bans(config, error) &&
+           check_rate_limit(&config->default_limit, error) && check_rate_store(&config->rate_store, error) &&
+           check_routes(config, scratch, error);
 }

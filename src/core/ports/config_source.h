@@ -13,6 +13,8 @@ struct vx_config_source {
     /* Writes `FILE:LINE:COL: what is wrong and what would be right`, NUL-terminated and cut to `size` (> 0); returns
      * the length without the NUL. */
     size_t (*explain)(const char *path, const struct vx_config_error *error, char *out, size_t size);
+    /* Reads a duration as the source has them. False: it is none. */
+    bool (*duration)(struct vx_slice text, uint64_t *out_ns);
 };
 
 #endif

@@ -25,29 +25,10 @@ enum {
     REGISTRY_KEEP_BYTES = 1024 * 1024,
 };
 
-static uint64_t wall_ns(void) {
-    struct timespec ts;
-    clock_gettime(CLOCK_REALTIME, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
-}
-
 static void complain(const struct vx_control *c, const struct vx_config_error *error) {
     char text[1024];
     vx_compose_config_source()->explain(c->path, error, text, sizeof text);
     vx_log(VX_LOG_ERROR, "%s", text);
-}
-
-static void reload(struct vx_control *c) {
-    struct vx_config_error error;
-    bool ok = vx_control_load(c, &error);
-    vx_metrics_reloaded(c->metrics, ok, wall_ns());
-    if (ok) {
-        vx_log(VX_LOG_INFO, "configuration reloaded: version %llu", (unsigned long long)c->version);
-        return;
-    }
-    complain(c, &error);
-    vx_log(VX_LOG_ERROR, "the configuration was not reloaded; version %llu stays in use",
-           (unsigned long long)c->version);
 }
 
 /* The end */
@@ -90,13 +71,14 @@ static void reopen_logs(struct vx_control *c) {
 static void on_signal(void *user, int number, uint64_t now_ns) {
     struct vx_control *c = user;
     bool draining = c->readiness == VX_DRAINING;
+    char said[1024];
     if (number == SIGUSR1)
         reopen_logs(c);
-    else if (number == SIGHUP && !draining)
-        reload(c);
-    else if (number != SIGHUP && !draining)
+    else if (number == SIGHUP)
+        vx_control_reload(c, c->path, said, sizeof said);
+    else if (!draining)
         begin_drain(c, now_ns);
-    else if (number != SIGHUP)
+    else
         vx_loop_stop(c->engine.loop);
 }
 
@@ -249,7 +231,7 @@ static bool start(struct vx_control *c) {
         vx_log(VX_LOG_ERROR, "cannot start: %s", strerror(errno ? errno : ENOMEM));
         return false;
     }
-    if (!vx_control_load(c, &error)) {
+    if (!vx_control_load(c, c->path, &error)) {
         complain(c, &error);
         c->exit_code = 2;
         return false;
@@ -273,11 +255,12 @@ static bool start(struct vx_control *c) {
 static void finish(struct vx_control *c) {
     for (uint32_t w = 0; w < c->worker_count; w++)
         vx_worker_stop(&c->workers[w]);
+    vx_dumps_end(&c->admin.dumps, &c->engine.rt);
     vx_health_checks_stop(c->checks);
     vx_names_free(&c->names);
     if (c->generation)
         vx_snapshot_drop(&c->generation->snapshot, c->worker_count);
-    vx_control_free_page(c);
+    vx_control_close_sites(c);
     vx_bans_free(c->bans);
     for (unsigned rounds = 0; c->generations_left && rounds < 100; rounds++)
         vx_loop_run_once(c->engine.loop, 1000000);
@@ -296,6 +279,7 @@ static void finish(struct vx_control *c) {
     vx_timer_remove(&c->engine.rt.wheel, &c->filters_tick);
     vx_signals_stop(&c->signals);
     vx_engine_free(&c->engine);
+    vx_control_admin_free(c);
     vx_pool_table_free(&c->pools);
     vx_metrics_free(c->metrics);
     vx_compose_rate_memory_free(c->rate_memory);
@@ -304,12 +288,16 @@ static void finish(struct vx_control *c) {
 }
 
 int vx_control_run(const char *path) {
-    struct vx_control c = {.path = path, .exit_code = 1};
+    struct vx_control c = {.exit_code = 1};
+    snprintf(c.path, sizeof c.path, "%s", path);
+    vx_list_init(&c.generations);
     vx_tcp_raise_file_limit();
-    if (!vx_engine_init(&c.engine, 0)) {
+    if (!vx_control_admin_init(&c) || !vx_engine_init(&c.engine, 0)) {
         vx_log(VX_LOG_ERROR, "cannot start: %s", strerror(errno));
+        vx_control_admin_free(&c);
         return 1;
     }
+    c.started_ns = c.engine.rt.now_ns;
     vx_names_init(&c.names, c.engine.loop, names_changed, &c);
     vx_timer_init(&c.drain_timer, drain_is_over);
     vx_timer_init(&c.tick, on_tick);

@@ -226,6 +226,7 @@ struct vx_generation *vx_generation_new(const struct vx_generation_sources *sour
     struct vx_generation *g = calloc(1, sizeof *g);
     if (!g)
         return NULL;
+    vx_list_init(&g->link);
     g->sources = *sources;
     g->setup = vx_setup_hold(setup);
     g->heap = (struct vx_chunk_source){.take = take_chunk, .give = give_chunk, .chunk_bytes = CHUNK_BYTES};
@@ -246,6 +247,7 @@ struct vx_generation *vx_generation_new(const struct vx_generation_sources *sour
 }
 
 void vx_generation_free(struct vx_generation *g) {
+    vx_list_remove(&g->link);
     const struct vx_route *routes = g->snapshot.routes;
     for (uint32_t r = 0; routes && r < g->routes_made; r++) {
         const struct vx_route *route = &routes[r];

@@ -23,6 +23,7 @@ struct vx_generation_sources {
 
 struct vx_generation {
     struct vx_snapshot snapshot;
+    struct vx_list link; /* in the control thread's list, from when it is used */
     struct vx_setup *setup;
     struct vx_chunk_source heap; /* of the arena: malloc */
     struct vx_arena arena;

@@ -4,10 +4,12 @@
 #ifndef VX_PROXY_CONTROL_INTERNAL_H
 #define VX_PROXY_CONTROL_INTERNAL_H
 
+#include "proxy/control/admin.h"
 #include "proxy/control/bans.h"
 #include "proxy/control/generation.h"
 #include "proxy/control/health_check.h"
 #include "proxy/control/names.h"
+#include "proxy/control/own_site.h"
 #include "proxy/control/worker.h"
 #include "proxy/handlers/operations.h"
 #include "proxy/net/signals.h"
@@ -21,8 +23,10 @@ struct vx_listen_entry {
 
 struct vx_rate_memory; /* compose_limits.h */
 
+enum { VX_CONTROL_PATH_BYTES = 4096 };
+
 struct vx_control {
-    const char *path;
+    char path[VX_CONTROL_PATH_BYTES]; /* of the configuration in use */
     struct vx_engine engine;
     struct vx_worker *workers;
     uint32_t worker_count;
@@ -39,14 +43,17 @@ struct vx_control {
     struct vx_names names;
     struct vx_setup *setup;           /* the one in use */
     struct vx_generation *generation; /* the newest one */
+    struct vx_list generations;       /* that are not freed yet, the newest last */
     struct vx_health_checks *checks;
     struct vx_listen_entry *listens;
     uint32_t listen_count;
     uint64_t version;
     uint32_t generations_left; /* not freed yet */
     struct vx_operations operations;
-    struct vx_site page; /* the metrics page */
-    struct vx_listen_set *page_listen;
+    struct vx_own_site page; /* the metrics page */
+    struct vx_control_admin admin;
+    struct vx_own_site admin_site;
+    uint64_t started_ns;
     enum vx_readiness readiness;
     struct vx_signals signals;
     struct vx_timer drain_timer, tick, filters_tick;
@@ -54,17 +61,21 @@ struct vx_control {
     int exit_code;
 };
 
-/* A metrics page that is about to move. */
-struct vx_page_change {
-    bool moves;
-    struct vx_listen_set *set; /* NULL: it stays where it is, or goes away */
-    struct vx_listener *listener;
+/* The control thread's own addresses, about to move. */
+struct vx_sites_move {
+    struct vx_own_site_move page, admin;
 };
 
 /* reload.c */
 
-/* Loads the file and puts it to use. False with *error: nothing has changed. */
-bool vx_control_load(struct vx_control *c, struct vx_config_error *error);
+/* Loads the file at `path` and puts it to use. False with *error: nothing has changed. */
+bool vx_control_load(struct vx_control *c, const char *path, struct vx_config_error *error);
+/* The same while running, counted and logged; `path` is from then on the file in use. `said` (`size` bytes) tells what was
+ * done, or `FILE:LINE:COL: what is wrong`. */
+bool vx_control_reload(struct vx_control *c, const char *path, char *said, size_t size);
+/* Replaces the module of the filter `name` (empty: the only one) by `binary`, until a reload reads the files again. */
+bool vx_control_update_filter(struct vx_control *c, struct vx_slice name, struct vx_slice binary, char *said,
+                              size_t size);
 /* A new generation of the setup in use, because names have other addresses now. */
 void vx_control_rebuild(struct vx_control *c);
 
@@ -79,13 +90,13 @@ void vx_control_close_fds(const struct vx_control *c, const struct vx_config *co
 /* Forgets the addresses that `config` (NULL: none) does not have; the workers close their sockets themselves. */
 void vx_control_forget_listeners(struct vx_control *c, const struct vx_config *config);
 void vx_control_free_listeners(struct vx_control *c);
-/* Opens the metrics page at the address that `config` has, if it is a new one; the old one is served meanwhile. Then
- * either move or leave. False with *error: nothing has changed. */
-bool vx_control_open_page(struct vx_control *c, const struct vx_config *config, struct vx_page_change *change,
-                          struct vx_config_error *error);
-void vx_control_move_page(struct vx_control *c, const struct vx_config *config,
-                          const struct vx_page_change *change);
-void vx_control_leave_page(const struct vx_page_change *change);
-void vx_control_free_page(struct vx_control *c);
+/* Opens the metrics page and the admin socket where `config` has them at a new address; the old ones are served meanwhile.
+ * Then either move or leave. False with *error: nothing has changed, but `move` is to be left. */
+bool vx_control_open_sites(struct vx_control *c, const struct vx_config *config, struct vx_sites_move *move,
+                           struct vx_config_error *error);
+void vx_control_move_sites(struct vx_control *c, const struct vx_config *config,
+                           const struct vx_sites_move *move);
+void vx_control_leave_sites(const struct vx_sites_move *move);
+void vx_control_close_sites(struct vx_control *c);
 
 #endif

@@ -8,6 +8,8 @@
 #include "proxy/compose_filters.h"
 #include "proxy/control/internal.h"
 
+enum { ADMIN_MODE = 0600 }; /* who may reload may do anything: nobody but the proxy's own user */
+
 static struct vx_listen_entry *find(const struct vx_control *c, const struct vx_address *address) {
     for (uint32_t i = 0; i < c->listen_count; i++)
         if (vx_address_eq(&c->listens[i].address, address))
@@ -118,69 +120,35 @@ static enum vx_readiness readiness(void *user) {
     return ((struct vx_control *)user)->readiness;
 }
 
-void vx_control_free_page(struct vx_control *c) {
-    if (!c->page_listen)
-        return;
-    vx_listener_free(c->page.listener);
-    c->page.listener = NULL;
-    vx_http_server_close_all(&c->page.server);
-    vx_listen_close(c->page_listen, true);
-    c->page_listen = NULL;
-}
-
-/* Starts to accept at the new address beside the old one; the site's own listener is left alone. NULL: refused. */
-static struct vx_listener *start_page(struct vx_control *c, struct vx_listen_set *set) {
+bool vx_control_open_sites(struct vx_control *c, const struct vx_config *config, struct vx_sites_move *move,
+                           struct vx_config_error *error) {
+    char why[VX_LISTEN_WHY_MAX];
     struct vx_operations_source source = {.user = c, .metrics = render, .readiness = readiness};
+    struct vx_address admin = {.kind = config->admin_socket.len ? VX_ADDRESS_UNIX : VX_ADDRESS_NONE,
+                               .text = config->admin_socket};
     if (!c->operations.handler.begin)
         vx_operations_init(&c->operations, &source);
-    if (!c->page.server.rt)
-        vx_http_server_init(&c->page.server, &c->engine.rt, &c->operations.handler);
-    struct vx_listener *before = c->page.listener;
-    vx_site_start(&c->page, &c->engine, vx_listen_take(set), &set->address, false);
-    struct vx_listener *started = c->page.listener;
-    c->page.listener = before;
-    return started;
-}
-
-bool vx_control_open_page(struct vx_control *c, const struct vx_config *config, struct vx_page_change *change,
-                          struct vx_config_error *error) {
-    char why[VX_LISTEN_WHY_MAX];
-    const struct vx_address *address = &config->metrics_address;
-    *change = (struct vx_page_change){0};
-    if (address->kind == VX_ADDRESS_NONE) {
-        change->moves = true;
-        return true;
-    }
-    if (c->page_listen && vx_address_eq(&c->page_listen->address, address))
-        return true;
-    struct vx_listen_options options = {.dual_stack = true};
-    change->set = vx_listen_open(address, 1, &options, why);
-    if (!change->set)
+    if (!vx_own_site_open(&c->page, &c->engine, &c->operations.handler, &config->metrics_address, 0,
+                          &move->page, why))
         return refuse(error, config->metrics_place, why);
-    change->listener = start_page(c, change->set);
-    if (!change->listener) {
-        vx_listen_close(change->set, true);
-        return refuse(error, config->metrics_place, "the kernel refused to serve the metrics address");
-    }
-    change->moves = true;
+    if (!vx_own_site_open(&c->admin_site, &c->engine, c->admin.handler, &admin, ADMIN_MODE, &move->admin,
+                          why))
+        return refuse(error, config->admin_place, why);
     return true;
 }
 
-void vx_control_move_page(struct vx_control *c, const struct vx_config *config,
-                          const struct vx_page_change *change) {
-    if (change->moves) {
-        vx_control_free_page(c);
-        c->page_listen = change->set;
-        c->page.listener = change->listener;
-        c->page.server.draining = false;
-    }
-    c->page.server.limits = (struct vx_h1_limits){.header_bytes = 65536, .headers = 128, .uri_bytes = 8192};
-    c->page.server.timeouts = config->timeouts;
+void vx_control_move_sites(struct vx_control *c, const struct vx_config *config,
+                           const struct vx_sites_move *move) {
+    vx_own_site_move(&c->page, &move->page, &config->timeouts);
+    vx_own_site_move(&c->admin_site, &move->admin, &config->timeouts);
 }
 
-void vx_control_leave_page(const struct vx_page_change *change) {
-    if (!change->set)
-        return;
-    vx_listener_free(change->listener);
-    vx_listen_close(change->set, true);
+void vx_control_leave_sites(const struct vx_sites_move *move) {
+    vx_own_site_leave(&move->page);
+    vx_own_site_leave(&move->admin);
+}
+
+void vx_control_close_sites(struct vx_control *c) {
+    vx_own_site_close(&c->page);
+    vx_own_site_close(&c->admin_site);
 }

@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "proxy/compose.h"
 #include "proxy/control/internal.h"
 #include "proxy/telemetry/log.h"
 
@@ -74,6 +75,7 @@ static void use(struct vx_control *c, struct vx_generation *g) {
     if (failed)
         vx_log(VX_LOG_ERROR, "no memory for health checks: none are made");
     c->generation = g;
+    vx_list_push_back(&c->generations, &g->link);
     c->generations_left++;
     c->version++;
     if (before)
@@ -109,7 +111,7 @@ static bool out_of_memory(struct vx_config_error *error) {
 struct change {
     struct vx_setup *setup;
     int **fds;
-    struct vx_page_change page;
+    struct vx_sites_move sites;
     struct vx_generation *generation;
 };
 
@@ -122,7 +124,7 @@ static bool prepare(struct vx_control *c, struct change *change, struct vx_confi
     if (!change->fds)
         return out_of_memory(error);
     if (!vx_control_open_listeners(c, config, change->fds, error) ||
-        !vx_control_open_page(c, config, &change->page, error))
+        !vx_control_open_sites(c, config, &change->sites, error))
         return false;
     if (!vx_names_watch(&c->names, config, &why)) {
         *error = (struct vx_config_error){{0, 0}, ""};
@@ -146,7 +148,7 @@ static void undo(struct vx_control *c, struct change *change) {
     if (change->generation)
         vx_generation_free(change->generation);
     vx_names_forget(&c->names, in_use);
-    vx_control_leave_page(&change->page);
+    vx_control_leave_sites(&change->sites);
     if (change->fds)
         vx_control_close_fds(c, change->setup->config, change->fds);
     vx_control_forget_listeners(c, in_use);
@@ -162,8 +164,8 @@ static void warn_of_restart(const struct vx_config *before, const struct vx_conf
         vx_log(VX_LOG_WARN, "rate_limit.memory changes with a restart only");
 }
 
-bool vx_control_load(struct vx_control *c, struct vx_config_error *error) {
-    struct change change = {.setup = vx_setup_load(c->path, c->tickets, c->filters, error)};
+bool vx_control_load(struct vx_control *c, const char *path, struct vx_config_error *error) {
+    struct change change = {.setup = vx_setup_load(path, c->tickets, c->filters, error)};
     if (!change.setup)
         return false;
     if (!prepare(c, &change, error)) {
@@ -177,7 +179,7 @@ bool vx_control_load(struct vx_control *c, struct vx_config_error *error) {
     c->setup = change.setup;
     atomic_store_explicit(&c->budget.limit, config->limits.connections, memory_order_relaxed);
     vx_bans_apply(c->bans, config);
-    vx_control_move_page(c, config, &change.page);
+    vx_control_move_sites(c, config, &change.sites);
     vx_names_forget(&c->names, config);
     hand_to_workers(c, change.generation, change.fds);
     free(change.fds);
@@ -186,15 +188,89 @@ bool vx_control_load(struct vx_control *c, struct vx_config_error *error) {
     return true;
 }
 
-void vx_control_rebuild(struct vx_control *c) {
-    int **fds = c->setup ? new_fds(c, c->setup->config) : NULL;
-    struct vx_generation *g = fds ? build(c, c->setup) : NULL;
+/* A generation of `setup`, whose listeners are open, in the workers' hands. False: no memory. */
+static bool renew(struct vx_control *c, struct vx_setup *setup) {
+    int **fds = new_fds(c, setup->config);
+    struct vx_generation *g = fds ? build(c, setup) : NULL;
     if (!g) {
-        vx_log(VX_LOG_ERROR, "no memory to take up the new addresses of backends");
         free_fds(c, fds);
-        return;
+        return false;
     }
     hand_to_workers(c, g, fds);
     free(fds);
     use(c, g);
+    return true;
+}
+
+void vx_control_rebuild(struct vx_control *c) {
+    if (c->setup && !renew(c, c->setup))
+        vx_log(VX_LOG_ERROR, "no memory to take up the new addresses of backends");
+}
+
+static uint64_t wall_ns(void) {
+    struct timespec ts;
+    clock_gettime(CLOCK_REALTIME, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+bool vx_control_reload(struct vx_control *c, const char *path, char *said, size_t size) {
+    struct vx_config_error error;
+    if (c->readiness == VX_DRAINING) {
+        snprintf(said, size, "the proxy is draining");
+        return false;
+    }
+    bool ok = vx_control_load(c, path, &error);
+    vx_metrics_reloaded(c->metrics, ok, wall_ns());
+    if (ok) {
+        if (path != c->path)
+            snprintf(c->path, sizeof c->path, "%s", path);
+        snprintf(said, size, "configuration reloaded: version %llu", (unsigned long long)c->version);
+        vx_log(VX_LOG_INFO, "%s", said);
+        return true;
+    }
+    vx_compose_config_source()->explain(path, &error, said, size);
+    vx_log(VX_LOG_ERROR, "%s", said);
+    vx_log(VX_LOG_ERROR, "the configuration was not reloaded; version %llu stays in use",
+           (unsigned long long)c->version);
+    return false;
+}
+
+/* The filter that `name` means; config->filter_count with the reason in `said`: none. */
+static uint32_t find_filter(const struct vx_config *config, struct vx_slice name, char *said, size_t size) {
+    uint32_t count = config->filter_count;
+    if (!name.len && count == 1)
+        return 0;
+    for (uint32_t i = 0; name.len && i < count; i++)
+        if (vx_slice_eq(config->filters[i].name, name))
+            return i;
+    if (!count)
+        snprintf(said, size, "the configuration has no `filters`");
+    else if (name.len)
+        snprintf(said, size, "the configuration has no filter `%.*s`", VX_SLICE_ARG(name));
+    else
+        snprintf(said, size, "the configuration has %u filters: name the one that is meant", count);
+    return count;
+}
+
+bool vx_control_update_filter(struct vx_control *c, struct vx_slice name, struct vx_slice binary, char *said,
+                              size_t size) {
+    struct vx_config_error error;
+    const struct vx_config *config = c->setup->config;
+    uint32_t index = find_filter(config, name, said, size);
+    if (index == config->filter_count)
+        return false;
+    struct vx_slice called = config->filters[index].name;
+    struct vx_setup *setup = vx_setup_with_filter(c->setup, index, binary, &error);
+    bool ok = setup && renew(c, setup);
+    if (ok) {
+        snprintf(said, size, "filter %.*s replaced: version %llu", VX_SLICE_ARG(called),
+                 (unsigned long long)c->version);
+        vx_setup_drop(c->setup);
+        c->setup = setup;
+    } else {
+        snprintf(said, size, "%s", setup ? "out of memory" : error.text);
+        vx_setup_drop(setup);
+    }
+    vx_log(ok ? VX_LOG_INFO : VX_LOG_ERROR, "%s", said);
+    return ok;
 }

@@ -96,6 +96,41 @@ static bool load_clients(struct vx_setup *s, struct vx_config_error *error) {
     return true;
 }
 
+/* Filters */
+
+static bool load_filter(struct vx_setup *s, uint32_t index, struct vx_slice binary,
+                        struct vx_config_error *error) {
+    struct vx_setup_filter *f = calloc(1, sizeof *f);
+    if (!f) {
+        out_of_memory(error);
+        return false;
+    }
+    f->filter = s->engine->load(s->engine, &s->config->filters[index], binary, error);
+    if (!f->filter) {
+        free(f);
+        return false;
+    }
+    f->holders = 1;
+    f->pushed = binary.len > 0;
+    s->loaded[index] = f;
+    s->filters[index] = f->filter;
+    return true;
+}
+
+static void drop_filters(struct vx_setup *s) {
+    for (uint32_t i = 0; s->loaded && i < s->config->filter_count; i++) {
+        struct vx_setup_filter *f = s->loaded[i];
+        if (!f || --f->holders)
+            continue;
+        s->engine->drop(s->engine, f->filter);
+        free(f);
+    }
+    free(s->loaded);
+    free(s->filters);
+    s->loaded = NULL;
+    s->filters = NULL;
+}
+
 static bool load_filters(struct vx_setup *s, struct vx_config_error *error) {
     if (s->config->filter_count && !s->engine) {
         *error =
@@ -104,11 +139,9 @@ static bool load_filters(struct vx_setup *s, struct vx_config_error *error) {
     }
     if (s->engine)
         s->engine->configure(s->engine, &s->config->wasm);
-    for (uint32_t i = 0; i < s->config->filter_count; i++) {
-        s->filters[i] = s->engine->load(s->engine, &s->config->filters[i], VX_SLICE_NONE, error);
-        if (!s->filters[i])
+    for (uint32_t i = 0; i < s->config->filter_count; i++)
+        if (!load_filter(s, i, VX_SLICE_NONE, error))
             return false;
-    }
     return true;
 }
 
@@ -132,6 +165,14 @@ static bool load_store(struct vx_setup *s, struct vx_config_error *error) {
     return s->store_tls != NULL;
 }
 
+/* Setups */
+
+static bool make_filter_room(struct vx_setup *s) {
+    s->filters = calloc(s->config->filter_count + 1, sizeof *s->filters);
+    s->loaded = calloc(s->config->filter_count + 1, sizeof *s->loaded);
+    return s->filters && s->loaded;
+}
+
 struct vx_setup *vx_setup_load(const char *path, struct vx_tls_tickets *tickets,
                                struct vx_filter_engine *filters, struct vx_config_error *error) {
     struct vx_config *config = vx_compose_config_source()->load(path, error);
@@ -144,13 +185,13 @@ struct vx_setup *vx_setup_load(const char *path, struct vx_tls_tickets *tickets,
         return NULL;
     }
     s->config = config;
-    s->holders = 1;
+    s->holders = s->sharers = 1;
+    s->origin = s;
     s->engine = filters;
-    s->filters = calloc(config->filter_count + 1, sizeof *s->filters);
     s->servers = calloc(config->listener_count + 1, sizeof *s->servers);
     s->clients = calloc(config->route_count + 1, sizeof *s->clients);
     s->client_identities = calloc(config->route_count + 1, sizeof *s->client_identities);
-    bool memory = s->servers && s->clients && s->client_identities && s->filters;
+    bool memory = s->servers && s->clients && s->client_identities && make_filter_room(s);
     if (!memory)
         out_of_memory(error);
     if (memory && load_servers(s, tickets, error) && load_clients(s, error) && load_store(s, error) &&
@@ -160,29 +201,63 @@ struct vx_setup *vx_setup_load(const char *path, struct vx_tls_tickets *tickets,
     return NULL;
 }
 
+struct vx_setup *vx_setup_with_filter(struct vx_setup *from, uint32_t index, struct vx_slice binary,
+                                      struct vx_config_error *error) {
+    struct vx_setup *s = malloc(sizeof *s);
+    if (!s) {
+        out_of_memory(error);
+        return NULL;
+    }
+    *s = *from;
+    s->holders = 1;
+    s->sharers = 0;
+    s->origin->sharers++;
+    bool memory = make_filter_room(s);
+    if (!memory)
+        out_of_memory(error);
+    if (memory && load_filter(s, index, binary, error)) {
+        for (uint32_t i = 0; i < s->config->filter_count; i++) {
+            if (i == index)
+                continue;
+            s->loaded[i] = from->loaded[i];
+            s->loaded[i]->holders++;
+            s->filters[i] = from->filters[i];
+        }
+        return s;
+    }
+    vx_setup_drop(s);
+    return NULL;
+}
+
 struct vx_setup *vx_setup_hold(struct vx_setup *s) {
     s->holders++;
     return s;
 }
 
-void vx_setup_drop(struct vx_setup *s) {
-    if (!s || --s->holders)
-        return;
+/* The origin's configuration and certificates: no setup has them any more. */
+static void free_origin(struct vx_setup *s) {
     for (uint32_t i = 0; s->servers && i < s->config->listener_count; i++)
         if (s->servers[i])
             vx_tls_server_drop(s->servers[i]);
     for (uint32_t i = 0; s->clients && i < s->config->route_count; i++)
         if (s->clients[i])
             vx_tls_client_drop(s->clients[i]);
-    for (uint32_t i = 0; s->filters && i < s->config->filter_count; i++)
-        if (s->filters[i])
-            s->engine->drop(s->engine, s->filters[i]);
     if (s->store_tls)
         vx_tls_client_drop(s->store_tls);
-    free(s->filters);
     free(s->servers);
     free(s->clients);
     free(s->client_identities);
     vx_compose_config_source()->free(s->config);
     free(s);
+}
+
+void vx_setup_drop(struct vx_setup *s) {
+    if (!s || --s->holders)
+        return;
+    struct vx_setup *origin = s->origin;
+    drop_filters(s);
+    if (s != origin)
+        free(s);
+    if (--origin->sharers == 0)
+        free_origin(origin);
 }

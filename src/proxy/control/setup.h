@@ -8,6 +8,13 @@
 #include "proxy/tls/client.h"
 #include "proxy/tls/server.h"
 
+/* One of the engine's filters, held once for all setups that have it. */
+struct vx_setup_filter {
+    struct vx_filter *filter;
+    uint32_t holders;
+    bool pushed; /* its module is not the one of its file */
+};
+
 struct vx_setup {
     struct vx_config *config;
     struct vx_tls_server **servers;  /* by listener; NULL: plain */
@@ -16,8 +23,11 @@ struct vx_setup {
     struct vx_tls_client *store_tls; /* of rate limits; NULL: plain */
     uint64_t store_identity;         /* differs when anything about the store does; 0: the table in memory */
     struct vx_filter_engine *engine;
-    struct vx_filter **filters; /* by filter of the configuration */
+    struct vx_filter **filters;      /* by filter of the configuration */
+    struct vx_setup_filter **loaded; /* the same, with who holds them */
+    struct vx_setup *origin;         /* whose configuration and certificates these are; often itself */
     uint32_t holders;
+    uint32_t sharers; /* setups whose origin this is */
 };
 
 /* Reads the configuration at `path` and everything it names; compiles and starts its filters, but for those that are
@@ -25,6 +35,11 @@ struct vx_setup {
  * filter. */
 struct vx_setup *vx_setup_load(const char *path, struct vx_tls_tickets *tickets,
                                struct vx_filter_engine *filters, struct vx_config_error *error);
+
+/* The same setup, but for the module of filter `index`, which is `binary`, compiled and started. NULL: *error says what is
+ * wrong with it. Control thread. */
+struct vx_setup *vx_setup_with_filter(struct vx_setup *from, uint32_t index, struct vx_slice binary,
+                                      struct vx_config_error *error);
 
 struct vx_setup *vx_setup_hold(struct vx_setup *s);
 void vx_setup_drop(struct vx_setup *s); /* NULL is allowed */

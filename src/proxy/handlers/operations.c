@@ -83,6 +83,15 @@ static void send_healthz(struct operations_request *r) {
     send_json(r, 200, VX_SLICE("{\"status\":\"alive\"}"));
 }
 
+struct vx_slice vx_readiness_name(enum vx_readiness readiness) {
+    static const struct vx_slice names[] = {
+        [VX_STARTING] = VX_SLICE("starting"),
+        [VX_READY] = VX_SLICE("ready"),
+        [VX_DRAINING] = VX_SLICE("draining"),
+    };
+    return names[readiness];
+}
+
 static void send_readyz(struct operations_request *r) {
     switch (r->operations->source.readiness(r->operations->source.user)) {
     case VX_READY:

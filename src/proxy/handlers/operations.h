@@ -9,6 +9,9 @@
 
 enum vx_readiness { VX_STARTING, VX_READY, VX_DRAINING };
 
+/* `starting`, `ready` or `draining`; static. */
+struct vx_slice vx_readiness_name(enum vx_readiness readiness);
+
 /* Where the answers come from. Both are called on the handler's thread. */
 struct vx_operations_source {
     void *user;

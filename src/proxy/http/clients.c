@@ -29,3 +29,11 @@ void vx_http_clients_destroy(struct vx_http_clients *clients) {
     vx_h1_client_destroy(&clients->h1);
     vx_h2_client_destroy(&clients->h2);
 }
+
+void vx_http_clients_dump(const struct vx_http_clients *clients, const struct vx_target *target,
+                          struct vx_text *out) {
+    if (target->http2)
+        vx_h2_client_dump(&clients->h2, target, out);
+    else
+        vx_h1_client_dump(&clients->h1, target, out);
+}

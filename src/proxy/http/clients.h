@@ -22,6 +22,10 @@ void vx_http_clients_retire(struct vx_http_clients *clients, const uint64_t *kee
 /* Nothing is kept for requests to come: a connection closes with its last one. */
 void vx_http_clients_drain(struct vx_http_clients *clients);
 
+/* Appends what there is of connections and waiting requests for `target` on this worker; nothing: no line. */
+void vx_http_clients_dump(const struct vx_http_clients *clients, const struct vx_target *target,
+                          struct vx_text *out);
+
 /* Closes every connection. All upstreams have been released. */
 void vx_http_clients_destroy(struct vx_http_clients *clients);
 

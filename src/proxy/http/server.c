@@ -73,6 +73,11 @@ static void fresh_cut(struct vx_server_connection *c) {
     drop((struct fresh *)c);
 }
 
+static const char *fresh_state(const struct vx_server_connection *c) {
+    (void)c;
+    return "tls handshake";
+}
+
 static void handshake_timed_out(struct vx_timer *timer, uint64_t now_ns) {
     (void)now_ns;
     drop(VX_CONTAINER_OF(timer, struct fresh, timer));
@@ -111,6 +116,7 @@ void vx_http_server_accept(struct vx_http_server *s, struct vx_transport *transp
     f->transport = transport;
     f->base.drain = fresh_drain;
     f->base.cut = fresh_cut;
+    f->base.state = fresh_state;
     vx_task_init(&f->reap, reap_fresh);
     vx_timer_init(&f->timer, handshake_timed_out);
     vx_timer_set(&s->rt->wheel, &f->timer, s->rt->now_ns + s->timeouts.handshake_ns);

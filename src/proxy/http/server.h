@@ -9,6 +9,7 @@
 #include "core/ports/handler.h"
 #include "proxy/http2/glitch.h"
 #include "proxy/runtime/runtime.h"
+#include "proxy/telemetry/text.h"
 
 struct vx_http_server {
     struct vx_runtime *rt;
@@ -44,12 +45,17 @@ void vx_http_server_drain(struct vx_http_server *s);
 /* Cuts what is still open. The connections are gone after the next vx_runtime_run_tasks. */
 void vx_http_server_close_all(struct vx_http_server *s);
 
+/* Appends how many connections are in which state; of very many only some are looked at. */
+void vx_http_server_dump(const struct vx_http_server *s, struct vx_text *out);
+
 /* What every server connection begins with, so that the server can list, drain and count them. */
 struct vx_server_connection {
     struct vx_list link;
     struct vx_http_server *server;
     void (*drain)(struct vx_server_connection *c); /* close when idle, else after the current response */
     void (*cut)(struct vx_server_connection *c);   /* close now */
+    const char *(*state)(
+        const struct vx_server_connection *c); /* protocol and what it is at, for dumps; static */
 };
 
 /* For connections: list and count it; take it off again. */

@@ -6,6 +6,7 @@
 #include "core/ports/http_client.h"
 #include "proxy/http1/sink.h"
 #include "proxy/runtime/runtime.h"
+#include "proxy/telemetry/text.h"
 
 struct vx_h1_pool;
 
@@ -25,6 +26,10 @@ void vx_h1_client_init(struct vx_h1_client *client, struct vx_runtime *rt);
 /* Closes the idle connections of the pools whose bit is not set in `keep` (a bit per pool index below `count`), after
  * a new snapshot was taken up. Running requests are not touched. */
 void vx_h1_client_retire(struct vx_h1_client *client, const uint64_t *keep, uint32_t count);
+
+/* Appends what there is of connections and waiting requests for `target` on this worker; nothing: no line. */
+void vx_h1_client_dump(const struct vx_h1_client *client, const struct vx_target *target,
+                       struct vx_text *out);
 
 /* Closes every connection and frees the pools. All upstreams have been released. */
 void vx_h1_client_destroy(struct vx_h1_client *client);

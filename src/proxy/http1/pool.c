@@ -245,6 +245,14 @@ void vx_h1_client_retire(struct vx_h1_client *client, const uint64_t *keep, uint
     }
 }
 
+void vx_h1_client_dump(const struct vx_h1_client *client, const struct vx_target *target,
+                       struct vx_text *out) {
+    const struct vx_h1_pool *pool = target->pool < client->pool_count ? client->pools[target->pool] : NULL;
+    if (pool && (pool->idle_count || pool->queue_count))
+        vx_text_format(out, "  pool %u, %.*s: %u idle HTTP/1 connections, %u requests wait\n", target->pool,
+                       VX_SLICE_ARG(target->name), pool->idle_count, pool->queue_count);
+}
+
 void vx_h1_client_destroy(struct vx_h1_client *client) {
     for (uint32_t i = 0; i < client->pool_count; i++) {
         if (!client->pools[i])

@@ -537,6 +537,15 @@ size_t vx_h1_server_bytes(void) {
     return sizeof(struct h1_server);
 }
 
+static const char *state(const struct vx_server_connection *base) {
+    static const char *const names[] = {
+#define X(name) [H1_SERVER_##name] = "HTTP/1 " #name,
+        H1_SERVER_STATES(X)
+#undef X
+    };
+    return names[((const struct h1_server *)base)->state];
+}
+
 bool vx_h1_server_start(struct vx_http_server *server, struct vx_transport *transport) {
     struct h1_server *c = calloc(1, sizeof *c);
     if (!c)
@@ -548,6 +557,7 @@ bool vx_h1_server_start(struct vx_http_server *server, struct vx_transport *tran
     vx_server_describe_client(&c->client, c->remote_text, transport);
     c->base.drain = drain;
     c->base.cut = cut;
+    c->base.state = state;
     transport->owner = c;
     transport->on_ready = on_ready;
     vx_server_connection_add(server, &c->base);

@@ -6,6 +6,7 @@
 #include "core/http/h1_parse.h"
 #include "core/ports/http_client.h"
 #include "proxy/runtime/runtime.h"
+#include "proxy/telemetry/text.h"
 
 struct vx_h2_pool;
 
@@ -28,6 +29,10 @@ void vx_h2_client_retire(struct vx_h2_client *client, const uint64_t *keep, uint
 
 /* From now on connections end with their last stream. */
 void vx_h2_client_drain(struct vx_h2_client *client);
+
+/* Appends what there is of connections and waiting requests for `target` on this worker; nothing: no line. */
+void vx_h2_client_dump(const struct vx_h2_client *client, const struct vx_target *target,
+                       struct vx_text *out);
 
 /* Closes every connection and frees the pools. All upstreams have been released. */
 void vx_h2_client_destroy(struct vx_h2_client *client);

@@ -321,6 +321,22 @@ void vx_h2_client_retire(struct vx_h2_client *client, const uint64_t *keep, uint
     }
 }
 
+void vx_h2_client_dump(const struct vx_h2_client *client, const struct vx_target *target,
+                       struct vx_text *out) {
+    const struct vx_h2_pool *pool = target->pool < client->pool_count ? client->pools[target->pool] : NULL;
+    uint32_t connections = 0, streams = 0;
+    if (!pool)
+        return;
+    for (const struct vx_list *at = pool->connections.next; at != &pool->connections; at = at->next) {
+        const struct h2_client_connection *c = VX_CONTAINER_OF(at, const struct h2_client_connection, link);
+        connections++;
+        streams += c->state == H2_CLIENT_CONNECTING ? 0 : c->session.stream_count;
+    }
+    if (connections || pool->queue_count)
+        vx_text_format(out, "  pool %u, %.*s: %u HTTP/2 connections with %u streams, %u requests wait\n",
+                       target->pool, VX_SLICE_ARG(target->name), connections, streams, pool->queue_count);
+}
+
 void vx_h2_client_drain(struct vx_h2_client *client) {
     client->draining = true;
     for (uint32_t i = 0; i < client->pool_count; i++)

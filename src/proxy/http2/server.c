@@ -315,6 +315,10 @@ static const struct vx_h2_session_ops session_ops = {
     .on_over = on_over,
 };
 
+static const char *state(const struct vx_server_connection *base) {
+    return ((const struct h2_server *)base)->session.stream_count ? "HTTP/2 with streams" : "HTTP/2 idle";
+}
+
 bool vx_h2_server_start(struct vx_http_server *server, struct vx_transport *transport,
                         struct vx_server_connection *from, struct vx_slice first) {
     struct h2_server *c = calloc(1, sizeof *c);
@@ -332,6 +336,7 @@ bool vx_h2_server_start(struct vx_http_server *server, struct vx_transport *tran
     c->base.server = server;
     c->base.drain = drain;
     c->base.cut = cut;
+    c->base.state = state;
     vx_timer_init(&c->timer, timed_out);
     vx_task_init(&c->reap, reap);
     vx_server_describe_client(&c->client, c->remote_text, transport);

@@ -133,7 +133,9 @@ static int open_unix(struct vx_listen_set *set, const union vx_sockaddr *sa, soc
     if (is_file && lock < 0)
         return -1;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    bool ok = fd >= 0 && bind_unix(fd, sa, len, is_file) && listen(fd, backlog_of(options)) == 0;
+    /* Linux gives the file the mode that the socket has when it is bound: nobody finds it open to more for a moment. */
+    bool private = !options->unix_mode || (fd >= 0 && fchmod(fd, options->unix_mode) == 0);
+    bool ok = fd >= 0 && private && bind_unix(fd, sa, len, is_file) && listen(fd, backlog_of(options)) == 0;
     if (ok && is_file)
         note_file(set, sa->un.sun_path);
     if (!ok)

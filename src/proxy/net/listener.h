@@ -19,6 +19,7 @@ struct vx_listen_options {
     /* An IPv6 wildcard also takes IPv4 clients (as ::ffff:a.b.c.d, shown as IPv4). Set it unless an IPv4
      * listener wants the same port. */
     bool dual_stack;
+    uint32_t unix_mode; /* permissions of a UNIX socket's file; 0: as the umask has it */
 };
 
 /* The sockets of one address. Control thread; ownership of each descriptor passes to the listener that takes

@@ -2,6 +2,8 @@
 /* See text.h. */
 #include "proxy/telemetry/text.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 static const char digit_pairs[] =
@@ -68,6 +70,20 @@ size_t vx_format_ms(char *out, uint64_t ns) {
     out[len + 1] = (char)('0' + rest / 100);
     memcpy(out + len + 2, digit_pairs + (size_t)(rest % 100) * 2, 2);
     return len + 4;
+}
+
+void vx_text_format(struct vx_text *text, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    char *room = n >= 0 ? vx_text_room(text, (size_t)n + 1) : NULL;
+    if (!room)
+        return;
+    va_start(args, format);
+    vsnprintf(room, (size_t)n + 1, format, args);
+    va_end(args);
+    text->len += (size_t)n;
 }
 
 void vx_text_u64(struct vx_text *text, uint64_t n) {

@@ -28,6 +28,9 @@ void vx_text_add(struct vx_text *text, struct vx_slice s);
 void vx_text_u64(struct vx_text *text, uint64_t n);
 void vx_text_i64(struct vx_text *text, int64_t n);
 
+/* As printf. */
+void vx_text_format(struct vx_text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 /* `ns` as seconds with nine decimals at most, trailing zeros left out: 1500000000 is `1.5`. Exact. */
 void vx_text_seconds(struct vx_text *text, uint64_t ns);
 

@@ -237,9 +237,24 @@ static void paths(void **state) {
     vx_config_free(config);
 }
 
+static void admin(void **state) {
+    (void)state;
+    struct vx_config *config = must_read("admin: {socket: run/a.sock}\n" LISTENER ROUTE);
+    assert_slice(config->admin_socket, "/etc/vortex/run/a.sock");
+    assert_int_equal(config->admin_place.line, 1);
+    assert_int_equal(config->admin_place.column, 17);
+    vx_config_free(config);
+    config = must_read("admin: off\n" LISTENER ROUTE);
+    assert_int_equal(config->admin_socket.len, 0);
+    vx_config_free(config);
+    must_refuse(fill(IN_FILE, "%s", "admin: @@on"), "`socket` is missing in admin");
+    must_refuse(fill(IN_FILE, "%s", "admin: {socket: @@''}"), "must be the path of a file");
+}
+
 static void file_sections(void **state) {
     (void)state;
     struct vx_config *config = must_read(LISTENER ROUTE);
+    assert_int_equal(config->admin_socket.len, 0);
     char out[VX_ADDRESS_TEXT_MAX];
     vx_address_format(&config->metrics_address, out);
     assert_string_equal(out, "127.0.0.1:9091");
@@ -489,6 +504,7 @@ int main(void) {
         cmocka_unit_test(redirects),
         cmocka_unit_test(backends),
         cmocka_unit_test(paths),
+        cmocka_unit_test(admin),
         cmocka_unit_test(file_sections),
         cmocka_unit_test(filters),
         cmocka_unit_test(bounds_fit_their_fields),

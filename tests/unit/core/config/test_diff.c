@@ -85,6 +85,7 @@ static void settings(void **state) {
     CHANGED(BANS, after.config.bans.xdp.connection_rate++);
     CHANGED(METRICS, after.config.metrics_address.port++);
     CHANGED(METRICS, after.config.metrics_address = (struct vx_address){0});
+    CHANGED(ADMIN, after.config.admin_socket = VX_SLICE("/a"));
     CHANGED(ACCESS_LOG, after.config.access_log.enabled = false);
     CHANGED(ACCESS_LOG, after.config.access_log.path = VX_SLICE("stderr"));
     CHANGED(ACCESS_LOG, after.config.access_log.json = false);

@@ -58,6 +58,27 @@ static void listeners(void **state) {
     expect(11, "needs a certificate");
 }
 
+static void use_admin(struct vx_slice path) {
+    s.config.admin_socket = path;
+    s.config.admin_place = (struct vx_place){60, 1};
+}
+
+static void admin(void **state) {
+    (void)state;
+    static char long_path[VX_ADDRESS_UNIX_MAX_BYTES + 2];
+    memset(long_path, 'x', sizeof long_path - 1);
+    use_admin(VX_SLICE("/a"));
+    expect_valid();
+    use_admin(vx_slice_of(long_path));
+    expect(60, "at most 107 bytes");
+    use_admin(VX_SLICE("/a"));
+    s.listeners[0].address = address("unix:/a");
+    expect(60, "the address of a listener");
+    use_admin(VX_SLICE("/a"));
+    s.config.metrics_address = address("unix:/a");
+    expect(60, "of the metrics");
+}
+
 static void metrics(void **state) {
     (void)state;
     static const char *const pairs[][2] = {{"127.0.0.1:9091", "127.0.0.1:9091"},
@@ -348,6 +369,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(the_sample_is_valid, setup),
         cmocka_unit_test_setup(listeners, setup),
+        cmocka_unit_test_setup(admin, setup),
         cmocka_unit_test_setup(metrics, setup),
         cmocka_unit_test_setup(routes, setup),
         cmocka_unit_test_setup(matches, setup),

@@ -72,7 +72,9 @@ static inline struct control_world *control_start(void) {
     snprintf(w->folder, sizeof w->folder, "/tmp/vortex-control-XXXXXX");
     assert_non_null(mkdtemp(w->folder));
     snprintf(w->path, sizeof w->path, "%s/vortex.yaml", w->folder);
-    c->path = w->path;
+    snprintf(c->path, sizeof c->path, "%s", w->path);
+    vx_list_init(&c->generations);
+    assert_true(vx_control_admin_init(c));
     assert_true(vx_engine_init(&c->engine, CONTROL_WORKERS));
     vx_names_init(&c->names, c->engine.loop, control_names_changed, c);
     assert_true(vx_slab_init(&c->registry_memory, VX_SLAB_ARENA_BYTES, 1 << 20));
@@ -116,11 +118,12 @@ static inline void control_end(struct control_world *w) {
     struct vx_control *c = &w->c;
     for (uint32_t i = 0; i < c->worker_count; i++)
         vx_worker_stop(&c->workers[i]);
+    vx_dumps_end(&c->admin.dumps, &c->engine.rt);
     vx_health_checks_stop(c->checks);
     vx_names_free(&c->names);
     if (c->generation)
         vx_snapshot_drop(&c->generation->snapshot, c->worker_count);
-    vx_control_free_page(c);
+    vx_control_close_sites(c);
     vx_bans_free(c->bans);
     for (unsigned i = 0; i < 4; i++)
         vx_loop_run_once(c->engine.loop, 0);
@@ -132,6 +135,7 @@ static inline void control_end(struct control_world *w) {
     vx_backend_registry_destroy(&c->registry);
     vx_tls_tickets_drop(c->tickets);
     vx_engine_free(&c->engine);
+    vx_control_admin_free(c);
     vx_pool_table_free(&c->pools);
     vx_metrics_free(c->metrics);
     vx_compose_rate_memory_free(c->rate_memory);
@@ -145,7 +149,7 @@ static inline void control_end(struct control_world *w) {
 
 static inline void control_load_ok(struct control_world *w) {
     struct vx_config_error error;
-    if (!vx_control_load(&w->c, &error))
+    if (!vx_control_load(&w->c, w->path, &error))
         fail_msg("%s", error.text);
     control_settle(w);
 }

@@ -65,15 +65,15 @@ static void check_refused(struct control_world *w, const char *text) {
     struct vx_config_error error = {{0, 0}, ""};
     struct vx_generation *generation = w->c.generation;
     struct vx_setup *setup = w->c.setup;
-    struct vx_listen_set *page = w->c.page_listen;
+    struct vx_listen_set *page = w->c.page.set;
     uint32_t listens = w->c.listen_count, count;
-    assert_false(vx_control_load(&w->c, &error));
+    assert_false(vx_control_load(&w->c, w->path, &error));
     if (!strstr(error.text, text))
         fail_msg("%s", error.text);
     control_settle(w);
     assert_ptr_equal(w->c.generation, generation);
     assert_ptr_equal(w->c.setup, setup);
-    assert_ptr_equal(w->c.page_listen, page);
+    assert_ptr_equal(w->c.page.set, page);
     assert_int_equal(w->c.listen_count, listens);
     assert_int_equal(w->c.version, 1);
     assert_int_equal(w->c.generations_left, 1);
@@ -145,7 +145,7 @@ static void test_a_worker_that_cannot_be_told(void **state) {
     struct vx_snapshot *before = w->c.workers[0].proxy.snapshot;
     while (vx_loop_post(w->c.workers[0].engine.loop, nothing, NULL))
         ;
-    assert_true(vx_control_load(&w->c, &error));
+    assert_true(vx_control_load(&w->c, w->path, &error));
     control_settle(w);
     assert_ptr_equal(w->c.workers[0].proxy.snapshot, before);
     assert_ptr_equal(w->c.workers[1].proxy.snapshot, &w->c.generation->snapshot);

@@ -57,7 +57,7 @@ static void test_reloads_under_way_lose_nothing(void **state) {
         say(fd, "GET / HTTP/1.1\r\n");
         control_configure(w, "a.sock", i % 2 ? "m.sock" : "n.sock", i % 3 ? "127.0.0.1:9" : "127.0.0.1:10",
                           "");
-        assert_true(vx_control_load(&w->c, &error));
+        assert_true(vx_control_load(&w->c, w->path, &error));
         say(kept, GET);
         assert_non_null(strstr(hear(kept), "HTTP/1.1 50"));
         say(fd, "Host: a\r\n\r\n");
@@ -108,7 +108,7 @@ static void test_a_worker_that_never_ran_lets_go_of_what_it_was_handed(void **st
     struct control_world *w = control_start();
     struct vx_config_error error;
     control_configure(w, "a.sock", "m.sock", "127.0.0.1:9", "");
-    assert_true(vx_control_load(&w->c, &error));
+    assert_true(vx_control_load(&w->c, w->path, &error));
     control_end(w); /* asserts that no generation is left */
 }
 

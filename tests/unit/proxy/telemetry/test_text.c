@@ -221,8 +221,24 @@ static void combined_escapes(void **state) {
     assert_ptr_equal(vx_format_combined(out, VX_SLICE_NONE), out);
 }
 
+static void formatted(void **state) {
+    (void)state;
+    struct vx_text text = {0};
+    vx_text_format(&text, "%d of %s", 3, "five");
+    vx_text_format(&text, "%s", "");
+    for (unsigned i = 0; i < 1000; i++)
+        vx_text_format(&text, ", %05u", i);
+    assert_int_equal(text.len, strlen("3 of five") + 7000);
+    assert_memory_equal(text.data + text.len - 14, ", 00998, 00999", 14);
+    text.failed = true;
+    vx_text_format(&text, "more");
+    assert_int_equal(text.len, strlen("3 of five") + 7000);
+    vx_text_free(&text);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(formatted),
         cmocka_unit_test(grows),
         cmocka_unit_test(too_large),
         cmocka_unit_test(unsigned_numbers),
