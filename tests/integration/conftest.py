@@ -66,8 +66,8 @@ def nginx(tmp_path):
     """Starts nginx as a backend: nginx(files={name: bytes}, extra="...")."""
     made = []
 
-    def make(files=None, extra=""):
-        one = Nginx(tmp_path / f"nginx{len(made)}", files, extra)
+    def make(files=None, extra="", **options):
+        one = Nginx(tmp_path / f"nginx{len(made)}", files, extra, **options)
         made.append(one)
         return one
 

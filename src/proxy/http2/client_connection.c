@@ -2,7 +2,8 @@
 /* One HTTP/2 connection to a backend.
  *
  * Invariants
- *   1. A connection counts in shared->connections from before the connect until it is CLOSED.
+ *   1. A connection counts in shared->connections from before the connect until it is CLOSED, or has only to say good-bye
+ *      (`shared` is NULL then).
  *   2. Requests wait for a connection in CONNECTING only; from then on each has a stream or stands in the pool's queue.
  *   3. A request's `connection` is set exactly while it has a stream that was not released.
  *   4. A stream of which no byte has left the proxy, or of which the backend says that it did nothing, fails as one that
@@ -50,6 +51,13 @@ static void set_deadline(struct h2_client_connection *c, uint64_t after_ns) {
         vx_timer_set(&runtime(c)->wheel, &c->timer, c->deadline_ns);
 }
 
+/* It is of no more use to anybody. */
+static void give_up_place(struct h2_client_connection *c) {
+    if (c->shared)
+        vx_h2_pool_closed(c);
+    c->shared = NULL;
+}
+
 /* Takes it off everything; the memory goes at the end of the round, as it may be in use further up the stack. */
 static void retire(struct h2_client_connection *c) {
     VX_ASSERT(c->state != H2_CLIENT_CLOSED);
@@ -57,7 +65,7 @@ static void retire(struct h2_client_connection *c) {
     vx_list_remove(&c->link);
     vx_timer_remove(&runtime(c)->wheel, &c->timer);
     c->pool->client->connection_count--;
-    vx_h2_pool_closed(c);
+    give_up_place(c);
     vx_runtime_defer(runtime(c), &c->reap);
 }
 
@@ -166,11 +174,19 @@ static void on_failed(struct vx_h2_stream *st, uint64_t now_ns) {
     vx_h2_client_fail(r, vx_h2_client_explain(r), now_ns);
 }
 
+/* The last word (GOAWAY) comes behind the last stream: some backends answer nothing more after it. */
+static void say_good_bye(struct h2_client_connection *c) {
+    give_up_place(c);
+    vx_h2_session_shut(&c->session, NGHTTP2_NO_ERROR, NULL);
+}
+
 void vx_h2_client_stream_over(struct h2_client_connection *c) {
     vx_runtime_defer(runtime(c), &c->pool->serve);
-    if (c->state != H2_CLIENT_OPEN || c->session.stream_count)
+    if (c->session.stream_count)
         return;
-    if (c->keeps && !c->pool->client->draining)
+    if (c->state == H2_CLIENT_ENDING)
+        say_good_bye(c);
+    else if (c->state == H2_CLIENT_OPEN && c->keeps && !c->pool->client->draining)
         set_deadline(c, c->idle_ns);
     else
         vx_h2_client_end(c);
@@ -182,7 +198,8 @@ void vx_h2_client_end(struct h2_client_connection *c) {
     if (c->state != H2_CLIENT_OPEN)
         return;
     c->state = H2_CLIENT_ENDING;
-    vx_h2_session_shut(&c->session, NGHTTP2_NO_ERROR, NULL);
+    if (!c->session.stream_count)
+        say_good_bye(c);
 }
 
 void vx_h2_client_close(struct h2_client_connection *c) {
@@ -194,7 +211,10 @@ void vx_h2_client_close(struct h2_client_connection *c) {
 }
 
 static void on_capacity(struct vx_h2_session *s, uint64_t now_ns) {
-    vx_h2_pool_serve(of(s)->pool, now_ns);
+    struct h2_client_connection *c = of(s);
+    if (s->settings_came)
+        c->pool->stream_limit = vx_h2_session_stream_limit(s);
+    vx_h2_pool_serve(c->pool, now_ns);
 }
 
 static void on_goaway(struct vx_h2_session *s, uint64_t now_ns) {

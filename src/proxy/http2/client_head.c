@@ -31,6 +31,17 @@ static struct vx_slice path_of(const struct vx_request *request, struct vx_arena
     return vx_slice(out, path.len + 1 + query.len);
 }
 
+/* The key of a WebSocket is a matter between us and a client of HTTP/1 (RFC 8441 §5.1), to be answered later on. */
+static void add_fields(struct vx_h2_fields *fields, const struct h2_client_request *r) {
+    struct vx_headers *headers = &r->request->headers;
+    struct vx_header *key = r->extended ? vx_headers_find_name(headers, VX_SLICE("sec-websocket-key")) : NULL;
+    if (key)
+        key->flags |= VX_HEADER_REMOVED;
+    vx_h2_fields_add_headers(fields, headers);
+    if (key)
+        key->flags &= (uint8_t)~VX_HEADER_REMOVED;
+}
+
 void vx_h2_client_write_head(struct vx_h2_fields *fields, const struct h2_client_request *r) {
     struct vx_request *request = r->request;
     const struct vx_header *host = vx_headers_find(&request->headers, VX_HEADER_HOST);
@@ -43,7 +54,7 @@ void vx_h2_client_write_head(struct vx_h2_fields *fields, const struct h2_client
     vx_h2_fields_add(fields, VX_SLICE(":scheme"), r->target->tls ? VX_SLICE("https") : VX_SLICE("http"));
     vx_h2_fields_add(fields, VX_SLICE(":authority"), host ? vx_header_value(host) : r->target->name);
     vx_h2_fields_add(fields, VX_SLICE(":path"), path);
-    vx_h2_fields_add_headers(fields, &request->headers);
+    add_fields(fields, r);
     if (request->framing == VX_BODY_LENGTH && !r->extended)
         vx_h2_fields_add_length(fields, request->body_bytes);
 }

@@ -51,9 +51,9 @@ struct h2_client_connection {
     struct vx_h2_session session;   /* OPEN, ENDING */
     struct vx_transport *transport; /* CONNECTING */
     struct vx_h2_pool *pool;
-    struct vx_target_shared *shared;
-    struct vx_list link;    /* in the pool's list */
-    struct vx_list waiting; /* requests that wait for it to stand */
+    struct vx_target_shared *shared; /* NULL: it counts no longer */
+    struct vx_list link;             /* in the pool's list */
+    struct vx_list waiting;          /* requests that wait for it to stand */
     struct vx_timer timer;
     struct vx_task reap;
     uint64_t deadline_ns;  /* of what is awaited now; 0: none */
@@ -78,7 +78,8 @@ struct vx_h2_pool {
     struct vx_task serve;       /* room may have come */
     struct vx_timer poll;       /* looks for places that other workers gave up or wait for */
     uint32_t queue_count;
-    bool limited; /* by max_connections */
+    uint32_t stream_limit; /* what the backend let a connection have last; 0: it has not said */
+    bool limited;          /* by max_connections */
 };
 
 /* client.c */
@@ -120,7 +121,8 @@ struct vx_h2_pool *vx_h2_pool_of(struct vx_h2_client *client, const struct vx_ta
 /* Gives the request a stream, or a place where it waits. False with *error filled: neither. */
 bool vx_h2_pool_assign(struct vx_h2_pool *pool, struct h2_client_request *r, bool fresh,
                        struct vx_error *error);
-/* Takes the request from wherever it waits. */
+/* Takes the request from wherever it waits. A connection that nobody waits for any more, and that is not to be kept, is
+ * given up. */
 void vx_h2_pool_unqueue(struct h2_client_request *r);
 /* Whatever waits may find room now. From an event. */
 void vx_h2_pool_serve(struct vx_h2_pool *pool, uint64_t now_ns);

@@ -114,9 +114,12 @@ static void enqueue(struct vx_h2_pool *pool, struct h2_client_request *r) {
 
 void vx_h2_pool_unqueue(struct h2_client_request *r) {
     vx_list_remove(&r->link);
-    if (r->waits_for)
-        r->waits_for->waiting_count--;
+    struct h2_client_connection *c = r->waits_for;
     r->waits_for = NULL;
+    if (c)
+        c->waiting_count--;
+    if (c && !c->waiting_count && !c->keeps && c->state == H2_CLIENT_CONNECTING)
+        vx_h2_client_close(c);
     if (!r->queued)
         return;
     r->queued = false;
@@ -134,6 +137,14 @@ static bool heard_lately(const struct h2_client_connection *c, uint64_t now_ns) 
     return now_ns - c->heard_ns < (uint64_t)HEARD_LATELY_MS * 1000000;
 }
 
+/* Before a backend has said how many streams it takes, it gets no more than it took last, and at first a single one:
+ * some end the connection over one too many. */
+static bool has_room(const struct h2_client_connection *c) {
+    uint32_t guess = c->pool->stream_limit ? c->pool->stream_limit : 1;
+    return vx_h2_session_can_open(&c->session) &&
+           (c->session.settings_came || c->session.stream_count < guess);
+}
+
 /* A connection that has room for the request now. What tells whether a WebSocket may be asked for are the backend's
  * settings, so that has to wait for them. */
 static struct h2_client_connection *find_open(struct vx_h2_pool *pool, const struct h2_client_request *r,
@@ -148,7 +159,7 @@ static struct h2_client_connection *find_open(struct vx_h2_pool *pool, const str
         if (too_old(c, now_ns))
             vx_h2_client_end(c);
         else if ((!fresh || heard_lately(c, now_ns)) && (!r->extended || c->session.settings_came) &&
-                 vx_h2_session_can_open(&c->session))
+                 has_room(c))
             return c;
     }
     return NULL;

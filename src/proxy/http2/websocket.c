@@ -24,10 +24,6 @@ bool vx_websocket_add_key(struct vx_request *request, struct vx_arena *arena, st
                           vx_slice(text, KEY_TEXT_BYTES));
 }
 
-void vx_websocket_strip_key(struct vx_headers *headers) {
-    vx_headers_remove_name(headers, key_name);
-}
-
 bool vx_websocket_add_accept(struct vx_headers *headers, const struct vx_headers *request,
                              struct vx_arena *arena) {
     const struct vx_header *key = vx_headers_find_name(request, key_name);

@@ -11,9 +11,6 @@
 /* Adds the Sec-WebSocket-Key that an HTTP/1.1 backend wants to see, in place of any that was sent. False: no memory. */
 bool vx_websocket_add_key(struct vx_request *request, struct vx_arena *arena, struct vx_random *random);
 
-/* Takes Sec-WebSocket-Key out of a request that goes to an HTTP/2 backend. */
-void vx_websocket_strip_key(struct vx_headers *headers);
-
 /* Adds Sec-WebSocket-Accept to the 101 that the model makes of an HTTP/2 backend's 200: the digest of the key in
  * `request`, as the client of HTTP/1.1 wants to see it. Nothing without a key. False: no memory. */
 bool vx_websocket_add_accept(struct vx_headers *headers, const struct vx_headers *request,

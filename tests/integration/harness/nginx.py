@@ -27,7 +27,7 @@ http {{
     default_type application/octet-stream;
     keepalive_requests 100000;
     server {{
-        listen 127.0.0.1:{port};
+        listen 127.0.0.1:{port}{http2};
         root {folder}/html;
         {extra}
     }}
@@ -36,9 +36,9 @@ http {{
 
 
 class Nginx:
-    """One nginx process serving `files` (name to bytes); `extra` goes into its server block."""
+    """One nginx process serving `files` (name to bytes); `extra` goes into its server block. http2: h2c instead of HTTP/1."""
 
-    def __init__(self, folder, files=None, extra=""):
+    def __init__(self, folder, files=None, extra="", http2=False):
         self.folder = pathlib.Path(folder)
         html = self.folder / "html"
         html.mkdir(parents=True)
@@ -49,7 +49,9 @@ class Nginx:
         self.port = ports.take()
         self.address = f"127.0.0.1:{self.port}"
         config = self.folder / "nginx.conf"
-        config.write_text(CONFIG.format(folder=self.folder, port=self.port, extra=extra))
+        config.write_text(
+            CONFIG.format(folder=self.folder, port=self.port, extra=extra, http2=" http2" if http2 else "")
+        )
         program = shutil.which("nginx") or "/usr/sbin/nginx"
         self.process = subprocess.Popen(
             [program, "-c", str(config), "-e", str(self.folder / "error.log")],
