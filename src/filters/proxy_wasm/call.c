@@ -10,7 +10,7 @@
  * state    event                           next     function
  * -        the guest calls, VM takes part  SENT     vx_pwasm_call_begin, launch
  * -        the guest calls, VM does not    WAITING  vx_pwasm_call_begin
- * WAITING  VM takes part                   SENT     vx_pwasm_calls_launch
+ * WAITING  VM takes part, then the timer   SENT     vx_pwasm_calls_launch, on_timer
  * SENT     whole                           -        pull, ops->end
  * SENT     a pooled connection was stale   SENT     on_failed, once
  * SENT     broken, timeout, too large      -        vx_pwasm_call_fail, ops->fail
@@ -71,6 +71,8 @@ void vx_pwasm_call_fail(struct vx_pwasm_call *c, struct vx_error error, uint64_t
     c->ops->fail(c, now_ns);
 }
 
+static void launch(struct vx_pwasm_call *c, bool fresh, uint64_t now_ns);
+
 /* The guest may be running: it is told at the end of the round. */
 static void fail_soon(struct vx_pwasm_call *c, enum vx_error_code error, uint64_t now_ns) {
     c->state = VX_PWASM_CALL_FAILED;
@@ -80,7 +82,9 @@ static void fail_soon(struct vx_pwasm_call *c, enum vx_error_code error, uint64_
 
 static void on_timer(struct vx_timer *timer, uint64_t now_ns) {
     struct vx_pwasm_call *c = VX_CONTAINER_OF(timer, struct vx_pwasm_call, timer);
-    if (c->state == VX_PWASM_CALL_FAILED)
+    if (c->state == VX_PWASM_CALL_WAITING)
+        launch(c, false, now_ns);
+    else if (c->state == VX_PWASM_CALL_FAILED)
         c->ops->fail(c, now_ns);
     else
         vx_pwasm_call_fail(c, vx_error(VX_ERR_RESPONSE_TIMEOUT, false, NULL), now_ns);
@@ -190,8 +194,6 @@ static void on_response(void *user, struct vx_response *response, uint64_t now_n
     if (c->ops->head(c, now_ns))
         pull(c, now_ns);
 }
-
-static void launch(struct vx_pwasm_call *c, bool fresh, uint64_t now_ns);
 
 /* A pooled connection that its backend had given up says nothing about the request. */
 static bool was_stale(const struct vx_pwasm_call *c) {
@@ -303,13 +305,10 @@ static void launch(struct vx_pwasm_call *c, bool fresh, uint64_t now_ns) {
 }
 
 void vx_pwasm_calls_launch(struct vx_pwasm_vm *vm, uint64_t now_ns) {
-    for (struct vx_list *at = vm->calls.next, *next; at != &vm->calls; at = next) {
-        next = at->next;
+    for (struct vx_list *at = vm->calls.next; at != &vm->calls; at = at->next) {
         struct vx_pwasm_call *c = VX_CONTAINER_OF(at, struct vx_pwasm_call, link);
-        if (c->state == VX_PWASM_CALL_WAITING)
-            launch(c, false, now_ns);
-        else if (c->state == VX_PWASM_CALL_FAILED)
-            fail_soon(c, c->error, now_ns);
+        if (c->state != VX_PWASM_CALL_SENT)
+            vx_timer_set(vm->worker->wheel, &c->timer, now_ns);
     }
 }
 

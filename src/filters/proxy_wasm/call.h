@@ -148,7 +148,8 @@ uint32_t vx_pwasm_call_count_fields(struct vx_field_map *map);
 
 /* Of call.c, for the VM: */
 
-/* Sends what was put off. The worker's thread. */
+/* Sends what was put off, at the end of the round: the snapshot that goes with it may not be there yet. The worker's
+ * thread. */
 void vx_pwasm_calls_launch(struct vx_pwasm_vm *vm, uint64_t now_ns);
 
 /* Takes them back from the client, to fail when they are launched again. The worker's thread. */

@@ -10,19 +10,8 @@
 #include <stdlib.h>
 
 /* Envoy's buckets for histograms without a unit of their own. */
-#define BOUND_LIST(X)                                                                                        \
-    X(1)                                                                                                     \
-    X(5)                                                                                                     \
-    X(10)                                                                                                    \
-    X(25)                                                                                                    \
-    X(50) X(100) X(250) X(500) X(1000) X(2500) X(5000) X(10000) X(30000) X(60000) X(300000) X(600000)        \
-        X(1800000) X(3600000)
-
-static const uint64_t bounds[] = {
-#define X(bound) bound,
-    BOUND_LIST(X)
-#undef X
-};
+static const uint64_t bounds[] = {1,    5,    10,    25,    50,    100,    250,    500,     1000,
+                                  2500, 5000, 10000, 30000, 60000, 300000, 600000, 1800000, 3600000};
 
 enum { BOUNDS = sizeof bounds / sizeof bounds[0] };
 
