@@ -203,7 +203,7 @@ static int stats(struct command *c, struct talk *t) {
 
 /* The file in memory, for munmap; len 0: it was said why not. */
 static struct vx_slice map_file(const char *path) {
-    struct stat info;
+    struct stat info = {0};
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     void *bytes = MAP_FAILED;
     const char *why = NULL;
@@ -286,7 +286,7 @@ static const struct known {
 };
 
 static const struct known *find(const struct command *c) {
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+    for (size_t i = 0; c->word_count && i < sizeof known / sizeof *known; i++) {
         const struct known *k = &known[i];
         if (strcmp(c->words[0], k->word) == 0 &&
             (!k->second || (c->word_count > 1 && strcmp(c->words[1], k->second) == 0)) &&

@@ -7,7 +7,8 @@
 #include "core/ports/admin.h"
 
 enum {
-    VX_ADMIN_REQUEST_BYTES = 64 * 1024 * 1024,      /* a plugin is the largest that is asked with */
+    VX_ADMIN_REQUEST_BYTES =
+        64 * 1024 * 1024 + 4096, /* a plugin of 64 MiB and its name are the most that is asked with */
     VX_ADMIN_ANSWER_BYTES = 4 * 1024 * 1024 - 1024, /* what gRPC clients take unless told otherwise */
     VX_ADMIN_CALLS = 64
 };

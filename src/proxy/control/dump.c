@@ -135,9 +135,9 @@ static void answer(struct dump *d) {
     vx_text_free(&text);
 }
 
+/* The list is the caller's business. */
 static void free_dump(struct dump *d, struct vx_runtime *rt) {
     d->control->admin.dumps.count--;
-    vx_list_remove(&d->link);
     vx_timer_remove(&rt->wheel, &d->timer);
     for (uint32_t i = 0; i < d->part_count; i++)
         vx_text_free(&d->parts[i].text);
@@ -149,10 +149,12 @@ static void look(struct dump *d, bool time_is_up) {
     bool whole = is_whole(d);
     if (d->call && (whole || time_is_up))
         answer(d);
-    if (whole)
-        free_dump(d, rt);
-    else
+    if (!whole) {
         vx_timer_set(&rt->wheel, &d->timer, rt->now_ns + (uint64_t)LOOK_AGAIN_MS * 1000000);
+        return;
+    }
+    vx_list_remove(&d->link);
+    free_dump(d, rt);
 }
 
 static void on_timer(struct vx_timer *timer, uint64_t now_ns) {
@@ -216,11 +218,14 @@ bool vx_dump_start(struct vx_control *c, struct vx_admin_call *call, const char 
 }
 
 void vx_dumps_end(struct vx_dumps *d, struct vx_runtime *rt) {
-    while (!vx_list_empty(&d->under_way)) {
-        struct dump *dump = VX_CONTAINER_OF(d->under_way.next, struct dump, link);
+    struct vx_list *next;
+    for (struct vx_list *at = d->under_way.next; at != &d->under_way; at = next) {
+        next = at->next;
+        struct dump *dump = VX_CONTAINER_OF(at, struct dump, link);
         struct vx_admin_answer a = {.outcome = VX_ADMIN_REFUSED, .text = VX_SLICE("the proxy has ended")};
         if (dump->call)
             dump->call->answered(dump->call, &a);
         free_dump(dump, rt);
     }
+    vx_list_init(&d->under_way);
 }
