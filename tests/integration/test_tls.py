@@ -99,6 +99,25 @@ def test_exact_name_wins_over_wildcard(vortex, backend, ca):
             assert serial(client) == expected.serial
 
 
+@pytest.mark.parametrize("order", (("ec", "rsa"), ("rsa", "ec")))
+def test_rsa_and_ecdsa_certificates_of_one_name_are_a_pair(vortex, backend, ca, order):
+    """Clients that can take ECDSA get it, the others RSA, whichever stands first and with or without a name asked for."""
+    pair = {kind: ca.issue("pair.test", "*.pair.test", kind=kind) for kind in order}
+    alone = ca.issue("alone.test", kind="rsa")
+    proxy = secure(vortex, backend(), *pair.values(), alone)
+    for kind, ciphers in (("ec", "ECDHE-ECDSA-AES128-GCM-SHA256"), ("rsa", "ECDHE-RSA-AES128-GCM-SHA256"), ("ec", None)):
+        context = ca.client_context(version=ssl.TLSVersion.TLSv1_2 if ciphers else None)
+        context.check_hostname = False
+        if ciphers:
+            context.set_ciphers(ciphers)
+        for name in ("pair.test", "a.pair.test", None):
+            with proxy.client(tls=context, sni=name) as client:
+                assert serial(client) == pair[kind].serial
+                assert client.request("GET", "/", host=name or "pair.test").status == 200
+    with proxy.client(tls=ca.client_context(), sni="alone.test") as client:
+        assert serial(client) == alone.serial
+
+
 def test_unknown_or_missing_sni_gets_the_first_certificate(vortex, backend, ca):
     """As in nginx."""
     one, two = ca.issue("one.test"), ca.issue("two.test")

@@ -149,3 +149,17 @@ static bool has(const struct vx_tls_names *n, struct vx_slice text, bool wildcar
 bool vx_tls_names_has(const struct vx_tls_names *n, struct vx_slice host, uint32_t certificate) {
     return has(n, host, false, certificate) || has(n, parent(host), true, certificate);
 }
+
+/* Whether each name of `a` is one of `b`. */
+static bool within(const struct vx_tls_names *n, uint32_t a, uint32_t b) {
+    for (uint32_t i = 0; i < n->count; i++) {
+        const struct vx_tls_name *e = &n->entries[i];
+        if (e->certificate == a && !has(n, e->text, e->wildcard, b))
+            return false;
+    }
+    return true;
+}
+
+bool vx_tls_names_same(const struct vx_tls_names *n, uint32_t a, uint32_t b) {
+    return within(n, a, b) && within(n, b, a);
+}

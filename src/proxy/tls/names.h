@@ -35,4 +35,7 @@ int64_t vx_tls_names_find(const struct vx_tls_names *n, struct vx_slice host);
 /* Does this certificate name `host`? A wildcard stands for exactly one label (RFC 9525 §6.3). */
 bool vx_tls_names_has(const struct vx_tls_names *n, struct vx_slice host, uint32_t certificate);
 
+/* Do both certificates have the same names? After _sort. */
+bool vx_tls_names_same(const struct vx_tls_names *n, uint32_t a, uint32_t b);
+
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* See server.h. One SSL_CTX for each certificate, alike but for it. A connection begins with the first and is given
- * another in the callback for the server's name. */
+ * another in the callback for the server's name. Of two certificates with the same names, one RSA and one not, both
+ * show the context of the first kind, which knows the other one too (pairs.h). */
 #include "proxy/tls/server.h"
 
 #include <openssl/err.h>
@@ -13,6 +14,7 @@
 #include "core/base/assert.h"
 #include "proxy/tls/files.h"
 #include "proxy/tls/names.h"
+#include "proxy/tls/pairs.h"
 #include "proxy/tls/tickets_internal.h"
 #include "proxy/tls/transport.h"
 
@@ -23,7 +25,9 @@ struct vx_tls_server {
     uint8_t alpn[256];
     size_t alpn_len;
     uint32_t count;
-    SSL_CTX *contexts[]; /* one for each certificate */
+    struct {
+        SSL_CTX *own, *shown; /* `shown` is some certificate's own */
+    } contexts[];             /* one for each certificate */
 };
 
 /* TLS 1.2: forward secrecy and AEAD only, in the order of Mozilla's intermediate list; what clients prefer between
@@ -62,7 +66,7 @@ static int select_certificate(SSL *ssl, int *alert, void *arg) {
     int64_t found = vx_tls_names_find(&s->names, vx_slice(host, len));
     /* A name that no certificate has gets the first one: who asked will see that it does not fit. */
     if (found > 0) {
-        SSL_set_SSL_CTX(ssl, s->contexts[found]);
+        SSL_set_SSL_CTX(ssl, s->contexts[found].shown);
         vx_tls_of(ssl)->info.certificate = (uint32_t)found;
     }
     return SSL_TLSEXT_ERR_OK;
@@ -120,7 +124,8 @@ static bool add_certificate(struct vx_tls_server *s, const struct vx_config_cert
         vx_tls_explain(problem, "cannot set up TLS: out of memory");
         return false;
     }
-    s->contexts[s->count++] = ctx;
+    s->contexts[s->count].own = s->contexts[s->count].shown = ctx;
+    s->count++;
     const X509 *leaf = vx_tls_use_files(ctx, c->cert_path, c->key_path, problem);
     if (!leaf)
         return false;
@@ -131,9 +136,27 @@ static bool add_certificate(struct vx_tls_server *s, const struct vx_config_cert
     return true;
 }
 
+/* False: no memory. */
+static bool pair_certificates(struct vx_tls_server *s) {
+    for (uint32_t rsa = 0; rsa < s->count; rsa++) {
+        if (!vx_tls_is_rsa(s->contexts[rsa].own))
+            continue;
+        for (uint32_t i = 0; i < s->count; i++) {
+            bool single = s->contexts[i].shown == s->contexts[i].own;
+            if (vx_tls_is_rsa(s->contexts[i].own) || !single || !vx_tls_names_same(&s->names, rsa, i))
+                continue;
+            if (!vx_tls_prefer(s->contexts[rsa].own, s->contexts[i].own))
+                return false;
+            s->contexts[i].shown = s->contexts[rsa].own;
+            break;
+        }
+    }
+    return true;
+}
+
 static void free_server(struct vx_tls_server *s) {
     for (uint32_t i = 0; i < s->count; i++)
-        SSL_CTX_free(s->contexts[i]);
+        SSL_CTX_free(s->contexts[i].own);
     vx_tls_names_free(&s->names);
     vx_tls_tickets_drop(s->tickets);
     free(s);
@@ -144,7 +167,7 @@ struct vx_tls_server *vx_tls_server_new(const struct vx_config_listener *listene
                                         struct vx_tls_tickets *tickets, struct vx_tls_problem *problem) {
     VX_CHECK(listener->certificate_count > 0);
     *problem = (struct vx_tls_problem){0};
-    struct vx_tls_server *s = calloc(1, sizeof *s + listener->certificate_count * sizeof(SSL_CTX *));
+    struct vx_tls_server *s = calloc(1, sizeof *s + listener->certificate_count * sizeof *s->contexts);
     if (!s) {
         vx_tls_explain(problem, "cannot set up TLS: out of memory");
         return NULL;
@@ -160,12 +183,16 @@ struct vx_tls_server *vx_tls_server_new(const struct vx_config_listener *listene
         ok = add_certificate(s, &listener->certificates[i], &ca, problem);
     X509_STORE_free(ca.store);
     sk_X509_NAME_pop_free(ca.names, X509_NAME_free);
+    vx_tls_names_sort(&s->names);
+    if (ok && !pair_certificates(s)) {
+        vx_tls_explain(problem, "cannot set up TLS: out of memory");
+        ok = false;
+    }
     ERR_clear_error();
     if (!ok) {
         free_server(s);
         return NULL;
     }
-    vx_tls_names_sort(&s->names);
     return s;
 }
 
@@ -185,7 +212,8 @@ static void drop_server(void *context) {
 
 struct vx_transport *vx_tls_server_wrap(struct vx_tls_server *s, struct vx_tls_worker *worker,
                                         struct vx_transport *lower) {
-    struct vx_tls *t = vx_tls_new(s->contexts[0], worker, lower, false, vx_tls_server_hold(s), drop_server);
+    struct vx_tls *t =
+        vx_tls_new(s->contexts[0].shown, worker, lower, false, vx_tls_server_hold(s), drop_server);
     return t ? &t->base : NULL;
 }
 

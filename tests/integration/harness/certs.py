@@ -8,7 +8,7 @@ import ssl
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 
@@ -67,10 +67,10 @@ class Authority:
             now + datetime.timedelta(days=30)
         )
 
-    def issue(self, *names, client=False):
-        """A certificate for these DNS names or addresses (a client's when client is true)."""
+    def issue(self, *names, client=False, kind="ec"):
+        """A certificate for these DNS names or addresses (a client's when client is true); `kind` of key: ec or rsa."""
         self.count += 1
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = ec.generate_private_key(ec.SECP256R1()) if kind == "ec" else rsa.generate_private_key(65537, 2048)
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
         alternatives = []
         for name in names:

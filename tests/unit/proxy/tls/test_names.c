@@ -82,6 +82,20 @@ static void one_certificate_answers_for_all(void **state) {
     vx_tls_server_drop(s);
 }
 
+static void same_names_in_any_order(void **state) {
+    (void)state;
+    struct vx_tls_name entries[] = {
+        {VX_SLICE("a.x"), 0, false}, {VX_SLICE("b.x"), 0, true},  {VX_SLICE("b.x"), 1, true},
+        {VX_SLICE("a.x"), 1, false}, {VX_SLICE("a.x"), 2, false}, {VX_SLICE("b.x"), 3, false},
+        {VX_SLICE("a.x"), 3, false},
+    };
+    struct vx_tls_names n = {entries, sizeof entries / sizeof *entries, 0};
+    vx_tls_names_sort(&n);
+    for (uint32_t a = 0; a < 4; a++)
+        for (uint32_t b = 0; b < 4; b++)
+            assert_int_equal(vx_tls_names_same(&n, a, b), a == b || (a < 2 && b < 2));
+}
+
 static void finds_among_many(void **state) {
     (void)state;
     static struct vx_tls_name entries[2000];
@@ -107,6 +121,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_may_answer),
         cmocka_unit_test(one_certificate_answers_for_all),
+        cmocka_unit_test(same_names_in_any_order),
         cmocka_unit_test(finds_among_many),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
