@@ -293,7 +293,7 @@ static void begin_request(struct h1_server *c, size_t head_bytes, uint64_t now_n
  * answer of ours. */
 static bool is_foreign(const struct vx_h1_reader *r) {
     struct vx_slice line = vx_buffer_slice(&r->in), words[3];
-    const char *end = memchr(line.ptr, '\r', line.len);
+    const char *end = line.ptr ? memchr(line.ptr, '\r', line.len) : NULL;
     line.len = end ? (size_t)(end - line.ptr) : 0;
     for (unsigned i = 0; i < 3; i++) {
         const char *space = i < 2 ? memchr(line.ptr, ' ', line.len) : line.ptr + line.len;
@@ -309,7 +309,8 @@ static bool is_foreign(const struct vx_h1_reader *r) {
 static bool may_be_http2(const struct h1_server *c) {
     struct vx_slice bytes = vx_buffer_slice(&c->reader.in), preface = VX_H2_PREFACE;
     size_t len = bytes.len < preface.len ? bytes.len : preface.len;
-    return !c->served && !c->reader.transport->tls && memcmp(bytes.ptr, preface.ptr, len) == 0;
+    return !c->served && !c->reader.transport->tls &&
+           vx_slice_eq(vx_slice(bytes.ptr, len), vx_slice(preface.ptr, len));
 }
 
 /* The client speaks HTTP/2 without having asked (RFC 9113 §3.3): the connection goes on as one of those. */
