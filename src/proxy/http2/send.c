@@ -23,7 +23,8 @@ void vx_h2_session_pump(struct vx_h2_session *s) {
         memcpy(room, bytes, (size_t)n);
         s->out.end += (uint32_t)n;
     }
-    if (vx_buffer_len(&s->out))
+    /* Where the transport takes nothing, its own event leads to the next write. */
+    if (vx_buffer_len(&s->out) && s->transport->writable)
         vx_h2_session_soon(s);
 }
 

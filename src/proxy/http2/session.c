@@ -195,8 +195,9 @@ static void tell(struct vx_h2_session *s, uint64_t now_ns) {
     }
 }
 
-/* Streams that waited for room and have some now get their turn, the longest waiting first. */
-static void wake(struct vx_h2_session *s, uint64_t now_ns) {
+/* Streams that waited for room and have some now get their turn, the longest waiting first. True: others may have room
+ * too once the buffer is written. */
+static bool wake(struct vx_h2_session *s, uint64_t now_ns) {
     s->window_opened = false;
     for (uint32_t left = s->stream_count; left > 0 && !vx_list_empty(&s->waiting); left--) {
         struct vx_h2_stream *st = VX_CONTAINER_OF(s->waiting.next, struct vx_h2_stream, waiting);
@@ -206,8 +207,9 @@ static void wake(struct vx_h2_session *s, uint64_t now_ns) {
         else
             vx_list_push_back(&s->waiting, &st->waiting);
         if (s->broken || vx_buffer_len(&s->out) >= H2_OUT_SOFT_BYTES)
-            return;
+            return true;
     }
+    return false;
 }
 
 static void finish(struct vx_h2_session *s, bool reset, uint64_t now_ns) {
@@ -270,22 +272,34 @@ static void tell_owner(struct vx_h2_session *s, uint64_t now_ns) {
         s->ops->on_capacity(s, now_ns);
 }
 
+/* Sends what there is, and lets the streams that wait for room send on. True: there is more to do. */
+static bool send_on(struct vx_h2_session *s, uint64_t now_ns) {
+    bool more = false;
+    vx_h2_session_pump(s);
+    vx_h2_session_write(s);
+    if (!vx_list_empty(&s->waiting) && (s->window_opened || s->transport->writable)) {
+        more = wake(s, now_ns);
+        vx_h2_session_write(s);
+    }
+    return more && s->transport->writable;
+}
+
 static void run_task(struct vx_task *task, uint64_t now_ns) {
     struct vx_h2_session *s = VX_CONTAINER_OF(task, struct vx_h2_session, task);
+    bool more = false;
     tell(s, now_ns);
     if (!s->broken && !s->lingering) {
         tell_owner(s, now_ns);
-        vx_h2_session_pump(s);
-        vx_h2_session_write(s);
-        if (!vx_list_empty(&s->waiting) && (s->window_opened || s->transport->writable)) {
-            wake(s, now_ns);
-            vx_h2_session_write(s);
-        }
+        more = send_on(s, now_ns);
     }
     if (vx_buffer_len(&s->out) == 0)
         vx_buffer_release(&s->out);
-    if (!vx_list_empty(&s->ready))
+    /* What asked for this task meanwhile has been served by now, but for what is new for owners. */
+    vx_task_cancel(&s->task);
+    if (more || !vx_list_empty(&s->ready))
         vx_runtime_defer_next(s->rt, &s->task);
+    else if (s->capacity_moved && s->ops->on_capacity)
+        vx_h2_session_soon(s);
     settle(s, now_ns);
 }
 
