@@ -38,7 +38,7 @@ bool vx_h2_glitches_control(struct vx_h2_glitches *g) {
 
 const char *vx_h2_glitch_word(enum vx_h2_glitch kind) {
     static const char *const words[] = {
-#define X(name, word) [VX_H2_GLITCH_##name] = word,
+#define X(name, word) [VX_H2_GLITCH_##name] = (word),
         VX_H2_GLITCH_LIST(X)
 #undef X
     };

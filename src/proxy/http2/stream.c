@@ -45,7 +45,7 @@ static bool make_room(struct vx_h2_stream *st, size_t bytes) {
     struct vx_block *block = vx_block_take(st->session->rt->blocks, (waiting + bytes) * (waiting ? 2 : 1));
     if (!block)
         return false;
-    if (waiting)
+    if (waiting && st->in.block)
         memcpy(block->data, st->in.block->data + st->in.start, waiting);
     vx_block_drop(st->in.block);
     st->in = (struct vx_buffer){block, 0, (uint32_t)waiting};
