@@ -99,6 +99,7 @@ static void poll_later(struct vx_h2_pool *pool) {
 /* --- Waiting -------------------------------------------------------------------------------------------------- */
 
 static void wait_for_connection(struct h2_client_connection *c, struct h2_client_request *r) {
+    vx_h2_pool_unqueue(r);
     vx_list_push_back(&c->waiting, &r->link);
     c->waiting_count++;
     r->waits_for = c;
@@ -272,17 +273,11 @@ void vx_h2_pool_serve(struct vx_h2_pool *pool, uint64_t now_ns) {
     while (!vx_list_empty(&pool->queue)) {
         struct h2_client_request *r = VX_CONTAINER_OF(pool->queue.next, struct h2_client_request, link);
         struct vx_error error;
-        vx_h2_pool_unqueue(r);
         enum placed placed = place(pool, r, false, &error);
-        if (placed == NO_ROOM) {
-            /* Back to where it stood, with the time it has left. */
-            uint64_t deadline_ns = r->deadline_ns;
-            enqueue(pool, r);
-            vx_list_remove(&r->link);
-            vx_list_push_front(&pool->queue, &r->link);
-            r->deadline_ns = deadline_ns;
+        if (placed == NO_ROOM)
             break;
-        }
+        if (placed != WAITS)
+            vx_h2_pool_unqueue(r);
         told(r, placed, error, now_ns);
     }
 }

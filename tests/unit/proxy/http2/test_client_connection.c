@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The life of a connection to an HTTP/2 backend: connects that fail, what is no HTTP/2, GOAWAY, silence, age. */
+#include "unit/proxy/http2/client_test.h"
+
+static void a_connect_that_fails_fails_all_that_wait(void **state) {
+    (void)state;
+    struct world *w = world_start();
+    for (unsigned i = 0; i < 5; i++)
+        call_get(w, i);
+    assert_int_equal(w->net.count, 1);
+    fake_refuse(fake_dialed(&w->net));
+    for (unsigned i = 0; i < 5; i++) {
+        assert_int_equal(w->calls[i].failed, 1);
+        assert_true(w->calls[i].failure.retryable);
+        assert_false(w->calls[i].was_sent);
+    }
+    world_end(w);
+}
+
+static void a_connect_that_takes_too_long(void **state) {
+    (void)state;
+    struct world *w = world_start();
+    struct call *c = call_get(w, 0);
+    fake_net_advance(&w->net, FAKE_S(2));
+    assert_int_equal(c->failure.code, VX_ERR_CONNECT_TIMEOUT);
+    world_end(w);
+}
+
+static void no_h2_by_alpn(void **state) {
+    (void)state;
+    static const struct vx_tls_info info = {.alpn = {"http/1.1", 8}};
+    struct world *w = world_start();
+    struct call *c = call_get(w, 0);
+    fake_dialed(&w->net)->base.tls = &info;
+    fake_connected(fake_dialed(&w->net));
+    assert_int_equal(c->failure.code, VX_ERR_TLS_FAILED);
+    assert_int_equal(w->client.connection_count, 0);
+    world_end(w);
+}
+
+static void an_answer_of_http1(void **state) {
+    (void)state;
+    struct world *w = world_start();
+    struct call *c = call_get(w, 0);
+    struct fake_transport *t = fake_dialed(&w->net);
+    fake_connected(t);
+    fake_send(t, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    fake_net_round(&w->net);
+    assert_int_equal(c->failure.code, VX_ERR_BAD_RESPONSE);
+    assert_string_equal(c->failure.detail, "the backend does not speak HTTP/2");
+    world_end(w);
+}
+
+static void streams_that_a_goaway_leaves_out(void **state) {
+    (void)state;
+    struct world *w = world_start();
+    struct call *first = call_get(w, 0), *second = call_get(w, 1);
+    struct peer *p = peer_connected(w, 0, false);
+    peer_run(w, p);
+    assert_int_equal(p->streams, 2);
+    assert_int_equal(nghttp2_submit_goaway(p->ng, 0, 1, NGHTTP2_NO_ERROR, NULL, 0), 0);
+    peer_run(w, p);
+    assert_int_equal(second->failure.code, VX_ERR_BACKEND_CLOSED);
+    assert_true(second->failure.retryable);
+    assert_int_equal(first->failed, 0);
+    /* The next one goes elsewhere, while the first is served to its end. */
+    call_release(second);
+    call_get(w, 2);
+    assert_int_equal(w->net.count, 2);
+    peer_answer(w, p, 1, "200", "x");
+    assert_int_equal(first->status, 200);
+    world_end(w);
+}
+
+static void a_connection_that_breaks(void **state) {
+    (void)state;
+    struct world *w = world_start();
+    struct call *c = call_get(w, 0);
+    struct peer *p = peer_connected(w, 0, false);
+    peer_run(w, p);
+    fake_break(p->t);
+    fake_net_round(&w->net);
+    assert_int_equal(c->failed, 1);
+    assert_true(c->was_sent);
+    assert_false(c->failure.retryable);
+    world_end(w);
+}
+
+static void idle_connections_end(void **state) {
+    (void)state;
+    struct world *w = world_start();
+    struct call *c = call_get(w, 0);
+    struct peer *p = peer_connected(w, 0, false);
+    peer_run(w, p);
+    peer_answer(w, p, 1, "200", "x");
+    call_drink(c);
+    call_release(c);
+    peer_run(w, p);
+    fake_net_advance(&w->net, FAKE_S(61));
+    peer_run(w, p);
+    assert_int_equal(p->goaways, 1);
+    assert_int_equal(p->pings, 0); /* an idle connection is left alone */
+    world_end(w);
+}
+
+/* A connection with a finished request, silent for some seconds, on which another request begins. */
+static struct peer *silent_connection(struct world *w) {
+    struct call *c = call_get(w, 0);
+    struct peer *p = peer_connected(w, 0, false);
+    peer_run(w, p);
+    peer_answer(w, p, 1, "200", "x");
+    call_drink(c);
+    call_release(c);
+    peer_run(w, p);
+    fake_net_advance(&w->net, FAKE_S(10));
+    call_get(w, 1);
+    fake_net_round(&w->net);
+    return p;
+}
+
+static void a_silent_connection_is_asked(void **state) {
+    (void)state;
+    struct world *w = world_start();
+    struct peer *p = silent_connection(w);
+    peer_run(w, p);
+    assert_int_equal(p->pings, 1);
+    fake_net_advance(&w->net, FAKE_S(10)); /* the answer came: the request has its own time */
+    assert_int_equal(w->calls[1].failed, 0);
+    world_end(w);
+}
+
+static void a_dead_connection_is_found_out(void **state) {
+    (void)state;
+    struct world *w = world_start();
+    silent_connection(w);
+    fake_net_advance(&w->net, FAKE_S(6));
+    assert_int_equal(w->calls[1].failed, 1);
+    assert_int_equal(w->calls[1].failure.code, VX_ERR_BACKEND_RESET);
+    assert_true(w->calls[1].up->reused);
+    world_end(w);
+}
+
+static void so_many_requests_and_no_more(void **state) {
+    (void)state;
+    struct world *w = world_start();
+    w->target.max_requests = 1;
+    struct call *c = call_get(w, 0);
+    struct peer *p = peer_connected(w, 0, false);
+    peer_run(w, p);
+    assert_int_equal(p->goaways, 0); /* some answer nothing behind it */
+    peer_answer(w, p, 1, "200", "x");
+    call_drink(c);
+    call_release(c);
+    peer_run(w, p);
+    assert_int_equal(p->goaways, 1);
+    call_get(w, 1);
+    assert_int_equal(w->net.count, 2);
+    world_end(w);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_connect_that_fails_fails_all_that_wait),
+        cmocka_unit_test(a_connect_that_takes_too_long),
+        cmocka_unit_test(no_h2_by_alpn),
+        cmocka_unit_test(an_answer_of_http1),
+        cmocka_unit_test(streams_that_a_goaway_leaves_out),
+        cmocka_unit_test(a_connection_that_breaks),
+        cmocka_unit_test(idle_connections_end),
+        cmocka_unit_test(a_silent_connection_is_asked),
+        cmocka_unit_test(a_dead_connection_is_found_out),
+        cmocka_unit_test(so_many_requests_and_no_more),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which request goes on which connection, and what waits for what. */
+#include "unit/proxy/http2/client_test.h"
+
+static void requests_share_a_connection(void **state) {
+    (void)state;
+    struct world *w = world_start();
+    for (unsigned i = 0; i < 6; i++)
+        call_get(w, i);
+    assert_int_equal(w->net.count, 1);
+    struct peer *p = peer_connected(w, 0, false);
+    fake_net_round(&w->net);
+    assert_int_equal(w->client.pools[3]->queue_count,
+                     5); /* a single one before it has said how many it takes */
+    peer_run(w, p);
+    assert_int_equal(p->streams, 6);
+    assert_int_equal(atomic_load(&w->shared.connections), 1);
+    assert_int_equal(atomic_load(&w->shared.connections_opened), 1);
+    world_end(w);
+}
+
+static void a_full_connection_gets_a_second_one(void **state) {
+    (void)state;
+    struct world *w = world_start();
+    call_get(w, 0);
+    struct peer *p = peer_connected(w, 2, false);
+    peer_run(w, p);
+    call_get(w, 1);
+    call_get(w, 2);
+    assert_int_equal(w->net.count, 2);
+    struct peer *second = peer_connected(w, 2, false);
+    peer_run(w, second);
+    peer_run(w, p);
+    assert_int_equal(p->streams, 2);
+    assert_int_equal(second->streams, 1);
+    world_end(w);
+}
+
+static void the_limit_of_connections_makes_requests_wait(void **state) {
+    (void)state;
+    struct world *w = world_start();
+    struct vx_error error;
+    w->target.max_connections = 1;
+    struct call *first = call_get(w, 0);
+    struct peer *p = peer_connected(w, 1, false);
+    peer_run(w, p);
+    struct call *second = call_get(w, 1);
+    call_get(w, 2);
+    assert_int_equal(atomic_load(&w->shared.waiting), 2);
+    call_init(&w->calls[3], VX_METHOD_GET, 0);
+    assert_false(call_open(w, &w->calls[3], false, &error));
+    assert_int_equal(error.code, VX_ERR_QUEUE_FULL);
+    peer_answer(w, p, 1, "200", "x");
+    call_drink(first);
+    call_release(first);
+    peer_run(w, p);
+    assert_int_equal(p->streams, 2);
+    peer_answer(w, p, 3, "200", "x");
+    assert_int_equal(second->status, 200);
+    fake_net_advance(&w->net, FAKE_S(6)); /* nobody lets go for the third */
+    assert_int_equal(w->calls[2].failure.code, VX_ERR_QUEUE_TIMEOUT);
+    assert_int_equal(w->net.count, 1);
+    world_end(w);
+}
+
+static void a_place_that_another_worker_wants_is_given_up(void **state) {
+    (void)state;
+    struct world *w = world_start();
+    w->target.max_connections = 1;
+    struct call *c = call_get(w, 0);
+    struct peer *p = peer_connected(w, 0, false);
+    peer_run(w, p);
+    peer_answer(w, p, 1, "200", "x");
+    call_drink(c);
+    call_release(c);
+    atomic_store(&w->shared.waiting, 1);
+    fake_net_advance(&w->net, FAKE_MS(30));
+    peer_run(w, p);
+    assert_int_equal(atomic_load(&w->shared.connections), 0);
+    atomic_store(&w->shared.waiting, 0);
+    world_end(w);
+}
+
+static void a_backend_that_takes_no_streams_gets_no_crowd(void **state) {
+    (void)state;
+    struct world *w = world_start();
+    struct call *c = call_get(w, 0);
+    struct peer *p = peer_connected(w, 1, false);
+    nghttp2_settings_entry none = {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 0};
+    peer_run(w, p);
+    assert_int_equal(nghttp2_submit_settings(p->ng, 0, &none, 1), 0);
+    peer_run(w, p);
+    call_get(w, 1);
+    call_get(w, 2);
+    assert_int_equal(w->net.count, 1);
+    assert_int_equal(c->failed, 0);
+    fake_net_advance(&w->net, FAKE_S(6));
+    assert_int_equal(w->calls[1].failure.code, VX_ERR_QUEUE_TIMEOUT);
+    world_end(w);
+}
+
+static void a_fresh_connection_where_the_old_one_was_stale(void **state) {
+    (void)state;
+    struct world *w = world_start();
+    struct vx_error error;
+    struct call *c = call_get(w, 0);
+    struct peer *p = peer_connected(w, 0, false);
+    peer_run(w, p);
+    peer_answer(w, p, 1, "200", "x");
+    call_drink(c);
+    call_release(c);
+    peer_run(w, p);
+    fake_net_advance(&w->net, FAKE_S(2));
+    call_init(&w->calls[1], VX_METHOD_GET, 0);
+    assert_true(call_open(w, &w->calls[1], true, &error));
+    assert_int_equal(w->net.count, 2);
+    world_end(w);
+}
+
+static void a_snapshot_without_the_target_ends_its_connections(void **state) {
+    (void)state;
+    struct world *w = world_start();
+    uint64_t keep = 0;
+    struct call *c = call_get(w, 0);
+    struct peer *p = peer_connected(w, 0, false);
+    peer_run(w, p);
+    vx_h2_client_retire(&w->client, &keep, 64);
+    peer_run(w, p);
+    assert_int_equal(p->goaways, 0);
+    peer_answer(w, p, 1, "200", "x"); /* what runs is served to its end */
+    assert_int_equal(c->status, 200);
+    call_drink(c);
+    call_release(c);
+    peer_run(w, p);
+    assert_int_equal(p->goaways, 1);
+    assert_int_equal(atomic_load(&w->shared.connections), 0);
+    world_end(w);
+}
+
+static void a_drain_keeps_nothing(void **state) {
+    (void)state;
+    struct world *w = world_start();
+    struct call *c = call_get(w, 0);
+    struct peer *p = peer_connected(w, 0, false);
+    peer_run(w, p);
+    vx_h2_client_drain(&w->client);
+    peer_answer(w, p, 1, "200", "x");
+    call_drink(c);
+    call_release(c);
+    peer_run(w, p);
+    assert_int_equal(p->goaways, 1);
+    world_end(w);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(requests_share_a_connection),
+        cmocka_unit_test(a_full_connection_gets_a_second_one),
+        cmocka_unit_test(the_limit_of_connections_makes_requests_wait),
+        cmocka_unit_test(a_place_that_another_worker_wants_is_given_up),
+        cmocka_unit_test(a_backend_that_takes_no_streams_gets_no_crowd),
+        cmocka_unit_test(a_fresh_connection_where_the_old_one_was_stale),
+        cmocka_unit_test(a_snapshot_without_the_target_ends_its_connections),
+        cmocka_unit_test(a_drain_keeps_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
