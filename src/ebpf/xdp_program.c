@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "ebpf/xdp_internal.h"
 
@@ -82,6 +83,29 @@ static bool put_prefixes(const struct xdp_drop_bpf *skel, const struct prefix_li
     return true;
 }
 
+/* --- Time --------------------------------------------------------------------------------------------------------- */
+
+static uint64_t to_ns(const struct timespec *t) {
+    return (uint64_t)t->tv_sec * 1000000000u + (uint64_t)t->tv_nsec;
+}
+
+static uint64_t tick_ns(void) {
+    struct timespec t;
+    return clock_getres(CLOCK_MONOTONIC_COARSE, &t) == 0 ? to_ns(&t) : 0;
+}
+
+/* Has the program's clock show CLOCK_MONOTONIC. */
+static bool set_clock(const struct xdp_drop_bpf *skel) {
+    char frame[64] = {0};
+    struct timespec now;
+    LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = frame, .data_size_in = sizeof frame);
+    if (bpf_prog_test_run_opts(bpf_program__fd(skel->progs.read_ticks), &run) != 0 ||
+        clock_gettime(CLOCK_MONOTONIC_COARSE, &now) != 0)
+        return false;
+    skel->bss->clock_offset_ns = to_ns(&now) - skel->bss->ticks_read * skel->rodata->tick_ns;
+    return true;
+}
+
 /* --- Loading ------------------------------------------------------------------------------------------------------ */
 
 uint32_t vx_xdp_ban_entries(uint32_t clients) {
@@ -99,6 +123,7 @@ static bool prepare(struct xdp_drop_bpf *skel, const struct vx_config *config,
     const struct vx_config_xdp *xdp = &config->bans.xdp;
     uint32_t ip4 = count_prefixes(lists, VX_ADDRESS_IP4), ip6 = count_prefixes(lists, VX_ADDRESS_IP6);
     bool rates = xdp->syn_rate || xdp->udp_rate || xdp->connection_rate;
+    skel->rodata->tick_ns = tick_ns();
     skel->rodata->use_prefixes4 = ip4 != 0;
     skel->rodata->use_prefixes6 = ip6 != 0;
     skel->rodata->drop_malformed = xdp->malformed;
@@ -127,7 +152,7 @@ struct xdp_drop_bpf *vx_xdp_program_load(const struct vx_config *config, uint32_
     libbpf_set_print(NULL);
     struct xdp_drop_bpf *skel = xdp_drop_bpf__open();
     if (!skel || !prepare(skel, config, lists, clients, bans_fd, verdicts_fd) ||
-        xdp_drop_bpf__load(skel) != 0 || !put_prefixes(skel, lists)) {
+        xdp_drop_bpf__load(skel) != 0 || !put_prefixes(skel, lists) || !set_clock(skel)) {
         int error = errno;
         xdp_drop_bpf__destroy(skel);
         snprintf(why, why_size, "the kernel does not take the program: %s%s", strerror(error), advice(error));

@@ -2,7 +2,7 @@
 /*
  * The load generator's front: reads the options, runs the load, prints one JSON object on stdout.
  *
- *   load --port N [--path /] [--connections 64] [--warmup 1] [--window 3] [--rate N] [--tls] [--fresh]
+ *   load --port N [--host 127.0.0.1] [--source IP] [--path /] [--connections 64] [--warmup 1] [--window 3] [--rate N] [--tls] [--fresh]
  *        [--core N] [--pid N]...
  *
  * It exists beside wrk because wrk has no fixed rate, cannot read the proxy's CPU time at the ends of the
@@ -30,6 +30,10 @@ static double number(const char *name, const char *text, double lowest, double h
 static void set_option(struct load_options *options, const char *name, const char *value) {
     if (strcmp(name, "port") == 0)
         options->port = (uint16_t)number(name, value, 1, UINT16_MAX);
+    else if (strcmp(name, "host") == 0)
+        options->host = value;
+    else if (strcmp(name, "source") == 0)
+        options->source = value;
     else if (strcmp(name, "path") == 0)
         options->path = value;
     else if (strcmp(name, "connections") == 0)
@@ -53,6 +57,8 @@ static void set_option(struct load_options *options, const char *name, const cha
 static struct load_options parse(int argc, char **argv) {
     static const struct option known[] = {
         {"port", required_argument, NULL, 'o'},
+        {"host", required_argument, NULL, 'o'},
+        {"source", required_argument, NULL, 'o'},
         {"path", required_argument, NULL, 'o'},
         {"connections", required_argument, NULL, 'o'},
         {"warmup", required_argument, NULL, 'o'},
@@ -64,7 +70,8 @@ static struct load_options parse(int argc, char **argv) {
         {"fresh", no_argument, NULL, 'o'},
         {NULL, 0, NULL, 0},
     };
-    struct load_options options = {.path = "/", .connections = 64, .warmup_s = 1, .window_s = 3, .core = -1};
+    struct load_options options = {
+        .host = "127.0.0.1", .path = "/", .connections = 64, .warmup_s = 1, .window_s = 3, .core = -1};
     int index = 0;
     for (int found = getopt_long(argc, argv, "", known, &index); found != -1;
          found = getopt_long(argc, argv, "", known, &index)) {

@@ -35,6 +35,8 @@ struct load_cpu {
 };
 
 struct load_options {
+    const char *host;   /* IPv4 address */
+    const char *source; /* own address; NULL: as the kernel likes */
     uint16_t port;
     const char *path;
     unsigned connections;

@@ -361,9 +361,8 @@ static void on_event(struct load *load, struct connection *connection, uint32_t 
 
 static void open_connection(struct load *load, struct connection *connection) {
     int one = 1;
-    struct sockaddr_in peer = {.sin_family = AF_INET,
-                               .sin_port = htons(load->options->port),
-                               .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in peer = {.sin_family = AF_INET, .sin_port = htons(load->options->port)};
+    struct sockaddr_in own = {.sin_family = AF_INET};
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = connection};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) {
@@ -374,7 +373,11 @@ static void open_connection(struct load *load, struct connection *connection) {
     connection->hung_up = false;
     connection->state = CONNECTING;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    bool good = connect(fd, (struct sockaddr *)&peer, sizeof peer) == 0 || errno == EINPROGRESS;
+    const char *source = load->options->source;
+    bool good = inet_pton(AF_INET, load->options->host, &peer.sin_addr) == 1 &&
+                (!source || (inet_pton(AF_INET, source, &own.sin_addr) == 1 &&
+                             bind(fd, (struct sockaddr *)&own, sizeof own) == 0));
+    good = good && (connect(fd, (struct sockaddr *)&peer, sizeof peer) == 0 || errno == EINPROGRESS);
     if (good && load->tls)
         good = (connection->tls = load_tls_begin(load->tls, fd)) != NULL;
     if (good)

@@ -82,6 +82,10 @@ TARGETS = [
     Target("pick among 8 backends", "micro", "", 10, micro="pick_peak_ewma_8", unit="ns"),
     Target("pick among 1,000 backends", "micro", "", 400, micro="pick_peak_ewma_1000", unit="ns"),
     Target("packed score of a backend", "micro", "", 0.394, micro="score_packed_1000", unit="ns"),
+    Target("XDP: drop of a banned address", "micro", "", 40, micro="xdp_drop_banned", unit="ns"),
+    Target("XDP: a packet let through, every check on", "micro", "", 90, micro="xdp_pass_all_checks", unit="ns"),
+    Target("good client's throughput in a flood, bans off", "micro", "", 50, micro="flood_without_bans", unit="%"),
+    Target("good client's throughput in a flood, bans on", "micro", "", 80, True, micro="flood_with_bans", unit="%"),
 ]
 
 
@@ -159,10 +163,10 @@ def scenario_table(scenario: Scenario, outcome: Outcome) -> str:
 
 
 def micro_value(results: list[dict], name: str) -> dict[str, float] | None:
-    """The figures of one micro-benchmark, in nanoseconds."""
+    """The figures of one micro-benchmark, times in nanoseconds."""
     for result in results:
         unit = str(result["unit"]).split("/")[0]
-        factor = {"ps": 1e-3, "ns": 1.0, "us": 1e3}.get(unit)
+        factor = {"ps": 1e-3, "ns": 1.0, "us": 1e3, "%": 1.0}.get(unit)
         if factor and result["name"] == name:
             return {key: float(result[key]) * factor for key in ("median", "min", "max")}
     return None

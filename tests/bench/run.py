@@ -90,15 +90,17 @@ def speed_ms(core: int) -> float:
 
 
 def run_micro(paths: Paths) -> tuple[list[dict], dict[str, str]]:
-    """Each micro_* program of the build; each line it prints is one JSON object."""
+    """Each micro_* program of the build, and the flood; each line that they print is one JSON object."""
     results: list[dict] = []
     failures: dict[str, str] = {}
     programs = [p for p in sorted(paths.build.glob("**/micro_*")) if p.is_file() and os.access(p, os.X_OK)]
-    for program in programs:
-        print(f"bench: {program.name}", file=sys.stderr)
+    commands = {program.name: [str(program)] for program in programs}
+    commands["flood"] = [sys.executable, str(ROOT / "tests/bench/flood.py"), "--build", str(paths.build)]
+    for name, command in commands.items():
+        print(f"bench: {name}", file=sys.stderr)
         try:
             # Not pinned: some of them measure two threads on two cores.
-            done = subprocess.run([str(program)], capture_output=True, text=True, timeout=300, cwd=ROOT,
+            done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT,
                                   preexec_fn=die_with_parent)  # fmt: skip
             if done.returncode != 0:
                 raise BenchError(f"exit code {done.returncode}: {done.stderr.strip()[-200:]}")
@@ -108,7 +110,7 @@ def run_micro(paths: Paths) -> tuple[list[dict], dict[str, str]]:
                     raise BenchError(f"a line without name, unit, median, min and max: {line[:100]}")
                 results.append(result)
         except (BenchError, subprocess.TimeoutExpired, json.JSONDecodeError) as error:
-            failures[program.name] = str(error)
+            failures[name] = str(error)
     return results, failures
 
 

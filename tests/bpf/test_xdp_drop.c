@@ -15,9 +15,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "bpf/frame.h"
 #include "core/limit/client.h"
 #include "ebpf/xdp_internal.h"
+#include "support/frame.h"
 
 #include <xdp_drop.skel.h>
 

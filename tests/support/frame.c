@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* See frame.h. Checksums stay zero: the program does not look at them. */
-#include "bpf/frame.h"
+#include "support/frame.h"
 
 #include <arpa/inet.h>
 #include <stdlib.h>

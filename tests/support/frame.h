@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Ethernet frames for the XDP program, put together header by header; lengths are filled in as they grow. */
-#ifndef VX_TESTS_BPF_FRAME_H
-#define VX_TESTS_BPF_FRAME_H
+#ifndef VX_TESTS_SUPPORT_FRAME_H
+#define VX_TESTS_SUPPORT_FRAME_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,0 +1,208 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""What a flood does to a good client, without the kernel's help and with it; and how many packets a second the XDP program
+drops. In namespaces of its own (tests/integration/harness/netns.py), bounded in count and time; needs root.
+
+    tests/bench/flood.py [--build build] [--rounds 5] [--window 2] [--rate PACKETS]
+
+run.py calls it. Each line it prints is one JSON object: name, unit, median, min and max.
+
+One core is the proxy's, and its interface's: the kernel's receive work there is a thread of its own (threaded NAPI), pinned
+to that core and before the proxy in its queue, as it would be with a network card whose interrupts come to it. So what the XDP program costs is charged to the
+core that it is to relieve. The flood, TCP SYNs to the proxy's port from one address, is made on the other core, where the load
+generator and the origin are, too. Windows are interleaved: without bans, calm and flooded; with the flood's source
+banned, calm and flooded. Each share is of the calm of its kind: a veth interface with a program on it copies what it
+receives, which a network card's driver does not, and that shall not be mixed up with what the flood costs.
+"""
+
+import argparse
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "integration"))
+
+from harness.netns import SERVER, Network, ip  # noqa: E402
+
+GOOD, BAD = "198.18.0.10", "198.18.0.66"
+PORT, ORIGIN, METRICS = 8080, 9001, 9091
+CONFIG = """
+workers: 1
+listeners: [ {{ address: 0.0.0.0:{port} }} ]
+metrics: {{ address: 127.0.0.1:{metrics} }}
+routes:
+  - match: {{ path_prefix: / }}
+    backends: [ {{ address: 127.0.0.1:{origin} }} ]
+    pool: {{ max_idle: 512 }}
+  - match: {{ path_prefix: /limited }}
+    backends: [ {{ address: 127.0.0.1:{origin} }} ]
+    rate_limit: {{ requests: 1, per: 1h, burst: 1 }}
+{bans}
+"""
+BANS = "bans: {{ after: 3, within: 1h, duration: 1h, interface: {interface}, xdp: {{ pin: off }} }}"
+
+
+class Bench:
+    def __init__(self, arguments, stack):
+        self.build, self.window, self.rate = arguments.build, arguments.window, arguments.rate
+        self.proxy_core, self.other_core = sorted(os.sched_getaffinity(0))[:2]
+        self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vortex-flood-")))
+        self.network = Network()
+        stack.callback(self.network.close)
+        self.network.add(GOOD)
+        self.attacker = self.network.add(BAD)
+        # Without an XDP program frames are taken from the other end only where GRO is on; with one they always are.
+        subprocess.run(["ethtool", "-K", self.network.interface, "gro", "on"], check=True, capture_output=True)
+        self.mac = re.search(r"link/ether (\S+)", ip("link", "show", self.network.interface))[1]
+        self.origin = self.start(stack, [self.tool("backend"), str(ORIGIN)], self.other_core)
+        self.vortex = None
+
+    def tool(self, name):
+        return str(self.build / "bench" / name)
+
+    def start(self, stack, command, core, **options):
+        process = subprocess.Popen(["taskset", "-c", str(core), *command], stdin=subprocess.DEVNULL, **options)
+        stack.callback(process.wait)
+        stack.callback(process.kill)
+        return process
+
+    def start_proxy(self, stack, banned):
+        bans = BANS.format(interface=self.network.interface) if banned else ""
+        file, log = self.folder / "vortex.yaml", self.folder / "log"
+        file.write_text(CONFIG.format(port=PORT, metrics=METRICS, origin=ORIGIN, bans=bans))
+        with log.open("wb") as err:
+            self.vortex = self.start(stack, [str(self.build / "vortex"), "run", "-c", str(file)], self.proxy_core, stderr=err)
+        wait_for(lambda: '"ready' in log.read_text() or "ready:" in log.read_text(), log)
+        self.pin_receiver()
+        if banned:
+            self.ban()
+
+    def pin_receiver(self):
+        """The interface's receive work on the proxy's core. Its switch is in a sysfs of the namespace's own."""
+        sysfs = self.folder / "sys"
+        sysfs.mkdir(exist_ok=True)
+        subprocess.run(["mount", "-t", "sysfs", "none", str(sysfs)], check=True)
+        try:
+            (sysfs / "class/net" / self.network.interface / "threaded").write_text("1")
+        finally:
+            subprocess.run(["umount", str(sysfs)], check=True)
+        receivers = [t for t in Path("/proc").glob("[0-9]*") if name_of(t).startswith(f"napi/{self.network.interface}")]
+        if not receivers:
+            raise SystemExit("flood.py: the kernel has no threaded NAPI for this interface")
+        for task in receivers:
+            os.sched_setaffinity(int(task.name), {self.proxy_core})
+            os.setpriority(os.PRIO_PROCESS, int(task.name), -10)
+
+    def load(self):
+        command = ["taskset", "-c", str(self.other_core), self.tool("load"), "--host", SERVER, "--source", GOOD]
+        command += ["--port", str(PORT), "--connections", "32", "--warmup", "0.3", "--window", str(self.window)]
+        with self.network.among_clients():
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+        result = json.loads(done.stdout)
+        return result["requests"] / result["window_ns"] * 1e9
+
+    def ban(self):
+        """By asking more than the limit lets through, as an attacker would."""
+        for _ in range(4):
+            self.attacker.get(PORT, "/limited")
+        wait_for(lambda: self.metric("vortex_bans_active") == 1, self.folder / "log")
+
+    def metric(self, name, label=""):
+        page = urllib.request.urlopen(f"http://127.0.0.1:{METRICS}/metrics", timeout=10).read().decode()
+        found = re.search(rf"^{name}(?:{{{label}}})? (\S+)$", page, re.M)
+        return float(found[1]) if found else 0
+
+    def dropped(self):
+        return self.metric("vortex_xdp_dropped_packets_total", 'reason="banned"')
+
+    def flood(self, stack, seconds, rate):
+        command = [self.tool("xdp_flood"), "--interface", "downlink", "--mac", self.mac, "--source", BAD]
+        command += ["--target", SERVER, "--port", str(PORT), "--seconds", str(seconds), "--rate", str(rate)]
+        with self.network.among_clients():
+            return self.start(stack, command, self.other_core, stdout=subprocess.PIPE, text=True)
+
+    def flooded(self):
+        """The good client's requests a second while the flood goes on."""
+        with ExitStack() as stack:
+            flood = self.flood(stack, int(self.window + 3), self.rate)
+            time.sleep(0.5)
+            result = self.load()
+            flood.wait()
+            if flood.returncode != 0:
+                raise SystemExit("flood.py: the flood failed")
+            return result
+
+
+def name_of(task):
+    """The name of a process in /proc; empty: it has ended."""
+    try:
+        return (task / "comm").read_text()
+    except OSError:
+        return ""
+
+
+def wait_for(condition, log):
+    for _ in range(200):
+        if condition():
+            return
+        time.sleep(0.05)
+    raise SystemExit(f"flood.py: gave up waiting\n{log.read_text()[-2000:]}")
+
+
+def report(name, unit, values):
+    print(json.dumps({"name": name, "unit": unit, "median": median(values), "min": min(values), "max": max(values)}), flush=True)
+
+
+def measure(bench, rounds):
+    names = {False: "without", True: "with"}
+    calm, flooded = {False: [], True: []}, {False: [], True: []}
+    for _ in range(rounds):
+        for banned in names:
+            with ExitStack() as stack:
+                bench.start_proxy(stack, banned)
+                calm[banned].append(bench.load())
+                flooded[banned].append(bench.flooded())
+    for banned, name in names.items():
+        report(f"calm_{name}_bans", "requests/s", calm[banned])
+        report(f"flood_{name}_bans", "%", [100 * a / b for a, b in zip(flooded[banned], calm[banned])])
+
+
+def measure_drops(bench, rounds):
+    """All that one core can make and another can drop."""
+    rates = []
+    with ExitStack() as stack:
+        bench.start_proxy(stack, banned=True)
+        for _ in range(rounds):
+            before, began = bench.dropped(), time.monotonic()
+            with ExitStack() as inner:
+                bench.flood(inner, 2, 0).wait()
+            rates.append((bench.dropped() - before) / (time.monotonic() - began) / 1e6)
+    report("xdp_drops_on_veth", "Mpps", rates)
+
+
+def main():
+    parser = argparse.ArgumentParser(description="A good client during a flood, with bans and without.")
+    parser.add_argument("--build", type=Path, default=ROOT / "build")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--window", type=float, default=2)
+    parser.add_argument("--rate", type=int, default=400000, help="packets a second of the flood")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # through what ends processes
+    with ExitStack() as stack:
+        bench = Bench(arguments, stack)
+        measure(bench, arguments.rounds)
+        measure_drops(bench, arguments.rounds)
+
+
+if __name__ == "__main__":
+    main()
