@@ -52,17 +52,17 @@ static void close_row(const struct vx_config *config, const int *fds) {
 
 static void hand_to_workers(struct vx_control *c, struct vx_generation *g, int **fds) {
     for (uint32_t w = 0; w < c->worker_count; w++) {
-        struct vx_adoption *a = calloc(1, sizeof *a);
-        if (a)
-            *a = (struct vx_adoption){.worker = &c->workers[w], .generation = g, .fds = fds[w]};
-        if (!a || !vx_worker_adopt(a)) {
+        struct vx_adoption *a = malloc(sizeof *a);
+        if (!a) {
             /* It goes on with what it has; its hold on this one must not keep it alive. */
-            vx_log(VX_LOG_ERROR, "worker %u could not be told of the new configuration", w);
+            vx_log(VX_LOG_ERROR, "no memory to tell worker %u of the new configuration", w);
             vx_snapshot_drop(&g->snapshot, w);
             close_row(g->snapshot.config, fds[w]);
             free(fds[w]);
-            free(a);
+            continue;
         }
+        *a = (struct vx_adoption){.worker = &c->workers[w], .generation = g, .fds = fds[w]};
+        vx_worker_adopt(a);
     }
 }
 

@@ -117,24 +117,6 @@ static void reap_sites(struct vx_worker *w) {
     }
 }
 
-static void on_tick(struct vx_timer *timer, uint64_t now_ns) {
-    (void)now_ns;
-    struct vx_worker *w = VX_CONTAINER_OF(timer, struct vx_worker, tick);
-    vx_metrics_set(w->counters, VX_WORKER_MEMORY_ARENAS, w->engine.arenas.used_bytes);
-    vx_metrics_set(w->counters, VX_WORKER_MEMORY_BLOCKS, w->engine.blocks.used_bytes);
-    vx_metrics_set(w->counters, VX_WORKER_MEMORY_CONNECTIONS, vx_h1_server_bytes() * open_connections(w));
-    count_starvation(w);
-    reap_sites(w);
-    vx_rates_publish(w->rates);
-    if (w->paused && !over_budget(w->budget))
-        pause_listeners(w, false);
-    if (w->draining && w->drained && !w->proxy.active && !open_connections(w)) {
-        w->drained(w->user);
-        w->drained = NULL;
-    }
-    tick_after(w, TICK_MS);
-}
-
 static struct vx_worker_site *find_site(struct vx_worker *w, const struct vx_address *address) {
     for (struct vx_worker_site *s = w->sites; s; s = s->next)
         if (s->site.listener && vx_listener_fd(s->site.listener) >= 0 && vx_address_eq(&s->address, address))
@@ -234,9 +216,7 @@ static void take_up_listeners(struct vx_worker *w, const struct vx_adoption *a) 
             close_site(s);
 }
 
-static void adopt(void *arg, uint64_t now_ns) {
-    struct vx_adoption *a = arg;
-    struct vx_worker *w = a->worker;
+static void adopt(struct vx_worker *w, struct vx_adoption *a, uint64_t now_ns) {
     struct vx_snapshot *snapshot = &a->generation->snapshot;
     const struct vx_setup *setup = a->generation->setup;
     w->proxy.rate_store =
@@ -251,13 +231,7 @@ static void adopt(void *arg, uint64_t now_ns) {
     free(a);
 }
 
-bool vx_worker_adopt(struct vx_adoption *adoption) {
-    return vx_loop_post(adoption->worker->engine.loop, adopt, adoption);
-}
-
-static void drain(void *arg, uint64_t now_ns) {
-    (void)now_ns;
-    struct vx_worker *w = arg;
+static void drain(struct vx_worker *w) {
     w->draining = true;
     vx_http_clients_drain(&w->engine.clients);
     for (struct vx_worker_site *s = w->sites; s; s = s->next)
@@ -265,8 +239,61 @@ static void drain(void *arg, uint64_t now_ns) {
     tick_after(w, 0);
 }
 
-bool vx_worker_drain(struct vx_worker *w) {
-    return vx_loop_post(w->engine.loop, drain, w);
+/* What the control thread has handed over, in its order. */
+static void take_up_news(void *arg, uint64_t now_ns) {
+    struct vx_worker *w = arg;
+    struct vx_adoption *newest = atomic_exchange_explicit(&w->adoptions, NULL, memory_order_acquire);
+    struct vx_adoption *oldest = NULL;
+    while (newest) {
+        struct vx_adoption *before = newest->before;
+        newest->before = oldest;
+        oldest = newest;
+        newest = before;
+    }
+    while (oldest) {
+        struct vx_adoption *next = oldest->before;
+        adopt(w, oldest, now_ns);
+        oldest = next;
+    }
+    if (!w->draining && atomic_load_explicit(&w->drain_wanted, memory_order_acquire))
+        drain(w);
+}
+
+static void on_tick(struct vx_timer *timer, uint64_t now_ns) {
+    struct vx_worker *w = VX_CONTAINER_OF(timer, struct vx_worker, tick);
+    take_up_news(w, now_ns);
+    vx_metrics_set(w->counters, VX_WORKER_MEMORY_ARENAS, w->engine.arenas.used_bytes);
+    vx_metrics_set(w->counters, VX_WORKER_MEMORY_BLOCKS, w->engine.blocks.used_bytes);
+    vx_metrics_set(w->counters, VX_WORKER_MEMORY_CONNECTIONS, vx_h1_server_bytes() * open_connections(w));
+    count_starvation(w);
+    reap_sites(w);
+    vx_rates_publish(w->rates);
+    if (w->paused && !over_budget(w->budget))
+        pause_listeners(w, false);
+    if (w->draining && w->drained && !w->proxy.active && !open_connections(w)) {
+        w->drained(w->user);
+        w->drained = NULL;
+    }
+    tick_after(w, TICK_MS);
+}
+
+/* An inbox that is full is being read, but nobody would be told a second time: a tick looks for news as well. */
+static void tell(struct vx_worker *w) {
+    (void)vx_loop_post(w->engine.loop, take_up_news, w);
+}
+
+void vx_worker_adopt(struct vx_adoption *adoption) {
+    struct vx_worker *w = adoption->worker;
+    adoption->before = atomic_load_explicit(&w->adoptions, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(&w->adoptions, &adoption->before, adoption,
+                                                  memory_order_release, memory_order_relaxed))
+        ;
+    tell(w);
+}
+
+void vx_worker_drain(struct vx_worker *w) {
+    atomic_store_explicit(&w->drain_wanted, true, memory_order_release);
+    tell(w);
 }
 
 static void pin(const struct vx_worker *w) {
@@ -359,8 +386,9 @@ void vx_worker_stop(struct vx_worker *w) {
         vx_loop_stop(w->engine.loop);
         pthread_join(w->thread, NULL);
     }
-    /* A generation that was posted too late, or before there was a thread, has to be let go as well. */
+    /* A generation that was handed over too late, or before there was a thread, has to be let go as well. */
     vx_loop_run_once(w->engine.loop, 0);
+    take_up_news(w, w->engine.rt.now_ns);
     close_sites(w);
     while (vx_runtime_run_tasks(&w->engine.rt))
         ;

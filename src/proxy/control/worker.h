@@ -44,6 +44,8 @@ struct vx_worker {
     struct vx_timer tick; /* gauges, paused listeners, the end of a drain */
     uint32_t index;
     int cpu; /* pinned to; -1: not */
+    _Atomic(struct vx_adoption *) adoptions; /* handed over, the newest first */
+    atomic_bool drain_wanted;
     bool draining, paused;
     uint64_t starved_counted; /* of the listeners' pauses for want of descriptors */
     pthread_t thread;
@@ -75,17 +77,19 @@ bool vx_worker_start(struct vx_worker *w);
 
 /* New listening sockets that come with a generation; -1 at an index: this listener exists already (or is nobody's). */
 struct vx_adoption {
+    struct vx_adoption *before; /* handed over, and not taken up yet */
     struct vx_worker *worker;
     struct vx_generation *generation;
     int *fds; /* by listener of the config; owned */
 };
 
 /* Takes the generation up: new requests use it, listeners are opened, changed and closed as it says. Hands over the
- * worker's hold on the snapshot. `adoption` and its fds are the worker's from here on. False: the inbox is full. */
-bool vx_worker_adopt(struct vx_adoption *adoption);
+ * worker's hold on the snapshot. `adoption` and its fds are the worker's from here on. A worker whose inbox is full
+ * takes it up with its next tick. */
+void vx_worker_adopt(struct vx_adoption *adoption);
 
 /* No new connections, the running exchanges end, then `drained`. */
-bool vx_worker_drain(struct vx_worker *w);
+void vx_worker_drain(struct vx_worker *w);
 
 /* Cuts what is left, ends the thread and frees everything. */
 void vx_worker_stop(struct vx_worker *w);

@@ -294,7 +294,9 @@ static void begin_request(struct h1_server *c, size_t head_bytes, uint64_t now_n
 static bool is_foreign(const struct vx_h1_reader *r) {
     struct vx_slice line = vx_buffer_slice(&r->in), words[3];
     const char *end = line.ptr ? memchr(line.ptr, '\r', line.len) : NULL;
-    line.len = end ? (size_t)(end - line.ptr) : 0;
+    if (!end)
+        return false;
+    line.len = (size_t)(end - line.ptr);
     for (unsigned i = 0; i < 3; i++) {
         const char *space = i < 2 ? memchr(line.ptr, ' ', line.len) : line.ptr + line.len;
         if (!space || space == line.ptr)

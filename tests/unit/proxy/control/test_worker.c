@@ -80,7 +80,7 @@ static void test_a_drain_waits_for_the_requests_under_way(void **state) {
     while (atomic_load(&w->c.budget.open) != 1)
         vx_loop_run_once(w->c.engine.loop, 1000000);
     for (uint32_t i = 0; i < CONTROL_WORKERS; i++)
-        assert_true(vx_worker_drain(&w->c.workers[i]));
+        vx_worker_drain(&w->c.workers[i]);
     while (control_listens(w, "a.sock"))
         vx_loop_run_once(w->c.engine.loop, 1000000);
     say(fd, "Host: a\r\n\r\n");
@@ -134,6 +134,43 @@ static void test_the_limit_on_connections_holds_the_next_ones_back(void **state)
     control_end(w);
 }
 
+/* What a worker without a thread does not do by itself. */
+static void tick(struct vx_worker *worker) {
+    vx_timer_set(&worker->engine.rt.wheel, &worker->tick, worker->engine.rt.now_ns);
+    for (unsigned i = 0; i < 5; i++)
+        vx_loop_run_once(worker->engine.loop, 1000000);
+}
+
+static void nothing(void *arg, uint64_t now_ns) {
+    (void)arg, (void)now_ns;
+}
+
+/* It went on with the configuration before until the next reload. */
+static void test_a_full_inbox_keeps_no_configuration_back(void **state) {
+    (void)state;
+    struct control_world *w = control_start();
+    struct vx_worker *worker = &w->c.workers[0];
+    struct vx_config_error error;
+    control_configure(w, "a.sock", "m.sock", "127.0.0.1:9", "");
+    control_load_ok(w);
+    while (vx_loop_post(worker->engine.loop, nothing, NULL))
+        ;
+    for (unsigned i = 0; i < 2; i++) {
+        control_configure(w, i ? "b.sock" : "c.sock", "m.sock", "127.0.0.1:9", "");
+        assert_true(vx_control_load(&w->c, w->path, &error));
+    }
+    vx_loop_run_once(worker->engine.loop, 0);
+    assert_int_equal(worker->proxy.snapshot->version, 1);
+    tick(worker);
+    assert_int_equal(worker->proxy.snapshot->version, 3);
+    control_settle(w);
+    int fd = control_connect(w, "b.sock");
+    assert_true(fd >= 0);
+    close(fd);
+    assert_int_equal(control_connect(w, "c.sock"), -1);
+    control_end(w);
+}
+
 static uint32_t count_sites(const struct vx_worker *w) {
     uint32_t n = 0;
     for (const struct vx_worker_site *s = w->sites; s; s = s->next)
@@ -162,8 +199,7 @@ static void test_a_closed_listener_goes_with_its_last_connection(void **state) {
     for (unsigned i = 0; i < 1000 && atomic_load(&w->c.budget.open); i++)
         vx_loop_run_once(worker->engine.loop, 1000000);
     assert_int_equal(atomic_load(&w->c.budget.open), 0);
-    vx_timer_set(&worker->engine.rt.wheel, &worker->tick, 0); /* the worker's thread would have it run */
-    vx_loop_run_once(worker->engine.loop, 1000000);
+    tick(worker);
     assert_int_equal(count_sites(worker), 1);
     control_end(w);
 }
@@ -175,6 +211,7 @@ int main(void) {
         cmocka_unit_test(test_a_drain_waits_for_the_requests_under_way),
         cmocka_unit_test(test_a_stop_cuts_what_is_left),
         cmocka_unit_test(test_a_worker_that_never_ran_lets_go_of_what_it_was_handed),
+        cmocka_unit_test(test_a_full_inbox_keeps_no_configuration_back),
         cmocka_unit_test(test_a_closed_listener_goes_with_its_last_connection),
         cmocka_unit_test(test_the_limit_on_connections_holds_the_next_ones_back),
     };
