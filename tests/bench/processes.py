@@ -220,6 +220,17 @@ TEMPLATES = {"nginx": "nginx.conf", "haproxy": "haproxy.cfg", "envoy": "envoy.ya
              "vortex": "vortex.yaml"}  # fmt: skip
 # Where HTTP/2 without TLS is spoken on a port of its own; the others tell it from HTTP/1 by its first bytes.
 OWN_H2_PORT = ["nginx", "haproxy"]
+# One filter, in the words of those that can run one.
+FILTERS = {
+    "envoy": """
+                  - name: envoy.filters.http.wasm
+                    typed_config:
+                      "@type": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm
+                      config:
+                        name: bench
+                        vm_config: {{ runtime: envoy.wasm.runtime.v8, code: {{ local: {{ filename: {module} }} }} }}""",
+    "vortex": "filters: [ {{ name: bench, wasm: {module} }} ]",
+}
 PEERS = ["relay", "nginx", "haproxy", "envoy", "h2o", "vortex", "vortex+log"]
 
 
@@ -253,13 +264,16 @@ class Stage:
         self.start("origin", command, self.cores.origin).wait_port(port)
         return port
 
-    def configuration(self, name: str, origins: list[int], ports: dict[str, int], access_log: bool) -> Path:
-        """Fills in a template of peers/ and returns the file."""
+    def configuration(self, name: str, origins: list[int], ports: dict[str, int], extra: str) -> Path:
+        """Fills in a template of peers/ and returns the file. `extra`: "log" for an access log, a guest's name for a
+        filter, or nothing."""
         template = (HERE / "peers" / f"{TEMPLATES[name]}.in").read_text()
         folder = self.paths.work / f"{name}-{ports['PORT']}"
         folder.mkdir(parents=True)
         for file in ("cert.pem", "key.pem", "both.pem"):
             shutil.copy2(self.paths.work / file, folder / file)
+        module = self.paths.build / "tests" / "guests" / f"{extra}.wasm"
+        filters = FILTERS[name].format(module=module) if extra not in ("", "log") else ""
         lines = [ORIGIN_LINES[name].format(index=i + 1, port=port) for i, port in enumerate(origins)]
         values = {
             "DIR": str(folder),
@@ -268,7 +282,8 @@ class Stage:
             "FILES": str(resource.getrlimit(resource.RLIMIT_NOFILE)[1]),
             "ORIGINS": "\n".join(lines),
             "BALANCE": BALANCE[name],
-            "ACCESS_LOG": f"access_log: {{ path: {folder}/access.log, format: json }}" if access_log else "",
+            "ACCESS_LOG": f"access_log: {{ path: {folder}/access.log, format: json }}" if extra == "log" else "",
+            "FILTERS": filters,
             **{key: str(value) for key, value in ports.items()},
         }
         for key, value in values.items():
@@ -296,11 +311,11 @@ class Stage:
         `wrapper` goes before its command (valgrind); `single` asks for one process where there would be two.
         """
         ports = {key: free_port(self.ports) for key in ("PORT", "TLS_PORT", "METRICS_PORT", "H2_PORT")}
-        kind = name.removesuffix("+log")
+        kind, _, extra = name.partition("+")
         if kind == "relay":
             command = [str(self.paths.tool("relay")), str(ports["PORT"]), str(origins[0])]
         else:
-            configuration = self.configuration(kind, origins, ports, access_log=name.endswith("+log"))
+            configuration = self.configuration(kind, origins, ports, extra)
             command = self.command(kind, configuration, single)
         process = self.start(name, [*wrapper, *command], self.cores.proxy)
         process.wait_port(ports["PORT"])

@@ -49,14 +49,21 @@ COLUMNS = {
         ("own_bytes", "by its own account", 1),
         ("base_bytes", "process MiB", 1 / 1024**2),
     ],
+    "run_filter": [
+        ("bare_us", "without: CPU us", 1),
+        ("cpu_us", "with: CPU us", 1),
+        ("filter_us", "the filter: us", 1),
+        ("per_cpu_second", "per CPU-s", 1),
+        ("errors", "errors", 1),
+    ],
     "run_instructions": [("instructions", "instructions", 1), ("requests", "counted over", 1)],
 }
 
 
 @dataclass
 class Target:
-    """One figure to reach: of Vortex in a scenario (`ratio_to`: divided by that peer's of the same run), or of a
-    micro-benchmark by its name."""
+    """One figure to reach: of Vortex (or `peer`) in a scenario (`ratio_to`: divided by that peer's of the same run), or
+    of a micro-benchmark by its name."""
 
     what: str
     scenario: str
@@ -66,6 +73,7 @@ class Target:
     ratio_to: str = ""
     micro: str = ""
     unit: str = ""
+    peer: str = "vortex"
 
 
 TARGETS = [
@@ -78,6 +86,11 @@ TARGETS = [
     Target("HTTP/2, 100 streams: requests per CPU-second against h2o", "h2", "per_cpu_second", 0.9, True, "h2o"),
     Target("100 MiB bodies: CPU time against HAProxy", "100m", "cpu_us", 1.0, False, "haproxy"),
     Target("p99 with a slow origin against without", "tail", "p99_ratio", 1.3),
+    Target("a plugin that adds a header: its CPU time against Envoy's", "filter", "filter_us", 1 / 3, False,
+           "envoy+add_header", peer="vortex+add_header"),
+    Target("a plugin that adds a header", "micro", "", 2500, micro="filters: a plugin that adds a header", unit="ns"),
+    Target("an execute filter without memory", "micro", "", 1500, micro="filters: execute, without memory", unit="ns"),
+    Target("an execute filter with memory", "micro", "", 6000, micro="filters: execute, with memory", unit="ns"),
     Target("memory of an idle plain connection", "idle", "kept_bytes", 1024, unit="bytes"),
     Target("pick among 8 backends", "micro", "", 10, micro="pick_peak_ewma_8", unit="ns"),
     Target("pick among 1,000 backends", "micro", "", 400, micro="pick_peak_ewma_1000", unit="ns"),
@@ -176,11 +189,11 @@ def measured(target: Target, outcomes: dict[str, Outcome], micro: list[dict]) ->
     if target.micro:
         return micro_value(micro, target.micro)
     outcome = outcomes.get(target.scenario)
-    if not outcome or "vortex" not in outcome.figures:
+    if not outcome or target.peer not in outcome.figures:
         return None
     if target.ratio_to:
-        return ratios(outcome, "vortex", target.ratio_to, target.figure)
-    return summarise(outcome)["vortex"].get(target.figure)
+        return ratios(outcome, target.peer, target.ratio_to, target.figure)
+    return summarise(outcome)[target.peer].get(target.figure)
 
 
 def judge(outcomes: dict[str, Outcome], micro: list[dict]) -> list[dict]:

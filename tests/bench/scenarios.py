@@ -199,6 +199,37 @@ def run_tail(scenario: Scenario, stage: Stage, settings: Settings, _: dict[str, 
     return outcome
 
 
+def run_filter(scenario: Scenario, stage: Stage, settings: Settings, _: dict[str, Outcome]) -> Outcome:
+    """Each peer with a filter and without, in turns: what the filter costs is the difference."""
+    outcome = Outcome.empty()
+    pairs: dict[str, tuple[Peer, Peer]] = {}
+    for name in scenario.peers:
+        kind = name.partition("+")[0]
+        if kind not in settings.peers:
+            continue
+        try:
+            pairs[name] = stage.peer(kind, settings.origins), stage.peer(name, settings.origins)
+        except BenchError as error:
+            outcome.failures[name] = str(error)
+    times = ("--window", settings.window_s, "--warmup", settings.warmup_s)
+
+    def measure(peer: Peer) -> dict:
+        bare, filtered = (figures_of(stage.load(*scenario.options, *times, peer=each), "request")
+                          for each in pairs[peer.name])  # fmt: skip
+        return {
+            "bare_us": bare["cpu_us"],
+            "cpu_us": filtered["cpu_us"],
+            "filter_us": filtered["cpu_us"] - bare["cpu_us"],
+            "per_cpu_second": filtered["per_cpu_second"],
+            "errors": bare["errors"] + filtered["errors"],
+            "steal": max(bare["steal"], filtered["steal"]),
+            "foreign": max(bare["foreign"], filtered["foreign"]),
+        }
+
+    take_turns(settings, [pair[1] for pair in pairs.values()], outcome, measure)
+    return outcome
+
+
 def ask(connection: socket.socket) -> None:
     """One small request on a connection that stays open."""
     connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -322,6 +353,8 @@ SCENARIOS = [
     Scenario("h2-1", "HTTP/2, small GETs, 64 connections of 1 stream", run_h2, H2, ("64", "1")),
     Scenario("h2-tls", "HTTP/2 over TLS, small GETs, 4 connections of 100 streams", run_h2, H2, ("4", "100"), tls=True),
     Scenario("h2-tls-1", "HTTP/2 over TLS, small GETs, 64 connections of 1 stream", run_h2, H2, ("64", "1"), tls=True),
+    Scenario("filter", "a plugin that adds a header; execute filters; small GETs, 64 connections", run_filter,
+             ["envoy+add_header", "vortex+add_header", "vortex+pass", "vortex+pass_memory"]),
     Scenario("instructions", "user-space instructions for each small GET", run_instructions,
              ["relay", "nginx", "haproxy", "vortex"]),
 ]  # fmt: skip
