@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "proxy/compose.h"
+#include "proxy/control/changes.h"
 #include "proxy/control/internal.h"
 #include "proxy/telemetry/log.h"
 
@@ -156,14 +157,6 @@ static void undo(struct vx_control *c, struct change *change) {
     vx_setup_drop(change->setup);
 }
 
-/* What a running proxy keeps as it was. */
-static void warn_of_restart(const struct vx_config *before, const struct vx_config *after) {
-    if (before->workers != after->workers)
-        vx_log(VX_LOG_WARN, "the number of workers changes with a restart only");
-    if (before->rate_store.memory_bytes != after->rate_store.memory_bytes)
-        vx_log(VX_LOG_WARN, "rate_limit.memory changes with a restart only");
-}
-
 bool vx_control_load(struct vx_control *c, const char *path, struct vx_config_error *error) {
     struct change change = {.setup = vx_setup_load(path, c->tickets, c->filters, error)};
     if (!change.setup)
@@ -174,7 +167,7 @@ bool vx_control_load(struct vx_control *c, const char *path, struct vx_config_er
     }
     const struct vx_config *config = change.setup->config;
     if (c->setup)
-        warn_of_restart(c->setup->config, config);
+        vx_changes_log(c->setup->config, config, c->engine.rt.arenas);
     vx_setup_drop(c->setup);
     c->setup = change.setup;
     atomic_store_explicit(&c->budget.limit, config->limits.connections, memory_order_relaxed);

@@ -43,7 +43,7 @@ struct vx_worker {
     struct vx_worker_site *sites;
     struct vx_timer tick; /* gauges, paused listeners, the end of a drain */
     uint32_t index;
-    int cpu; /* pinned to; -1: not */
+    int cpu;                                 /* pinned to; -1: not */
     _Atomic(struct vx_adoption *) adoptions; /* handed over, the newest first */
     atomic_bool drain_wanted;
     bool draining, paused;
