@@ -6,6 +6,7 @@ import pytest
 
 from harness import ports
 from harness.netns import Network, bpffs, get
+from harness.proxy import command
 from harness.wait import wait_until
 
 LIMIT = {"requests": 1, "per": "1h", "burst": 3, "key": "client_ip"}
@@ -168,6 +169,18 @@ def test_client_behind_a_trusted_proxy_is_banned_alone(network, proxy):
     banned(one, 1)
     assert ask("203.0.113.9") == 403
     assert ask("203.0.113.10") == 200, "on the same connection"
+
+
+def test_operator_bans_and_unbans_in_the_kernel(network, proxy):
+    one = proxy(bans(interface=network.interface, xdp={"pin": "off"}), admin={"socket": "admin.sock"})
+    bad = network.add(BAD)
+    assert bad.get(one.port) == 200
+    assert command("bans", "add", BAD, cwd=one.folder).returncode == 0
+    assert bad.get(one.port, timeout=SILENCE) is None
+    assert dropped(one, "banned") > 0
+    assert BAD in command("bans", "list", cwd=one.folder).stdout
+    assert command("bans", "remove", BAD, cwd=one.folder).returncode == 0
+    assert bad.get(one.port) == 200
 
 
 def test_bans_survive_a_reload_and_end_when_switched_off(network, proxy):
