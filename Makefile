@@ -55,6 +55,12 @@ bench: packages-bench $(VENV)/.done ## Micro-benchmarks and the side-by-side aga
 	@cmake --build build --target vortex bench_programs -j $(JOBS)
 	@$(PYTHON) tests/bench/run.py
 
+.PHONY: swaps
+swaps: packages-bench ## 10,000 hot swaps of a plugin under load
+	@$(CONFIGURE) --preset release >/dev/null
+	@cmake --build build --target vortex vx_guests -j $(JOBS)
+	@python3 tests/bench/swaps.py
+
 .PHONY: load-test
 load-test: ## Vegeta against a running proxy (URL, RATE, SECONDS_LONG), with a latency histogram
 	@tests/bench/load-test.sh
