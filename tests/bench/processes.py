@@ -231,7 +231,13 @@ FILTERS = {
                         vm_config: {{ runtime: envoy.wasm.runtime.v8, code: {{ local: {{ filename: {module} }} }} }}""",
     "vortex": "filters: [ {{ name: bench, wasm: {module} }} ]",
 }
-PEERS = ["relay", "nginx", "haproxy", "envoy", "h2o", "vortex", "vortex+log"]
+# Vortex with something switched on: lines of its configuration.
+EXTRAS = {
+    "log": "access_log: {{ path: {folder}/access.log, format: json }}",
+    "limit": "rate_limit: {{ requests: 1000000, burst: 1000000 }}",
+    "redis": 'rate_limit: {{ store: "redis://127.0.0.1:{redis}", requests: 1000000, burst: 1000000 }}',
+}
+PEERS = ["relay", "nginx", "haproxy", "envoy", "h2o", "vortex", "vortex+log", "vortex+limit", "vortex+redis"]
 
 
 @dataclass
@@ -264,16 +270,24 @@ class Stage:
         self.start("origin", command, self.cores.origin).wait_port(port)
         return port
 
+    def redis(self) -> int:
+        """A redis-server that keeps nothing on disk, on the load's side; returns its port."""
+        port = free_port(self.ports)
+        command = [find_program("redis-server"), "--port", str(port), "--bind", "127.0.0.1", "--save", "",
+                   "--dir", str(self.paths.work)]  # fmt: skip
+        self.start("redis", command, self.cores.load).wait_port(port)
+        return port
+
     def configuration(self, name: str, origins: list[int], ports: dict[str, int], extra: str) -> Path:
-        """Fills in a template of peers/ and returns the file. `extra`: "log" for an access log, a guest's name for a
-        filter, or nothing."""
+        """Fills in a template of peers/ and returns the file. `extra`: one of EXTRAS, a guest's name for a filter, or
+        nothing."""
         template = (HERE / "peers" / f"{TEMPLATES[name]}.in").read_text()
         folder = self.paths.work / f"{name}-{ports['PORT']}"
         folder.mkdir(parents=True)
         for file in ("cert.pem", "key.pem", "both.pem"):
             shutil.copy2(self.paths.work / file, folder / file)
         module = self.paths.build / "tests" / "guests" / f"{extra}.wasm"
-        filters = FILTERS[name].format(module=module) if extra not in ("", "log") else ""
+        filters = FILTERS[name].format(module=module) if extra and extra not in EXTRAS else ""
         lines = [ORIGIN_LINES[name].format(index=i + 1, port=port) for i, port in enumerate(origins)]
         values = {
             "DIR": str(folder),
@@ -282,7 +296,7 @@ class Stage:
             "FILES": str(resource.getrlimit(resource.RLIMIT_NOFILE)[1]),
             "ORIGINS": "\n".join(lines),
             "BALANCE": BALANCE[name],
-            "ACCESS_LOG": f"access_log: {{ path: {folder}/access.log, format: json }}" if extra == "log" else "",
+            "EXTRA": EXTRAS.get(extra, "").format(folder=folder, redis=self.redis() if extra == "redis" else 0),
             "FILTERS": filters,
             **{key: str(value) for key, value in ports.items()},
         }

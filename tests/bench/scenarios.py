@@ -336,6 +336,8 @@ def run_instructions(scenario: Scenario, stage: Stage, settings: Settings, _: di
 
 SCENARIOS = [
     Scenario("small", "small keep-alive GETs (2 bytes), 64 connections", run_load, [*L4, *L7, "vortex+log"]),
+    Scenario("limits", "small GETs with limits off, in memory and on Redis", run_load,
+             ["vortex", "vortex+limit", "vortex+redis"]),
     Scenario("1k", "1 KiB bodies, 64 connections", run_load, [*L4, *L7], ("--path", "/1k")),
     Scenario("100k", "100 KiB bodies, 32 connections", run_load, [*L4, *L7],
              ("--path", "/100k", "--connections", "32")),

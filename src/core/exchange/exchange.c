@@ -427,7 +427,8 @@ static void begin(struct vx_handler *handler, struct vx_downstream *down, uint64
     proxy->active++;
     find_route(x, down->request);
     /* Also a request that goes nowhere has a client to name in the log. */
-    if (!vx_exchange_edit_request(x) || !vx_exchange_grpc_begin(x))
+    vx_exchange_identify(x);
+    if (!vx_exchange_limit_prepare(x) || !vx_exchange_edit_request(x) || !vx_exchange_grpc_begin(x))
         vx_exchange_fail(x, vx_error(VX_ERR_OUT_OF_MEMORY, false, NULL), now_ns);
     else if (vx_exchange_is_banned(x, now_ns))
         vx_exchange_turn_away(x, now_ns);

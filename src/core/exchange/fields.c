@@ -198,19 +198,21 @@ static void strip(struct vx_headers *headers, bool *upgrade) {
     *upgrade = wanted != NULL;
 }
 
-bool vx_exchange_edit_request(struct vx_exchange *x) {
+void vx_exchange_identify(struct vx_exchange *x) {
+    const struct vx_config *config = x->snapshot->config;
     x->forwarded = *x->down->request;
-    struct vx_slice peer = x->down->client->remote_text;
-    bool trusted =
-        x->snapshot->config->trusted_proxy_count && is_trusted(x->snapshot->config, &x->down->client->remote);
-    x->client_ip = peer;
+    x->client_ip = x->down->client->remote_text;
     x->client_address = x->down->client->remote;
-    if (trusted)
+    x->peer_trusted = config->trusted_proxy_count && is_trusted(config, &x->down->client->remote);
+    if (x->peer_trusted)
         find_client(x);
+}
+
+bool vx_exchange_edit_request(struct vx_exchange *x) {
     if (!x->route || !(x->route->set || x->route->chain))
         return true;
     strip(&x->forwarded.headers, &x->forwarded.upgrade);
-    return edit_identity(x, peer, trusted);
+    return edit_identity(x, x->down->client->remote_text, x->peer_trusted);
 }
 
 bool vx_exchange_edit_target(struct vx_exchange *x) {

@@ -64,6 +64,7 @@ struct vx_exchange {
     enum vx_error_code error;
     const char *error_detail;
     uint8_t state;       /* enum vx_exchange_state */
+    bool peer_trusted;   /* its X-Forwarded-* are believed */
     bool body_taken;     /* bytes of the request's body went to a backend and are gone */
     bool gathered_whole; /* the whole body lies in `gathered` */
     bool keeps;          /* what goes to the backend is kept in `gathered`, in case it is refused unread */
@@ -89,7 +90,8 @@ void vx_exchange_filtered(struct vx_exchange *x, bool reroute, uint64_t now_ns);
 void vx_exchange_send_head(struct vx_exchange *x, struct vx_response *response, uint64_t now_ns);
 
 /* limit.c */
-void vx_exchange_limit(struct vx_exchange *x, uint64_t now_ns); /* of a limited route */
+bool vx_exchange_limit_prepare(struct vx_exchange *x);          /* false: no memory */
+void vx_exchange_limit(struct vx_exchange *x, uint64_t now_ns); /* of a limited route, prepared */
 void vx_exchange_limit_cancel(struct vx_exchange *x); /* the store is not to tell an exchange that ends */
 bool vx_exchange_limit_response(struct vx_exchange *x, struct vx_response *response); /* false: no memory */
 void vx_exchange_limit_reply(struct vx_exchange *x, struct vx_reply_content *content);
@@ -115,7 +117,8 @@ void vx_exchange_choose_model(struct vx_exchange *x, struct vx_slice model, uint
 void vx_exchange_let_the_client_send(struct vx_exchange *x);
 
 /* fields.c. False: no memory. */
-bool vx_exchange_edit_request(struct vx_exchange *x); /* who the client is; before filters see the request */
+void vx_exchange_identify(struct vx_exchange *x);     /* finds out who the client is; the first of all */
+bool vx_exchange_edit_request(struct vx_exchange *x); /* says who the client is; before filters see it */
 bool vx_exchange_edit_target(struct vx_exchange *x);  /* where it goes, as its route says; after them */
 bool vx_exchange_edit_response(struct vx_exchange *x, struct vx_response *response);
 

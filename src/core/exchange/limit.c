@@ -31,7 +31,7 @@ static unsigned limit_fields(const struct vx_exchange *x, struct vx_reply_field 
             fields[n++] = (struct vx_reply_field){VX_HEADER_OTHER, VX_SLICE("retry-after"), value};
     }
     struct vx_slice state = VX_SLICE_NONE;
-    if (!is_blind(l))
+    if (l->request.verdict == VX_RATE_PASS || l->request.verdict == VX_RATE_REFUSE)
         state = vx_limit_state(l->limit, l->request.debt_ns, refused ? l->wait_ns : l->request.debt_ns,
                                x->down->arena);
     if (state.ptr) {
@@ -118,8 +118,10 @@ static void decided(struct vx_rate_request *request, uint64_t now_ns) {
     settle(x, now_ns);
 }
 
-void vx_exchange_limit(struct vx_exchange *x, uint64_t now_ns) {
-    const struct vx_limit *limit = x->route->limit;
+bool vx_exchange_limit_prepare(struct vx_exchange *x) {
+    const struct vx_limit *limit = x->route ? x->route->limit : NULL;
+    if (!limit)
+        return true;
     struct vx_exchange_limit *l = vx_arena_alloc(x->down->arena, sizeof *l);
     struct vx_limit_subject subject = {
         .client = &x->client_address,
@@ -127,10 +129,8 @@ void vx_exchange_limit(struct vx_exchange *x, uint64_t now_ns) {
         .route = x->route->config->name,
     };
     struct vx_slice key = vx_limit_key(limit->config, &subject, x->down->arena);
-    if (!l || !key.ptr) {
-        vx_exchange_fail(x, vx_error(VX_ERR_OUT_OF_MEMORY, false, NULL), now_ns);
-        return;
-    }
+    if (!l || !key.ptr)
+        return false;
     *l = (struct vx_exchange_limit){
         .request = {.limit = limit->gcra,
                     .key = key,
@@ -140,7 +140,13 @@ void vx_exchange_limit(struct vx_exchange *x, uint64_t now_ns) {
         .store = x->proxy->rate_store,
         .exchange = x,
     };
+    l->store->prepare(l->store, &l->request);
     x->limit = l;
+    return true;
+}
+
+void vx_exchange_limit(struct vx_exchange *x, uint64_t now_ns) {
+    struct vx_exchange_limit *l = x->limit;
     l->request.verdict = l->store->take(l->store, &l->request, now_ns);
     if (l->request.verdict == VX_RATE_PENDING)
         x->state = VX_EXCHANGE_LIMITING;

@@ -27,10 +27,14 @@ struct vx_rate_request {
     enum vx_rate_verdict verdict;
     uint64_t debt_ns; /* of the key, this request counted if it passed; 0 when blind */
 
-    void *pending; /* the store's own, while it is */
+    /* The store's own. */
+    void *pending;
+    uint64_t hash;
 };
 
 struct vx_rate_store {
+    /* Before take(), once, with the key filled in: what the store has to fetch for it can be under way meanwhile. */
+    void (*prepare)(struct vx_rate_store *self, struct vx_rate_request *request);
     /* Decides at once, or returns VX_RATE_PENDING and decides later. The return value is the request's verdict. */
     enum vx_rate_verdict (*take)(struct vx_rate_store *self, struct vx_rate_request *request,
                                  uint64_t now_ns);

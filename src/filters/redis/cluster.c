@@ -8,9 +8,11 @@
 
 enum { LOOK_SOON_MS = 100, LOOK_AGAIN_MS = 500 };
 
+/* At the latest: an earlier look that is due already stays. */
 static void look_later(struct vx_redis_map *map, uint64_t ms, uint64_t now_ns) {
-    if (map->timer.at_ms == VX_TIMER_NEVER)
-        vx_timer_set(map->store->options.wheel, &map->timer, now_ns + ms * 1000000);
+    uint64_t at_ns = now_ns + ms * 1000000;
+    if (map->timer.at_ms > at_ns / 1000000)
+        vx_timer_set(map->store->options.wheel, &map->timer, at_ns);
 }
 
 /* --- Reading the map ---------------------------------------------------------------------------------------------- */
@@ -65,18 +67,29 @@ static bool settle_nodes(struct vx_redis_store *s, uint64_t now_ns) {
     return all_ready;
 }
 
+/* False: not one line of it makes sense, and nothing has changed. */
+static bool read_map(struct vx_redis_map *map, const struct redisReply *reply) {
+    struct vx_redis_store *s = map->store;
+    uint16_t before[VX_REDIS_SLOTS];
+    memcpy(before, map->nodes, sizeof before);
+    for (uint16_t i = 0; i < s->node_count; i++)
+        s->nodes[i]->wanted = false;
+    for (unsigned slot = 0; slot < VX_REDIS_SLOTS; slot++)
+        map->nodes[slot] = VX_REDIS_NO_NODE;
+    bool any = false;
+    for (size_t i = 0; i < reply->elements; i++)
+        any = read_range(s, reply->element[i], s->nodes[map->asked]) || any;
+    if (!any)
+        memcpy(map->nodes, before, sizeof before);
+    return any;
+}
+
 static void map_came(struct vx_redis_call *call, const struct redisReply *reply, uint64_t now_ns) {
     struct vx_redis_map *map = VX_CONTAINER_OF(call, struct vx_redis_map, call);
-    struct vx_redis_store *s = map->store;
-    bool good = reply && reply->type == REDIS_REPLY_ARRAY && reply->elements > 0;
+    bool good = reply && reply->type == REDIS_REPLY_ARRAY && read_map(map, reply);
     map->asked_one = false;
-    for (uint16_t i = 0; good && i < s->node_count; i++)
-        s->nodes[i]->wanted = false;
-    for (unsigned slot = 0; good && slot < VX_REDIS_SLOTS; slot++)
-        map->nodes[slot] = VX_REDIS_NO_NODE;
-    for (size_t i = 0; good && i < reply->elements; i++)
-        read_range(s, reply->element[i], s->nodes[map->asked]);
-    if (!good || !settle_nodes(s, now_ns))
+    vx_timer_unset(&map->timer);
+    if (!good || !settle_nodes(map->store, now_ns))
         look_later(map, LOOK_AGAIN_MS, now_ns);
 }
 

@@ -128,6 +128,7 @@ static enum vx_rate_verdict blind(struct vx_redis_store *s, struct vx_rate_reque
     case VX_STORE_FAILURE_LOCAL:
         break;
     }
+    s->options.local->prepare(s->options.local, r);
     return s->options.local->take(s->options.local, r, now_ns);
 }
 
@@ -259,6 +260,12 @@ static bool ask_server(struct vx_redis_store *s, struct vx_rate_request *r, cons
     return true;
 }
 
+/* There is nothing to fetch; most questions go out, and the local store is prepared when it is asked. */
+static void prepare(struct vx_rate_store *port, struct vx_rate_request *r) {
+    (void)port;
+    r->pending = NULL;
+}
+
 static enum vx_rate_verdict take(struct vx_rate_store *port, struct vx_rate_request *r, uint64_t now_ns) {
     struct vx_redis_store *s = VX_CONTAINER_OF(port, struct vx_redis_store, port);
     struct vx_redis_key key;
@@ -323,7 +330,7 @@ struct vx_redis_store *vx_redis_store_new(const struct vx_config_rate_store *con
     struct vx_redis_store *s = calloc(1, sizeof *s);
     if (!s)
         return NULL;
-    s->port = (struct vx_rate_store){.take = take, .cancel = cancel};
+    s->port = (struct vx_rate_store){.prepare = prepare, .take = take, .cancel = cancel};
     s->options = *options;
     s->topology = topology_of(config->kind);
     s->shared = (struct vx_redis_shared){options->net, options->wheel, options->random, &s->config};

@@ -10,7 +10,7 @@ struct told {
     enum vx_rate_verdict verdict;
     uint64_t debt_ns;
     struct vx_rate_request *pending;
-    unsigned asked, cancelled;
+    unsigned prepared, asked, cancelled;
     uint32_t cost;
     char key[256];
     size_t key_len;
@@ -21,6 +21,7 @@ static struct told told;
 static enum vx_rate_verdict take(struct vx_rate_store *self, struct vx_rate_request *r, uint64_t now_ns) {
     (void)self, (void)now_ns;
     told.asked++;
+    assert_int_equal(told.prepared, told.asked);
     told.cost = r->cost;
     assert_true(r->key.len <= sizeof told.key);
     memcpy(told.key, r->key.ptr, r->key.len);
@@ -29,6 +30,12 @@ static enum vx_rate_verdict take(struct vx_rate_store *self, struct vx_rate_requ
     if (told.verdict == VX_RATE_PENDING)
         told.pending = r;
     return told.verdict;
+}
+
+static void prepare(struct vx_rate_store *self, struct vx_rate_request *r) {
+    (void)self;
+    assert_int_equal(r->verdict, VX_RATE_PENDING);
+    told.prepared++;
 }
 
 static void cancel(struct vx_rate_store *self, struct vx_rate_request *r) {
@@ -64,7 +71,8 @@ static struct fixture *limited(void) {
         assert_true(vx_config_complete_limit(limit, VX_SLICE_NONE, &x->arena));
         x->made[i].limit = vx_limit_build(limit, &x->arena);
     }
-    told = (struct told){.store = {.take = take, .cancel = cancel}, .verdict = VX_RATE_PASS};
+    told =
+        (struct told){.store = {.prepare = prepare, .take = take, .cancel = cancel}, .verdict = VX_RATE_PASS};
     x->proxy.rate_store = &told.store;
     return x;
 }

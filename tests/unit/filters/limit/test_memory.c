@@ -22,6 +22,7 @@ static enum vx_rate_verdict ask(struct vx_rate_memory *m, uint64_t key, struct v
     struct vx_rate_store *store = vx_rate_memory_store(m);
     struct vx_rate_request r = {
         .limit = limit, .key = vx_slice((const char *)&key, sizeof key), .cost = cost};
+    store->prepare(store, &r);
     enum vx_rate_verdict verdict = store->take(store, &r, now_ns);
     assert_true(verdict == VX_RATE_PASS || verdict == VX_RATE_REFUSE);
     if (debt_ns)
