@@ -6,9 +6,19 @@
 static uint32_t queue, counter, gauge, waiting, ticks, notices;
 static uint32_t root_calls;
 
+/* What the configuration names after `trap-in `. */
+static char trap_place[16];
+static size_t trap_place_n;
+
+static void trap_if(const char *place) {
+    if (same((struct text){trap_place, trap_place_n}, place))
+        __builtin_trap();
+}
+
 EXPORT(proxy_on_context_create) void proxy_on_context_create(uint32_t id, uint32_t parent) {
     (void)id;
-    (void)parent;
+    if (parent)
+        trap_if("create");
 }
 
 EXPORT(proxy_on_vm_start) int proxy_on_vm_start(uint32_t root, size_t n) {
@@ -49,13 +59,17 @@ EXPORT(proxy_on_configure) int proxy_on_configure(uint32_t root, size_t n) {
     proxy_get_buffer_bytes(PLUGIN_CONFIG, 0, n, &config.p, &config.n);
     if (begins(config, "refuse"))
         return 0;
-    if (begins(config, "trap"))
+    if (same(config, "trap"))
         __builtin_trap();
     if (begins(config, "spin"))
         spin();
-    if (begins(config, "tick"))
+    if (begins(config, "trap-in "))
+        for (trap_place_n = 0; trap_place_n < config.n - 8 && trap_place_n < sizeof trap_place;
+             trap_place_n++)
+            trap_place[trap_place_n] = config.p[8 + trap_place_n];
+    if (begins(config, "tick") || begins(config, "trap-in tick"))
         proxy_set_tick_period_milliseconds(20);
-    if (begins(config, "queue"))
+    if (begins(config, "queue") || begins(config, "trap-in queue"))
         proxy_register_shared_queue("jobs", 4, &queue);
     if (begins(config, "call ")) {
         call_out(config.p + 5, config.n - 5, "/at-start");
@@ -70,6 +84,7 @@ EXPORT(proxy_on_configure) int proxy_on_configure(uint32_t root, size_t n) {
 EXPORT(proxy_on_tick) void proxy_on_tick(uint32_t root) {
     (void)root;
     heap_used = 0;
+    trap_if("tick");
     ticks++;
     proxy_record_metric(gauge, ticks);
     if (waiting && proxy_set_effective_context(waiting) == OK) {
@@ -85,6 +100,7 @@ EXPORT(proxy_on_queue_ready) void proxy_on_queue_ready(uint32_t root, uint32_t i
     size_t n;
     heap_used = 0;
     notices++;
+    trap_if("queue");
     while (proxy_dequeue_shared_queue(id, &p, &n) == OK)
         proxy_log(2, p, n);
 }
@@ -97,6 +113,7 @@ void proxy_on_http_call_response(uint32_t root, uint32_t id, uint32_t headers, s
     (void)trailers;
     heap_used = 0;
     root_calls++;
+    trap_if("answer");
     if (!waiting || proxy_set_effective_context(waiting) != OK) {
         say("an answer came for nobody");
         return;
@@ -112,6 +129,89 @@ void proxy_on_http_call_response(uint32_t root, uint32_t id, uint32_t headers, s
     } else {
         proxy_send_local_response(401, NULL, 0, text.p, text.n, NULL, 0, -1);
     }
+}
+
+/* gRPC: what came is gathered, and shown when it has ended. */
+
+static char gathered[256];
+static size_t gathered_n;
+
+static void gather(const char *p, size_t n) {
+    for (size_t i = 0; i < n && gathered_n < sizeof gathered; i++)
+        gathered[gathered_n++] = p[i];
+}
+
+static void call_grpc(uint32_t id, struct text to, struct text method, int stream) {
+    uint32_t call;
+    struct pairs p;
+    int32_t got;
+    pairs_begin(&p, 1);
+    pairs_put(&p, "x-meta", "data", 4);
+    gathered_n = 0;
+    waiting = id;
+    if (stream) {
+        got = proxy_grpc_stream(to.p, to.n, "t.T", 3, method.p, method.n, p.room, p.text_at, &call);
+        if (got == OK) {
+            proxy_grpc_send(call, "ab", 2, 0);
+            proxy_grpc_send(call, "cde", 3, 1);
+        }
+    } else {
+        got = proxy_grpc_call(to.p, to.n, "t.T", 3, method.p, method.n, p.room, p.text_at, "CANCELLED", 9,
+                              2000, &call);
+    }
+    if (got != OK) {
+        waiting = 0;
+        proxy_send_local_response(599, NULL, 0, digits((uint64_t)got).p, 1, NULL, 0, -1);
+    }
+}
+
+EXPORT(proxy_on_grpc_receive_initial_metadata)
+void on_initial_metadata(uint32_t root, uint32_t id, uint32_t n) {
+    (void)root;
+    (void)id;
+    (void)n;
+    gather("<", 1);
+}
+
+EXPORT(proxy_on_grpc_receive) void on_grpc_receive(uint32_t root, uint32_t id, size_t n) {
+    struct text message = {NULL, 0};
+    (void)root;
+    heap_used = 0;
+    proxy_get_buffer_bytes(GRPC_MESSAGE, 0, n, &message.p, &message.n);
+    gather("[", 1);
+    gather(message.p, message.n);
+    gather("]", 1);
+    /* Of a call nothing more comes. */
+    if (id % 4 == 1 && proxy_set_effective_context(waiting) == OK) {
+        waiting = 0;
+        add(REQUEST_HEADERS, "x-grpc", gathered, gathered_n);
+        proxy_continue_stream(0);
+    }
+}
+
+EXPORT(proxy_on_grpc_receive_trailing_metadata)
+void on_trailing_metadata(uint32_t root, uint32_t id, uint32_t n) {
+    (void)root;
+    (void)id;
+    (void)n;
+    gather(">", 1);
+}
+
+EXPORT(proxy_on_grpc_close) void on_grpc_close(uint32_t root, uint32_t id, uint32_t status) {
+    struct text message = {NULL, 0};
+    uint32_t code = 0;
+    (void)root;
+    (void)id;
+    heap_used = 0;
+    proxy_get_status(&code, &message.p, &message.n);
+    gather(digits(status).p, digits(status).n);
+    gather(" ", 1);
+    gather(message.p, message.n);
+    if (!waiting || proxy_set_effective_context(waiting) != OK || code != status)
+        return;
+    waiting = 0;
+    add(REQUEST_HEADERS, "x-grpc", gathered, gathered_n);
+    proxy_continue_stream(0);
 }
 
 static void local_answer(void) {
@@ -183,6 +283,10 @@ EXPORT(proxy_on_request_headers) int proxy_on_request_headers(uint32_t id, uint3
         call_out(to.p, to.n, "/check");
         return PAUSE;
     }
+    if (same(what, "grpc-call") || same(what, "grpc-stream")) {
+        call_grpc(id, to, header(REQUEST_HEADERS, "x-method"), same(what, "grpc-stream"));
+        return PAUSE;
+    }
     if (same(what, "wait-for-tick")) {
         waiting = id;
         return PAUSE;
@@ -209,6 +313,7 @@ static int raise(int type, size_t n, int end) {
 EXPORT(proxy_on_request_body) int proxy_on_request_body(uint32_t id, size_t n, int end) {
     (void)id;
     heap_used = 0;
+    trap_if("request-body");
     return same(header(REQUEST_HEADERS, "x-do"), "raise") ? raise(REQUEST_BODY, n, end) : CONTINUE;
 }
 
@@ -240,11 +345,13 @@ EXPORT(proxy_on_response_headers) int proxy_on_response_headers(uint32_t id, uin
 EXPORT(proxy_on_response_body) int proxy_on_response_body(uint32_t id, size_t n, int end) {
     (void)id;
     heap_used = 0;
+    trap_if("response-body");
     return same(header(REQUEST_HEADERS, "x-do"), "raise-response") ? raise(RESPONSE_BODY, n, end) : CONTINUE;
 }
 
 EXPORT(proxy_on_done) int proxy_on_done(uint32_t id) {
-    (void)id;
+    if (id != 1)
+        trap_if("done");
     return 1;
 }
 
@@ -256,6 +363,8 @@ EXPORT(proxy_on_log) void proxy_on_log(uint32_t id) {
 }
 
 EXPORT(proxy_on_delete) void proxy_on_delete(uint32_t id) {
+    if (id != 1)
+        trap_if("delete");
     if (id == 1)
         say("deleted");
 }

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Proxy-WASM plugins: our own probe, which does what a request asks for, and plugins built with real SDKs."""
 
+import concurrent.futures
 import json
 import os
 import re
+import time
 
+import grpc
 import pytest
 
 from harness.backend import response, serve
@@ -211,6 +214,72 @@ def test_call_made_while_it_starts(plugin, asked):
     assert server.requests[0].target == "/at-start"
 
 
+# gRPC
+
+
+class Service(grpc.GenericRpcHandler):
+    """/t.T/*: bytes as they are."""
+
+    def service(self, details):
+        unary, both = grpc.unary_unary_rpc_method_handler, grpc.stream_stream_rpc_method_handler
+        kinds = {"Turn": unary(self.turn), "Fail": unary(self.fail), "Wait": unary(self.wait), "Twice": both(self.twice)}
+        return kinds.get(details.method.rsplit("/", 1)[1])
+
+    def turn(self, message, context):
+        assert ("x-meta", "data") in [(item.key, item.value) for item in context.invocation_metadata()]
+        return message[::-1]
+
+    def fail(self, _, context):
+        context.abort(grpc.StatusCode.CANCELLED, "as told \N{SNOWMAN}%")
+
+    def wait(self, message, _):
+        time.sleep(3)
+        return message
+
+    def twice(self, messages, _):
+        for message in messages:
+            yield message * 2
+
+
+@pytest.fixture
+def grpc_route():
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        server = grpc.server(pool, handlers=[Service()])
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        yield {"name": "auth", "protocol": "http2", "backends": targets(f"127.0.0.1:{port}")}
+        server.stop(None).wait()
+
+
+@pytest.mark.parametrize(
+    ("what", "method", "shown"),
+    [
+        ("grpc-call", "Turn", "[DELLECNAC]"),
+        ("grpc-call", "Fail", "1 as told \N{SNOWMAN}%"),
+        ("grpc-call", "Wait", "4 response_timeout"),
+        ("grpc-call", "Absent", "12 Method not found!"),
+        ("grpc-stream", "Twice", "<[abab][cdecde]>0 "),
+    ],
+)
+def test_grpc(plugin, grpc_route, what, method, shown):
+    proxy = plugin(routes=[grpc_route])
+    echo = Echo(ask(proxy, what, headers=[("x-to", "auth"), ("x-method", method)]))
+    assert echo.fields["x-grpc"].encode("latin-1").decode() == shown.strip()
+
+
+def test_grpc_to_whom_it_cannot_be(plugin, asked, dead):
+    _, http1 = asked(200)
+    route = {"name": "dead", "protocol": "http2", "backends": targets(dead)}
+    proxy = plugin(routes=[http1, route])
+
+    def call(to):
+        return ask(proxy, "grpc-call", headers=[("x-to", to), ("x-method", "Turn")])
+
+    assert (call("unknown").status, call("unknown").body) == (599, b"4")
+    assert call("auth").status == 599  # it speaks HTTP/1
+    assert Echo(call("dead")).fields["x-grpc"] == "14 connect_failed"
+
+
 # Failures
 
 
@@ -238,6 +307,30 @@ def test_failure_costs_one_request(plugin, what, word):
 def test_failure_in_the_log_callback_does_not_show(plugin):
     proxy = plugin()
     Echo(ask(proxy, "trap-log"))
+    proxy.wait_metric("vortex_filter_traps_total", 1, filter="probe")
+    until_back(proxy)
+
+
+@pytest.mark.parametrize(
+    ("place", "status"),
+    [("create", 500), ("request-body", 500), ("response-body", 500), ("done", 200), ("delete", 200)],
+)
+def test_trap_in_each_callback_of_a_stream(plugin, place, status):
+    proxy = plugin(config=f"trap-in {place}")
+    answer = proxy.request("POST", "/", [], b"some text")
+    assert answer.status == status or place == "response-body"
+    proxy.wait_metric("vortex_filter_traps_total", 1, filter="probe")
+
+
+def test_trap_outside_of_streams(plugin, asked):
+    _, route = asked(200)
+    proxy = plugin(config="trap-in tick")
+    wait_until(lambda: proxy.metric("vortex_filter_traps_total", filter="probe") >= 1, 15, "a trap")
+    proxy = plugin(config="trap-in queue")
+    ask(proxy, "enqueue")
+    proxy.wait_metric("vortex_filter_traps_total", 1, filter="probe")
+    proxy = plugin(config="trap-in answer", routes=[route])
+    assert ask(proxy, "call", headers=[("x-to", "auth")]).status == 500
     proxy.wait_metric("vortex_filter_traps_total", 1, filter="probe")
     until_back(proxy)
 

@@ -28,6 +28,11 @@ static void put_text(struct vx_wasm_fault *fault, struct vx_slice part) {
         if (c != ' ' || (n && fault->text[n - 1] != ' '))
             fault->text[n++] = c;
     }
+    fault->text[n] = '\0';
+}
+
+static void trim(struct vx_wasm_fault *fault) {
+    size_t n = strlen(fault->text);
     while (n && fault->text[n - 1] == ' ')
         n--;
     fault->text[n] = '\0';
@@ -59,9 +64,11 @@ static void put_message(struct vx_wasm_fault *fault, struct vx_slice message) {
     fault->text[0] = '\0';
     if (cause) {
         put_text(fault, vx_slice_skip(message, before + sizeof mark - 1));
-        put_text(fault, VX_SLICE(";"));
+        trim(fault);
+        put_text(fault, VX_SLICE("; "));
     }
     put_text(fault, vx_slice(message.ptr, before));
+    trim(fault);
 }
 
 /* Takes both over. What ends a guest is a trap, or an error where a host function has ended it. */
