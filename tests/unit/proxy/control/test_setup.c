@@ -103,11 +103,94 @@ static void test_the_way_to_speak_has_an_identity(void **state) {
     vx_setup_drop(s);
 }
 
+/* An engine that loads anything but "bad" and counts what is held. */
+
+static unsigned held;
+
+static void configure(struct vx_filter_engine *self, const struct vx_config_wasm *config) {
+    (void)self, (void)config;
+}
+
+static struct vx_filter *load_filter(struct vx_filter_engine *self, const struct vx_config_filter *config,
+                                     struct vx_slice binary, struct vx_config_error *error) {
+    (void)self;
+    if (vx_slice_eq(binary, VX_SLICE("bad"))) {
+        *error = (struct vx_config_error){config->wasm_place, "it is bad"};
+        return NULL;
+    }
+    struct vx_filter *f = calloc(1, sizeof *f);
+    assert_non_null(f);
+    f->body_bytes = (uint32_t)binary.len; /* tells them apart */
+    held++;
+    return f;
+}
+
+static void drop_filter(struct vx_filter_engine *self, struct vx_filter *f) {
+    (void)self;
+    free(f);
+    held--;
+}
+
+static struct vx_filter_engine engine = {.configure = configure, .load = load_filter, .drop = drop_filter};
+
+static struct vx_setup *load_with_filters(void) {
+    struct vx_config_error error;
+    char path[128];
+    vx_test_write(&certs, "one.wasm", "");
+    vx_test_write(&certs, "two.wasm", "");
+    vx_test_write(&certs, "vortex.yaml",
+                  "listeners:\n  - address: 127.0.0.1:2\n"
+                  "filters:\n  - { name: one, wasm: one.wasm }\n  - { name: two, wasm: two.wasm }\n"
+                  "routes:\n" ROUTE("r", ""));
+    snprintf(path, sizeof path, "%s/vortex.yaml", certs.folder);
+    struct vx_setup *s = vx_setup_load(path, tickets, &engine, &error);
+    if (!s)
+        fail_msg("%s", error.text);
+    return s;
+}
+
+static void test_a_filter_is_exchanged(void **state) {
+    (void)state;
+    struct vx_config_error error;
+    struct vx_setup *first = load_with_filters();
+    assert_int_equal(held, 2);
+    struct vx_setup *second = vx_setup_with_filter(first, 1, VX_SLICE("new"), &error);
+    assert_non_null(second);
+    assert_int_equal(held, 3);
+    assert_ptr_equal(second->config, first->config);
+    assert_ptr_equal(second->filters[0], first->filters[0]);
+    assert_int_equal(second->filters[1]->body_bytes, 3);
+    assert_true(second->loaded[1]->pushed && !second->loaded[0]->pushed);
+    vx_setup_drop(first); /* the old module goes, what both have stays */
+    assert_int_equal(held, 2);
+    struct vx_setup *third = vx_setup_with_filter(second, 0, VX_SLICE("newer"), &error);
+    assert_ptr_equal(third->filters[1], second->filters[1]);
+    vx_setup_drop(second);
+    assert_int_equal(held, 2);
+    assert_int_equal(third->config->filter_count, 2);
+    vx_setup_drop(third);
+    assert_int_equal(held, 0);
+}
+
+static void test_a_bad_module_changes_nothing(void **state) {
+    (void)state;
+    struct vx_config_error error;
+    struct vx_setup *s = load_with_filters();
+    assert_null(vx_setup_with_filter(s, 0, VX_SLICE("bad"), &error));
+    assert_string_equal(error.text, "it is bad");
+    assert_int_equal(held, 2);
+    assert_int_equal(s->sharers, 1);
+    vx_setup_drop(s);
+    assert_int_equal(held, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_certificates_are_loaded_with_the_file),
         cmocka_unit_test(test_a_bad_certificate_is_named_with_its_place),
         cmocka_unit_test(test_the_way_to_speak_has_an_identity),
+        cmocka_unit_test(test_a_filter_is_exchanged),
+        cmocka_unit_test(test_a_bad_module_changes_nothing),
     };
     return cmocka_run_group_tests(tests, begin, finish);
 }
