@@ -159,14 +159,36 @@ static struct vx_filter *load_binary(struct vx_filters *f, const struct vx_confi
     return l->filter;
 }
 
+/* The bytes of the filter's file; NULL with errno, and its name in `path` in any case. */
+static char *read_module(const struct vx_config_filter *config, char path[PATH_MAX], size_t *bytes) {
+    snprintf(path, PATH_MAX, "%.*s", VX_SLICE_ARG(config->wasm_path));
+    return read_file(path, bytes);
+}
+
+static void compile(struct vx_filter_engine *self, const struct vx_config_filter *config,
+                    struct vx_slice binary) {
+    struct vx_filters *f = filters_of(self);
+    char path[PATH_MAX];
+    char *data = binary.len ? NULL : read_module(config, path, &binary.len);
+    if (data)
+        binary.ptr = data;
+    if (binary.len && start_engine(f))
+        vx_wasm_module_compile(f->wasm, binary);
+    free(data);
+}
+
+static void forget_compiled(struct vx_filter_engine *self) {
+    if (filters_of(self)->wasm)
+        vx_wasm_module_forget(filters_of(self)->wasm);
+}
+
 static struct vx_filter *load(struct vx_filter_engine *self, const struct vx_config_filter *config,
                               struct vx_slice binary, struct vx_config_error *error) {
     if (binary.len)
         return load_binary(filters_of(self), config, binary, error);
     char path[PATH_MAX];
     size_t bytes = 0;
-    snprintf(path, sizeof path, "%.*s", VX_SLICE_ARG(config->wasm_path));
-    char *data = read_file(path, &bytes);
+    char *data = read_module(config, path, &bytes);
     if (!data) {
         refuse(error, config->wasm_place, "%s cannot be read: %s", path, strerror(errno));
         return NULL;
@@ -227,8 +249,13 @@ struct vx_filter_engine *vx_filters_new(const struct vx_log_port *log) {
     struct vx_filters *f = calloc(1, sizeof *f);
     if (!f)
         return NULL;
-    f->port = (struct vx_filter_engine){
-        .attach = attach, .configure = configure, .load = load, .drop = drop, .tend = tend};
+    f->port = (struct vx_filter_engine){.attach = attach,
+                                        .configure = configure,
+                                        .compile = compile,
+                                        .forget_compiled = forget_compiled,
+                                        .load = load,
+                                        .drop = drop,
+                                        .tend = tend};
     f->source.render = vx_filters_render;
     vx_list_init(&f->loaded);
     vx_list_init(&f->gone);
@@ -243,6 +270,7 @@ void vx_filters_free(struct vx_filter_engine *engine) {
         return;
     struct vx_filters *f = filters_of(engine);
     VX_ASSERT(vx_list_empty(&f->loaded));
+    forget_compiled(engine);
     vx_wasm_engine_free(f->wasm);
     vx_pwasm_hub_free(&f->hub);
     vx_filters_forget_counts(f);

@@ -208,6 +208,13 @@ struct vx_filter_engine {
     void (*attach)(struct vx_filter_engine *self, uint32_t index, const struct vx_filter_worker *worker);
     /* How large it may become and where it keeps compiled modules; before the first load(), later calls change nothing. */
     void (*configure)(struct vx_filter_engine *self, const struct vx_config_wasm *config);
+    /* Compiles ahead what load() of the same bytes will need, so that it is quick; what is wrong is load()'s to say.
+     * `config` may be NULL where `binary` is not empty. The only call for another thread than the control thread's: one
+     * at a time, and no load() or configure() meanwhile. */
+    void (*compile)(struct vx_filter_engine *self, const struct vx_config_filter *config,
+                    struct vx_slice binary);
+    /* Forgets what was compiled ahead and is not in use. */
+    void (*forget_compiled)(struct vx_filter_engine *self);
     /* Compiles the module and starts it, an instance for each worker: may take seconds. `binary` are its bytes; empty: those
      * of the file that `config` names. A module whose bytes and settings are those of one that is loaded already is that
      * one, held once more. NULL: *error says what is wrong, with the place in `config`. */

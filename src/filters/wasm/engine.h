@@ -26,9 +26,12 @@ struct vx_wasm_settings {
     struct vx_slice cache_dir; /* for compiled modules; empty: they are compiled anew at each start */
 };
 
+struct vx_wasm_ahead; /* module.c: a module that was compiled before it was asked for */
+
 struct vx_wasm_engine {
     wasm_engine_t *engine;
     char *cache_dir; /* NULL: none */
+    struct vx_wasm_ahead *ahead;
     uint32_t instances;
     pthread_t ticker;
     _Atomic bool ending;

@@ -166,9 +166,29 @@ static void to_cache(const struct vx_wasm_module *m, const struct vx_wasm_key *k
     wasm_byte_vec_delete(&content);
 }
 
+struct vx_wasm_ahead {
+    struct vx_wasm_ahead *next;
+    struct vx_wasm_key key;
+    wasmtime_module_t *module;
+};
+
+/* Takes over what was compiled ahead for this key. */
+static bool from_ahead(struct vx_wasm_module *m, const struct vx_wasm_key *key) {
+    for (struct vx_wasm_ahead **at = &m->engine->ahead; *at; at = &(*at)->next) {
+        struct vx_wasm_ahead *a = *at;
+        if (memcmp(&a->key, key, sizeof *key) != 0)
+            continue;
+        *at = a->next;
+        m->module = a->module;
+        free(a);
+        return true;
+    }
+    return false;
+}
+
 static bool compile(struct vx_wasm_module *m, struct vx_slice binary, struct vx_wasm_text *why) {
     struct vx_wasm_key key = vx_wasm_cache_key(binary);
-    if (from_cache(m, &key))
+    if (from_ahead(m, &key) || from_cache(m, &key))
         return true;
     wasmtime_error_t *error =
         wasmtime_module_new(m->engine->engine, (const uint8_t *)binary.ptr, binary.len, &m->module);
@@ -178,10 +198,35 @@ static bool compile(struct vx_wasm_module *m, struct vx_slice binary, struct vx_
     return true;
 }
 
+static bool is_wasm(struct vx_slice binary) {
+    return vx_slice_starts_with(binary, vx_slice("\0asm", 4));
+}
+
+void vx_wasm_module_compile(struct vx_wasm_engine *engine, struct vx_slice binary) {
+    struct vx_wasm_module m = {.engine = engine};
+    struct vx_wasm_text why;
+    struct vx_wasm_ahead *a = is_wasm(binary) ? calloc(1, sizeof *a) : NULL;
+    if (!a || !compile(&m, binary, &why)) {
+        free(a);
+        return;
+    }
+    *a = (struct vx_wasm_ahead){engine->ahead, vx_wasm_cache_key(binary), m.module};
+    engine->ahead = a;
+}
+
+void vx_wasm_module_forget(struct vx_wasm_engine *engine) {
+    while (engine->ahead) {
+        struct vx_wasm_ahead *a = engine->ahead;
+        engine->ahead = a->next;
+        wasmtime_module_delete(a->module);
+        free(a);
+    }
+}
+
 bool vx_wasm_module_load(struct vx_wasm_module *m, struct vx_wasm_engine *engine, struct vx_slice binary,
                          const struct vx_wasm_imports *imports, struct vx_wasm_text *why) {
     *m = (struct vx_wasm_module){.engine = engine};
-    if (!vx_slice_starts_with(binary, vx_slice("\0asm", 4)))
+    if (!is_wasm(binary))
         return explain(why, "it is not a WebAssembly module");
     if (compile(m, binary, why) && link(m, imports, why))
         return true;

@@ -32,14 +32,9 @@ static enum vx_admin_when refuse(struct vx_admin_answer *answer, const char *why
 
 static enum vx_admin_when reload(struct vx_admin_port *port, struct vx_slice path, struct vx_admin_call *call,
                                  struct vx_admin_answer *answer) {
-    (void)call;
-    struct vx_control *c = control_of(port);
-    char file[VX_CONTROL_PATH_BYTES];
-    if (path.len >= sizeof file)
+    if (path.len >= VX_CONTROL_PATH_BYTES)
         return refuse(answer, "the path is too long");
-    snprintf(file, sizeof file, "%.*s", VX_SLICE_ARG(path));
-    return answer_now(answer,
-                      vx_control_reload(c, path.len ? file : c->path, answer->room, sizeof answer->room));
+    return vx_ahead_reload(control_of(port), path, call) ? VX_ADMIN_LATER : refuse(answer, "out of memory");
 }
 
 static enum vx_admin_when stats(struct vx_admin_port *port, struct vx_admin_call *call,
@@ -63,9 +58,8 @@ static enum vx_admin_when stats(struct vx_admin_port *port, struct vx_admin_call
 static enum vx_admin_when update_plugin(struct vx_admin_port *port, struct vx_slice name,
                                         struct vx_slice binary, struct vx_admin_call *call,
                                         struct vx_admin_answer *answer) {
-    (void)call;
-    return answer_now(
-        answer, vx_control_update_filter(control_of(port), name, binary, answer->room, sizeof answer->room));
+    const char *why;
+    return vx_ahead_push(control_of(port), name, binary, call, &why) ? VX_ADMIN_LATER : refuse(answer, why);
 }
 
 /* Bans */

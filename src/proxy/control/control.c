@@ -71,11 +71,10 @@ static void reopen_logs(struct vx_control *c) {
 static void on_signal(void *user, int number, uint64_t now_ns) {
     struct vx_control *c = user;
     bool draining = c->readiness == VX_DRAINING;
-    char said[1024];
     if (number == SIGUSR1)
         reopen_logs(c);
     else if (number == SIGHUP)
-        vx_control_reload(c, c->path, said, sizeof said);
+        vx_ahead_reload(c, VX_SLICE_NONE, NULL);
     else if (!draining)
         begin_drain(c, now_ns);
     else
@@ -253,6 +252,7 @@ static bool start(struct vx_control *c) {
 }
 
 static void finish(struct vx_control *c) {
+    vx_ahead_end(c);
     for (uint32_t w = 0; w < c->worker_count; w++)
         vx_worker_stop(&c->workers[w]);
     vx_dumps_end(&c->admin.dumps, &c->engine.rt);
@@ -291,6 +291,7 @@ int vx_control_run(const char *path) {
     struct vx_control c = {.exit_code = 1};
     snprintf(c.path, sizeof c.path, "%s", path);
     vx_list_init(&c.generations);
+    vx_ahead_init(&c.ahead);
     vx_tcp_raise_file_limit();
     if (!vx_control_admin_init(&c) || !vx_engine_init(&c.engine, 0)) {
         vx_log(VX_LOG_ERROR, "cannot start: %s", strerror(errno));

@@ -5,6 +5,7 @@
 #define VX_PROXY_CONTROL_INTERNAL_H
 
 #include "proxy/control/admin.h"
+#include "proxy/control/ahead.h"
 #include "proxy/control/bans.h"
 #include "proxy/control/generation.h"
 #include "proxy/control/health_check.h"
@@ -53,6 +54,7 @@ struct vx_control {
     struct vx_own_site page; /* the metrics page */
     struct vx_control_admin admin;
     struct vx_own_site admin_site;
+    struct vx_ahead ahead;
     uint64_t started_ns;
     enum vx_readiness readiness;
     struct vx_signals signals;

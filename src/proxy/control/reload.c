@@ -252,10 +252,6 @@ bool vx_control_update_filter(struct vx_control *c, struct vx_slice name, struct
     uint32_t index = find_filter(config, name, said, size);
     if (index == config->filter_count)
         return false;
-    if (!binary.len) {
-        snprintf(said, size, "there is no module in the request");
-        return false;
-    }
     struct vx_slice called = config->filters[index].name;
     struct vx_setup *setup = vx_setup_with_filter(c->setup, index, binary, &error);
     bool ok = setup && renew(c, setup);

@@ -74,6 +74,7 @@ static inline struct control_world *control_start(void) {
     snprintf(w->path, sizeof w->path, "%s/vortex.yaml", w->folder);
     snprintf(c->path, sizeof c->path, "%s", w->path);
     vx_list_init(&c->generations);
+    vx_ahead_init(&c->ahead);
     assert_true(vx_control_admin_init(c));
     assert_true(vx_engine_init(&c->engine, CONTROL_WORKERS));
     vx_names_init(&c->names, c->engine.loop, control_names_changed, c);
@@ -116,6 +117,7 @@ static inline void control_settle(struct control_world *w) {
 /* As finish() in control.c. Every generation has to be freed. */
 static inline void control_end(struct control_world *w) {
     struct vx_control *c = &w->c;
+    vx_ahead_end(c);
     for (uint32_t i = 0; i < c->worker_count; i++)
         vx_worker_stop(&c->workers[i]);
     vx_dumps_end(&c->admin.dumps, &c->engine.rt);

@@ -5,7 +5,16 @@
 #include "control_test.h"
 
 static struct vx_admin_answer answer;
-static struct vx_admin_call call;
+static char later[VX_ADMIN_ROOM]; /* the text of an answer that came later */
+
+static void answered(struct vx_admin_call *of, const struct vx_admin_answer *a) {
+    (void)of;
+    answer = *a;
+    snprintf(later, sizeof later, "%.*s", VX_SLICE_ARG(a->text));
+    answer.text = vx_slice_of(later);
+}
+
+static struct vx_admin_call call = {answered};
 
 static void configure(struct control_world *w, const char *socket, const char *more) {
     char rest[512];
@@ -19,6 +28,13 @@ static struct control_world *start(const char *more) {
     control_load_ok(w);
     memset(&answer, 0, sizeof answer);
     return w;
+}
+
+/* The answer comes after a while. */
+static enum vx_admin_when await(struct control_world *w, enum vx_admin_when when) {
+    assert_int_equal(when, VX_ADMIN_LATER);
+    control_settle(w);
+    return VX_ADMIN_NOW;
 }
 
 /* The answer is there, says this, and is forgotten. */
@@ -96,22 +112,22 @@ static void test_reload(void **state) {
     (void)state;
     struct control_world *w = start("");
     struct vx_admin_port *port = &w->c.admin.port;
-    check(port->reload(port, VX_SLICE_NONE, &call, &answer), VX_ADMIN_DONE, "version 2");
+    check(await(w, port->reload(port, VX_SLICE_NONE, &call, &answer)), VX_ADMIN_DONE, "version 2");
     char other[192];
     snprintf(other, sizeof other, "%s/other.yaml", w->folder);
     control_write(w, "other.yaml", "listeners: nonsense\n");
-    check(port->reload(port, vx_slice_of(other), &call, &answer), VX_ADMIN_REFUSED,
+    check(await(w, port->reload(port, vx_slice_of(other), &call, &answer)), VX_ADMIN_REFUSED,
           "/other.yaml:1:12: `listeners`");
     assert_string_equal(w->c.path, w->path);
-    check(port->reload(port, VX_SLICE("/nowhere.yaml"), &call, &answer), VX_ADMIN_REFUSED,
+    check(await(w, port->reload(port, VX_SLICE("/nowhere.yaml"), &call, &answer)), VX_ADMIN_REFUSED,
           "cannot open the file");
     char command[512];
     snprintf(command, sizeof command, "cp %s %s", w->path, other);
     assert_int_equal(system(command), 0);
-    check(port->reload(port, vx_slice_of(other), &call, &answer), VX_ADMIN_DONE, "version 3");
+    check(await(w, port->reload(port, vx_slice_of(other), &call, &answer)), VX_ADMIN_DONE, "version 3");
     assert_string_equal(w->c.path, other);
     w->c.readiness = VX_DRAINING;
-    check(port->reload(port, VX_SLICE_NONE, &call, &answer), VX_ADMIN_REFUSED, "draining");
+    check(await(w, port->reload(port, VX_SLICE_NONE, &call, &answer)), VX_ADMIN_REFUSED, "draining");
     static char long_path[VX_CONTROL_PATH_BYTES + 1];
     memset(long_path, 'x', sizeof long_path);
     check(port->reload(port, vx_slice(long_path, sizeof long_path), &call, &answer), VX_ADMIN_REFUSED,
@@ -124,7 +140,7 @@ static void test_plugins_that_are_not_there(void **state) {
     (void)state;
     struct control_world *w = start("");
     struct vx_admin_port *port = &w->c.admin.port;
-    check(port->update_plugin(port, VX_SLICE_NONE, VX_SLICE("x"), &call, &answer), VX_ADMIN_REFUSED,
+    check(await(w, port->update_plugin(port, VX_SLICE_NONE, VX_SLICE("x"), &call, &answer)), VX_ADMIN_REFUSED,
           "has no `filters`");
     control_end(w);
 }

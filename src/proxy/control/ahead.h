@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reloads and pushes of plugins, asked for while the proxy runs. The modules that they bring may take seconds to compile:
+ * that is done first, on a thread of its own, so that the control thread goes on meanwhile; then it does the rest, which is
+ * quick. One after the other. Control thread. */
+#ifndef VX_PROXY_CONTROL_AHEAD_H
+#define VX_PROXY_CONTROL_AHEAD_H
+
+#include <stdatomic.h>
+
+#include "core/base/list.h"
+#include "core/ports/admin.h"
+
+struct vx_control;
+
+enum { VX_AHEAD_BYTES_MAX = 128 * 1024 * 1024 }; /* of modules that wait */
+
+struct vx_ahead {
+    struct vx_list jobs; /* the first one is under way */
+    size_t bytes;
+    atomic_bool ending;
+};
+
+void vx_ahead_init(struct vx_ahead *a);
+
+/* Reloads from `path` (empty: the file in use). `call` (NULL: nobody waits) is answered when it is done. False: no memory. */
+bool vx_ahead_reload(struct vx_control *c, struct vx_slice path, struct vx_admin_call *call);
+
+/* Replaces the module of a filter. False: *why says why not (static). */
+bool vx_ahead_push(struct vx_control *c, struct vx_slice name, struct vx_slice binary,
+                   struct vx_admin_call *call, const char **why);
+
+/* Waits for what is being compiled, and answers that nothing came of it. */
+void vx_ahead_end(struct vx_control *c);
+
+#endif
