@@ -274,6 +274,8 @@ bool exchange_may_get(const struct sim *sim, const struct exchange *e, unsigned 
         return e->must_be_404 || e->route == ROUTE_VARIABLE;
     case 408:
         return e->excuse_408;
+    case 429:
+        return sim->scenario->limits;
     case 502:
         return e->excuse_502 || sim->excuse_502;
     case 503:

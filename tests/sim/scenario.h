@@ -41,6 +41,11 @@ struct scenario {
     uint32_t until_close, old_backend;
     uint32_t slow_backend; /* think for long, short of a timeout */
 
+    /* Rate limits */
+    bool limits;         /* routes have some */
+    uint32_t late_store; /* questions to the store that are answered later */
+    uint32_t away_store; /* questions that are decided without it */
+
     /* The wire */
     uint32_t dribble;     /* wires whose segments are a few bytes */
     uint32_t narrow;      /* wires with small buffers */

@@ -21,6 +21,7 @@
 #include "proxy/http/server.h"
 #include "proxy/http1/client.h"
 #include "sim/faults.h"
+#include "sim/limits.h"
 #include "sim/scenario.h"
 
 struct sim;
@@ -84,6 +85,7 @@ struct sim {
     struct vx_dialer dialer;
     struct vx_http_client client_port; /* stands between the exchange and `upstreams` */
     struct vx_handler handler;         /* stands between the server and `proxy` */
+    struct sim_limits limits;          /* the store of rate limits */
     bool tasks_left;
 
     /* The control thread's part. */

@@ -75,6 +75,7 @@ void world_init(struct sim *sim) {
     vx_h1_client_init(&sim->upstreams, &sim->rt);
     ports_init(sim);
     vx_proxy_init(&sim->proxy, &sim->client_port, &sim->recorder, &sim->rt.random, &sim->rt.wheel, 0);
+    limits_init(sim);
     vx_http_server_init(&sim->server, &sim->rt, &sim->handler);
     versions_init(sim);
     configure_server(sim);
@@ -105,6 +106,7 @@ void world_round(struct sim *sim) {
     sim->rounds++;
     sim->rt.now_ns = sim->now_ns;
     deliver_events(sim);
+    limits_answer(sim);
     if (sim->reload_wanted) {
         sim->reload_wanted = false;
         versions_adopt_next(sim);
@@ -147,6 +149,7 @@ void world_end(struct sim *sim) {
     wire_free_retired(sim);
     check_nothing_left(sim);
     exchange_check_all(sim);
+    limits_end(sim);
     vx_snapshot_drop(sim->proxy.snapshot, 0);
     versions_end(sim);
     wire_free_all(sim);

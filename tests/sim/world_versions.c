@@ -90,6 +90,7 @@ static void configure_route(struct world_version *v, unsigned r, uint64_t versio
                     .open_for_ns = SIM_MS(300),
                     .half_open_requests = 2},
     };
+    route->rate_limit = limits_of_route(v->sim);
     if (r == ROUTE_REDIRECT)
         route->redirect_to = VX_SLICE("https://elsewhere.example/");
     else
