@@ -300,49 +300,41 @@ struct extension {
     __u16 offset_and_flags; /* of a fragment header */
 };
 
-/* Bytes of an extension header, 0: `protocol` is none (RFC 8200 §4, RFC 4302 §2.2). */
-static __always_inline __u32 extension_bytes(__u8 protocol, const struct extension *e) {
-    switch (protocol) {
-    case IPPROTO_HOPOPTS:
-    case IPPROTO_ROUTING:
-    case IPPROTO_DSTOPTS:
-    case IPPROTO_MH:
-        return (e->length + 1U) * 8;
-    case IPPROTO_FRAGMENT:
-        return 8;
-    case IPPROTO_AH:
-        return (e->length + 2U) * 4;
-    default:
-        return 0;
-    }
-}
+/* How long an extension header of each protocol is: so many bytes, and so many more for each unit of its length field; 0:
+ * the protocol is none (RFC 8200 §4, RFC 4302 §2.2). A table, not a switch, or the verifier would follow each combination of
+ * protocols by itself. */
+static const struct {
+    __u8 bytes, unit;
+} extensions[256] = {
+    [IPPROTO_HOPOPTS] = {8, 8}, [IPPROTO_ROUTING] = {8, 8},  [IPPROTO_DSTOPTS] = {8, 8},
+    [IPPROTO_MH] = {8, 8},      [IPPROTO_FRAGMENT] = {8, 0}, [IPPROTO_AH] = {8, 4},
+};
 
-/* Moves over one extension header; false: there was none, or it does not fit. */
-static __always_inline bool skip_extension(struct packet *p) {
-    const struct extension *e = p->at;
-    if (!HAS(p, 8))
+/* Bytes into the frame at which the extension headers end at most, for the verifier. */
+enum { OFFSET_MASK = 0x3fff };
+
+/* Moves *offset, which leads from `frame` to the next header, over one extension header; false: there was none, or it does not
+ * fit. */
+static __always_inline bool skip_extension(struct packet *p, const void *frame, __u32 *offset) {
+    const struct extension *e = frame + *offset;
+    __u32 bytes = extensions[p->protocol].bytes;
+    if ((void *)e + 8 > p->end || bytes == 0 || p->headless)
         return false;
-    __u32 bytes = extension_bytes(p->protocol, e);
-    if (bytes == 0 || p->headless)
-        return false;
+    bytes += e->length * (__u32)extensions[p->protocol].unit;
     if (bytes > p->left) {
         p->contradicts = true;
         return false;
     }
     if (p->protocol == IPPROTO_FRAGMENT) {
-        __u16 offset = bpf_ntohs(e->offset_and_flags);
         p->fragment = true;
-        p->headless = offset & 0xfff8;
+        p->headless = bpf_ntohs(e->offset_and_flags) & 0xfff8;
     }
     p->protocol = e->next;
     p->left -= bytes;
-    p->at += bytes;
+    *offset = (*offset + bytes) & OFFSET_MASK;
+    /* Or the compiler would keep a pointer instead, whose ranges no two paths have in common. */
+    barrier_var(*offset);
     return true;
-}
-
-static __always_inline bool is_extension(__u8 protocol) {
-    const struct extension empty = {};
-    return extension_bytes(protocol, &empty) != 0;
 }
 
 static __always_inline void read_ip6(struct packet *p, const struct ipv6hdr *ip) {
@@ -352,11 +344,13 @@ static __always_inline void read_ip6(struct packet *p, const struct ipv6hdr *ip)
     p->contradicts = ip->version != 6 || p->at + p->left > p->end;
     if (malformed() && (ip->hop_limit == 0 || is_forged6(ip)))
         p->contradicts = true;
+    __u32 offset = 0;
     for (int i = 0; i < EXTENSIONS_MAX; i++)
-        if (!skip_extension(p))
+        if (!skip_extension(p, ip + 1, &offset))
             break;
+    p->at += offset;
     /* More of them than anybody has a use for, or cut short: what follows cannot be read. */
-    if (!p->headless && is_extension(p->protocol))
+    if (!p->headless && extensions[p->protocol].bytes)
         p->contradicts = true;
 }
 
