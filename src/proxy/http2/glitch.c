@@ -35,12 +35,3 @@ bool vx_h2_glitches_take(struct vx_h2_glitches *g, uint64_t now_ns) {
 bool vx_h2_glitches_control(struct vx_h2_glitches *g) {
     return ++g->idle_frames > CONTROL_FREE;
 }
-
-const char *vx_h2_glitch_word(enum vx_h2_glitch kind) {
-    static const char *const words[] = {
-#define X(name, word) [VX_H2_GLITCH_##name] = (word),
-        VX_H2_GLITCH_LIST(X)
-#undef X
-    };
-    return words[kind];
-}

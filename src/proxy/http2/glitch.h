@@ -8,23 +8,18 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* name, the word in metrics */
-#define VX_H2_GLITCH_LIST(X)                                                                                 \
-    X(RESET, "reset")               /* a stream given up before its answer was complete */                   \
-    X(BAD_FRAME, "bad_frame")       /* an error of the peer's that cost a stream */                          \
-    X(BAD_HEAD, "bad_head")         /* a request that could not be one */                                    \
-    X(REFUSED, "refused")           /* a stream beyond the limit */                                          \
-    X(LARGE_HEAD, "large_head")     /* fields beyond the limit, once for each time it is filled */           \
-    X(CONTINUATION, "continuation") /* a head in too many pieces */                                          \
-    X(EMPTY_DATA, "empty_data")     /* DATA that holds nothing and ends nothing */                           \
-    X(SMALL_WINDOW, "small_window") /* WINDOW_UPDATE by next to nothing */                                   \
-    X(CONTROL, "control")           /* PING, SETTINGS, WINDOW_UPDATE, PRIORITY, unknown ones, without work */
-
+/* In the order of the metrics that count them (proxy/telemetry/metrics.h). */
 enum vx_h2_glitch {
-#define X(name, word) VX_H2_GLITCH_##name,
-    VX_H2_GLITCH_LIST(X)
-#undef X
-        VX_H2_GLITCH_COUNT
+    VX_H2_GLITCH_RESET,        /* a stream given up before its answer was complete */
+    VX_H2_GLITCH_BAD_FRAME,    /* an error of the peer's that cost a stream */
+    VX_H2_GLITCH_BAD_HEAD,     /* a request that could not be one */
+    VX_H2_GLITCH_REFUSED,      /* a stream that there is no memory for */
+    VX_H2_GLITCH_LARGE_HEAD,   /* fields beyond the limit, once for each time it is filled */
+    VX_H2_GLITCH_CONTINUATION, /* a head in too many pieces */
+    VX_H2_GLITCH_EMPTY_DATA,   /* DATA that holds nothing and ends nothing */
+    VX_H2_GLITCH_SMALL_WINDOW, /* WINDOW_UPDATE by next to nothing */
+    VX_H2_GLITCH_CONTROL,      /* PING, SETTINGS, WINDOW_UPDATE, PRIORITY, unknown ones, without work */
+    VX_H2_GLITCH_COUNT
 };
 
 struct vx_h2_glitches {
@@ -47,8 +42,5 @@ bool vx_h2_glitches_control(struct vx_h2_glitches *g);
 static inline void vx_h2_glitches_work(struct vx_h2_glitches *g) {
     g->idle_frames = 0;
 }
-
-/* The word of a kind in the metrics; static. */
-const char *vx_h2_glitch_word(enum vx_h2_glitch kind);
 
 #endif

@@ -6,6 +6,7 @@
 enum { SMALL_WINDOW_BYTES = 64 };
 
 /* The payload of the PINGs that measure the path. */
+const uint8_t vx_h2_farewell[8] = {'v', 'o', 'r', 't', 'e', 'x', 'b', 'y'};
 static const uint8_t probe[8] = {'v', 'o', 'r', 't', 'e', 'x', 'b', 'p'};
 
 static struct vx_h2_stream *stream_of(nghttp2_session *ng, const nghttp2_frame *frame) {
@@ -247,6 +248,8 @@ static void on_ping(struct vx_h2_session *s, const nghttp2_frame *frame) {
         vx_h2_session_control_frame(s);
     else if (memcmp(frame->ping.opaque_data, probe, sizeof probe) == 0)
         vx_h2_flow_answered(&s->flow, s->rt->now_ns);
+    else if (memcmp(frame->ping.opaque_data, vx_h2_farewell, sizeof vx_h2_farewell) == 0)
+        vx_h2_session_shut(s, NGHTTP2_NO_ERROR, NULL);
 }
 
 /* A frame of a message: HEADERS or DATA. */

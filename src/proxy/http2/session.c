@@ -30,6 +30,7 @@ enum {
     LINGER_MS = 1000,
     CONTINUATIONS_MIN = 8,
     HEAD_BLOCK_MAX_BYTES = 4 * 1024 * 1024,
+    ACKS_MAX = 10000, /* more than one read can ask for: they are sent behind each */
 };
 
 /* What a limit of nghttp2's own is set to where ours is the one that counts. */
@@ -258,9 +259,6 @@ static void settle(struct vx_h2_session *s, uint64_t now_ns) {
 
 /* The owner's own events, each once for what led to it. */
 static void tell_owner(struct vx_h2_session *s, uint64_t now_ns) {
-    if (s->moved && s->ops->on_progress)
-        s->ops->on_progress(s, now_ns);
-    s->moved = false;
     if (s->goaway_came && !s->goaway_told) {
         s->goaway_told = true;
         if (s->ops->on_goaway)
@@ -291,6 +289,9 @@ static void run_task(struct vx_task *task, uint64_t now_ns) {
     if (!s->broken && !s->lingering) {
         tell_owner(s, now_ns);
         more = send_on(s, now_ns);
+        if (s->moved && s->ops->on_progress)
+            s->ops->on_progress(s, now_ns);
+        s->moved = false;
     }
     if (vx_buffer_len(&s->out) == 0)
         vx_buffer_release(&s->out);
@@ -383,6 +384,7 @@ static nghttp2_option *make_option(const struct vx_h2_options *options) {
     nghttp2_option_set_no_http_messaging(option, 1);
     nghttp2_option_set_max_send_header_block_length(option, HEAD_BLOCK_MAX_BYTES);
     nghttp2_option_set_max_continuations(option, continuations(options->limits));
+    nghttp2_option_set_max_outbound_ack(option, ACKS_MAX);
     nghttp2_option_set_stream_reset_rate_limit(option, unlimited, unlimited);
     nghttp2_option_set_glitch_rate_limit(option, unlimited, unlimited);
     return option;
@@ -489,7 +491,8 @@ void vx_h2_session_shut(struct vx_h2_session *s, nghttp2_error_code code, const 
 void vx_h2_session_announce_shut(struct vx_h2_session *s) {
     if (s->over || s->ending)
         return;
-    if (nghttp2_submit_shutdown_notice(s->ng) != 0)
+    if (nghttp2_submit_shutdown_notice(s->ng) != 0 ||
+        nghttp2_submit_ping(s->ng, NGHTTP2_FLAG_NONE, vx_h2_farewell) != 0)
         s->broken = true;
     vx_h2_session_soon(s);
 }

@@ -24,6 +24,7 @@ void vx_h2_session_end_for(struct vx_h2_session *s, nghttp2_error_code code, con
 void vx_h2_session_control_frame(struct vx_h2_session *s);
 
 /* receive.c */
+extern const uint8_t vx_h2_farewell[8]; /* in the PING whose answer says that the first GOAWAY was read */
 void vx_h2_set_receive_callbacks(nghttp2_session_callbacks *callbacks);
 
 /* send.c */

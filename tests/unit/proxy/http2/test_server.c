@@ -1,0 +1,603 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The rows of the tables in server.c, with an nghttp2 client at the other end: heads, bodies and their windows, resets,
+ * refusals, time limits, drains; and what session.c promises its owners. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+/* cmocka.h wants the three above. */
+#include <cmocka.h>
+
+#include "core/http/reply.h"
+#include "proxy/http2/server.h"
+#include "support/h2_peer.h"
+
+enum { HELD_MAX = 8 };
+
+/* One request that the handler holds for the test to deal with. */
+struct held {
+    struct world *world;
+    struct vx_downstream *down; /* NULL: let go */
+    unsigned readable, writable, failed;
+    enum vx_error_code failure;
+    struct vx_reply reply;
+};
+
+struct world {
+    struct vx_handler handler;
+    struct fake_net net;
+    struct vx_http_server server;
+    struct fake_transport *t;
+    struct h2_peer peer;
+    bool holds; /* else requests are answered "ok" at once */
+    struct held held[HELD_MAX];
+    unsigned begun;
+    char refused[64];
+    uint64_t refused_bytes;
+    unsigned glitches[VX_H2_GLITCH_COUNT];
+    bool calmed;
+};
+
+static void on_readable(void *user, uint64_t now_ns) {
+    (void)now_ns;
+    ((struct held *)user)->readable++;
+}
+
+static void on_writable(void *user, uint64_t now_ns) {
+    (void)now_ns;
+    ((struct held *)user)->writable++;
+}
+
+static void let_go(struct held *h) {
+    struct vx_downstream *d = h->down;
+    h->down = NULL;
+    d->stream.ops->release(&d->stream);
+}
+
+static void on_failed(void *user, uint64_t now_ns) {
+    (void)now_ns;
+    struct held *h = user;
+    h->failed++;
+    h->failure = h->down->stream.error.code;
+    let_go(h);
+}
+
+static const struct vx_stream_events events = {
+    .on_readable = on_readable, .on_writable = on_writable, .on_failed = on_failed};
+
+static void answer(struct held *h, const char *text) {
+    struct vx_reply_content content = {.status = 200, .body = vx_slice_of(text)};
+    assert_int_equal(vx_reply_start(&h->reply, h->down, &content), VX_REPLY_DONE);
+    let_go(h);
+}
+
+static void begin(struct vx_handler *handler, struct vx_downstream *d, uint64_t now_ns) {
+    (void)now_ns;
+    struct world *w = (struct world *)handler;
+    struct held *h = &w->held[w->begun++ % HELD_MAX];
+    assert_null(h->down);
+    *h = (struct held){.world = w, .down = d};
+    d->stream.events = &events;
+    d->stream.user = h;
+    if (!w->holds)
+        answer(h, "ok");
+}
+
+static void refused(struct vx_handler *handler, const struct vx_refusal *refusal, uint64_t now_ns) {
+    struct world *w = (struct world *)handler;
+    assert_true(refusal->started_ns <= now_ns);
+    assert_int_equal(refusal->request->version, VX_HTTP_2);
+    const char *word = vx_error_info(refusal->error.code)->word;
+    w->refused_bytes = refusal->response_bytes;
+    memcpy(w->refused, word, strlen(word) + 1);
+}
+
+static void glitched(void *user, enum vx_h2_glitch kind, bool last) {
+    struct world *w = user;
+    w->glitches[kind]++;
+    w->calmed = w->calmed || last;
+}
+
+static struct world *start_with(bool holds, uint32_t window, uint32_t glitches) {
+    struct world *w = calloc(1, sizeof *w);
+    assert_non_null(w);
+    fake_net_init(&w->net);
+    w->handler.begin = begin;
+    w->handler.refused = refused;
+    w->holds = holds;
+    vx_http_server_init(&w->server, &w->net.rt, &w->handler);
+    w->server.limits = (struct vx_h1_limits){.header_bytes = 4096, .headers = 16, .uri_bytes = 1000};
+    w->server.timeouts = (struct vx_config_timeouts){
+        .header_ns = FAKE_S(10), .idle_ns = FAKE_S(75), .body_ns = FAKE_S(60), .write_ns = FAKE_S(30)};
+    w->server.concurrent_streams = 10;
+    w->server.glitches_a_minute = glitches;
+    w->server.glitched = glitched;
+    w->server.user = w;
+    w->t = fake_transport_new(&w->net);
+    vx_http_server_accept(&w->server, &w->t->base);
+    h2_peer_init(&w->peer, w->t, false, window);
+    h2_peer_talk(&w->peer);
+    return w;
+}
+
+static struct world *start(bool holds) {
+    return start_with(holds, 0, 100);
+}
+
+static void end(struct world *w) {
+    h2_peer_free(&w->peer);
+    vx_http_server_close_all(&w->server);
+    fake_net_round(&w->net);
+    for (unsigned i = 0; i < HELD_MAX; i++)
+        assert_null(w->held[i].down);
+    assert_int_equal(w->server.connection_count, 0);
+    fake_net_free(&w->net);
+    free(w);
+}
+
+static const char *const post[] = {":method", "POST",  ":scheme", "http", ":authority",
+                                   "a",       ":path", "/",       NULL};
+
+static void test_requests_are_answered(void **state) {
+    (void)state;
+    struct world *w = start(false);
+    assert_int_equal(w->peer.most_streams, 10);
+    assert_true(w->peer.connect_protocol);
+    for (unsigned i = 0; i < 30; i++) {
+        struct h2_peer_stream *s = h2_peer_stream(&w->peer, h2_peer_get(&w->peer, "/"));
+        assert_string_equal(s->head, ":status: 200\ncontent-length: 2\n");
+        assert_string_equal(s->body, "ok");
+        assert_true(s->closed);
+        assert_int_equal(s->code, NGHTTP2_NO_ERROR);
+    }
+    assert_int_equal(w->net.blocks.used_bytes, 0); /* an idle connection holds no buffer */
+    assert_int_equal(w->net.arenas.used_bytes, 0);
+    end(w);
+}
+
+static void test_one_write_carries_the_answers_of_a_round(void **state) {
+    (void)state;
+    struct world *w = start(true);
+    for (unsigned i = 0; i < 5; i++)
+        h2_peer_get(&w->peer, "/");
+    unsigned before = w->t->writes;
+    for (unsigned i = 0; i < 5; i++)
+        answer(&w->held[i], "ok");
+    fake_net_round(&w->net);
+    assert_int_equal(w->t->writes, before + 1);
+    end(w);
+}
+
+static void test_a_body_is_pulled(void **state) {
+    (void)state;
+    struct world *w = start(true);
+    int32_t id = h2_peer_head(&w->peer, 0, false, post);
+    assert_int_equal(h2_peer_body(&w->peer, id, "hello", 5, false), 5);
+    struct vx_stream *s = &w->held[0].down->stream;
+    assert_int_equal(w->held[0].down->request->framing, VX_BODY_CHUNKED);
+    struct vx_slice bytes;
+    assert_int_equal(s->ops->pull(s, &bytes), VX_PULL_BYTES);
+    assert_true(vx_slice_eq(bytes, VX_SLICE("hello")));
+    s->ops->consume(s, 2);
+    assert_int_equal(s->ops->pull(s, &bytes), VX_PULL_BYTES);
+    assert_true(vx_slice_eq(bytes, VX_SLICE("llo")));
+    s->ops->consume(s, 3);
+    assert_int_equal(s->ops->pull(s, &bytes), VX_PULL_WAIT);
+    static const char *const trailers[] = {"x-sum", "9", "host", "dropped", NULL};
+    h2_peer_head(&w->peer, id, true, trailers);
+    h2_peer_talk(&w->peer);
+    assert_int_equal(w->held[0].readable, 1);
+    assert_int_equal(s->ops->pull(s, &bytes), VX_PULL_END);
+    assert_int_equal(s->ops->trailers(s)->count, 1);
+    answer(&w->held[0], "ok");
+    h2_peer_talk(&w->peer);
+    assert_true(h2_peer_stream(&w->peer, id)->ended);
+    end(w);
+}
+
+/* What is not pulled is not given room for, and holds up nobody else. */
+static void test_a_stream_that_is_not_read_stops_only_itself(void **state) {
+    (void)state;
+    static char much[300000];
+    struct world *w = start(true);
+    int32_t id = h2_peer_head(&w->peer, 0, false, post);
+    size_t sent = h2_peer_body(&w->peer, id, much, sizeof much, true);
+    assert_int_equal(sent, 65536);
+    size_t held = w->net.blocks.used_bytes;
+    assert_true(held <= 4 * 65536);
+    w->holds = false;
+    for (unsigned i = 0; i < 5; i++)
+        assert_true(h2_peer_stream(&w->peer, h2_peer_get(&w->peer, "/"))->ended);
+    /* Reading lets the rest come. */
+    struct vx_stream *s = &w->held[0].down->stream;
+    struct vx_slice bytes;
+    size_t got = 0;
+    enum vx_pull result;
+    while ((result = s->ops->pull(s, &bytes)) != VX_PULL_END) {
+        if (result == VX_PULL_BYTES) {
+            got += bytes.len;
+            s->ops->consume(s, bytes.len);
+        } else {
+            assert_int_equal(result, VX_PULL_WAIT);
+            h2_peer_talk(&w->peer);
+        }
+    }
+    assert_int_equal(got, sizeof much);
+    answer(&w->held[0], "ok");
+    end(w);
+}
+
+static void test_a_response_waits_for_the_clients_window(void **state) {
+    (void)state;
+    static char much[5000];
+    struct world *w = start_with(true, 1000, 100);
+    int32_t id = h2_peer_get(&w->peer, "/"), other = h2_peer_get(&w->peer, "/");
+    struct vx_response head = {.status = 200, .version = VX_HTTP_11, .framing = VX_BODY_CHUNKED};
+    struct vx_downstream *d = w->held[0].down;
+    d->ops->respond(d, &head);
+    assert_int_equal(d->stream.ops->push(&d->stream, vx_slice(much, sizeof much)), 1000);
+    h2_peer_talk(&w->peer);
+    assert_int_equal(h2_peer_stream(&w->peer, id)->body_bytes, 1000);
+    answer(&w->held[1], "ok"); /* the other one goes on */
+    h2_peer_talk(&w->peer);
+    assert_true(h2_peer_stream(&w->peer, other)->ended);
+    assert_int_equal(w->held[0].writable, 0);
+    nghttp2_session_consume(w->peer.ng, id, 1000);
+    h2_peer_talk(&w->peer);
+    assert_int_equal(w->held[0].writable, 1);
+    assert_int_equal(d->stream.ops->push(&d->stream, vx_slice(much, 500)), 500);
+    d->stream.ops->finish(&d->stream, NULL);
+    let_go(&w->held[0]);
+    h2_peer_talk(&w->peer);
+    assert_true(h2_peer_stream(&w->peer, id)->ended);
+    end(w);
+}
+
+/* Bytes that do not leave stop the bodies, and their turn comes when they do. */
+static void test_a_full_connection_stops_the_bodies(void **state) {
+    (void)state;
+    static char much[200000];
+    struct world *w = start(true);
+    nghttp2_session_set_local_window_size(w->peer.ng, NGHTTP2_FLAG_NONE, 0, 1 << 24);
+    h2_peer_get(&w->peer, "/");
+    struct vx_response head = {.status = 200, .version = VX_HTTP_11, .framing = VX_BODY_CHUNKED};
+    struct vx_downstream *d = w->held[0].down;
+    w->t->room = 100;
+    d->ops->respond(d, &head);
+    size_t taken = d->stream.ops->push(&d->stream, vx_slice(much, sizeof much));
+    assert_true(taken > 0 && taken <= 70000);
+    fake_net_round(&w->net);
+    assert_int_equal(w->held[0].writable, 0);
+    fake_give_room(w->t, SIZE_MAX);
+    h2_peer_talk(&w->peer);
+    assert_int_equal(w->held[0].writable, 1);
+    let_go(&w->held[0]); /* cut */
+    h2_peer_talk(&w->peer);
+    assert_int_equal(w->peer.streams[0].code, NGHTTP2_INTERNAL_ERROR);
+    end(w);
+}
+
+static void test_an_answer_before_the_end_of_the_request(void **state) {
+    (void)state;
+    struct world *w = start(true);
+    int32_t id = h2_peer_head(&w->peer, 0, false, post);
+    h2_peer_talk(&w->peer);
+    answer(&w->held[0], "early");
+    h2_peer_talk(&w->peer);
+    struct h2_peer_stream *s = h2_peer_stream(&w->peer, id);
+    assert_string_equal(s->body, "early");
+    assert_true(s->ended && s->closed);
+    assert_int_equal(s->code, NGHTTP2_NO_ERROR);
+    /* What was on its way is no fault of the client's. */
+    h2_peer_raw(&w->peer, NGHTTP2_DATA, 0, id, "x", 1);
+    assert_int_equal(w->peer.goaways, 0);
+    end(w);
+}
+
+static void test_a_reset_is_told_once(void **state) {
+    (void)state;
+    struct world *w = start(true);
+    int32_t id = h2_peer_get(&w->peer, "/");
+    nghttp2_submit_rst_stream(w->peer.ng, NGHTTP2_FLAG_NONE, id, NGHTTP2_CANCEL);
+    h2_peer_talk(&w->peer);
+    assert_int_equal(w->held[0].failed, 1);
+    assert_int_equal(w->held[0].failure, VX_ERR_CLIENT_GONE);
+    assert_int_equal(w->glitches[VX_H2_GLITCH_RESET], 1);
+    end(w);
+}
+
+/* A request that was reset before its head was handed on costs no handler anything. */
+static void test_a_request_that_is_reset_at_once_never_begins(void **state) {
+    (void)state;
+    struct world *w = start(true);
+    uint8_t head[] = {0x82, 0x86, 0x84, 0x41, 1, 'a'}, code[] = {0, 0, 0, 8};
+    char bytes[2 * 9 + sizeof head + sizeof code] = {0};
+    char *reset = bytes + 9 + sizeof head;
+    bytes[2] = sizeof head, bytes[3] = NGHTTP2_HEADERS, bytes[4] = 5, bytes[8] = 1;
+    memcpy(bytes + 9, head, sizeof head);
+    reset[2] = sizeof code, reset[3] = NGHTTP2_RST_STREAM, reset[8] = 1;
+    memcpy(reset + 9, code, sizeof code);
+    fake_send_bytes(w->t, bytes, sizeof bytes);
+    assert_int_equal(w->begun, 0);
+    assert_int_equal(w->glitches[VX_H2_GLITCH_RESET], 1);
+    end(w);
+}
+
+static void test_bad_requests(void **state) {
+    (void)state;
+    static const struct {
+        const char *word;
+        const char *head; /* begins with it; NULL: the stream is reset */
+        const char *fields[14];
+    } cases[] = {
+        {"bad_path",
+         ":status: 400",
+         {":method", "GET", ":scheme", "http", ":authority", "a", ":path", "/.."}},
+        {"bad_host", ":status: 400", {":method", "GET", ":scheme", "http", ":path", "/"}},
+        {"not_implemented", ":status: 501", {":method", "CONNECT", ":authority", "a:1"}},
+        {"bad_request", NULL, {":method", "GET", ":scheme", "http", ":authority", "a"}},
+        {"bad_request", NULL, {":method", "GET", ":scheme", "http", ":path", "/", ":path", "/", "host", "a"}},
+        {"bad_request", NULL, {":method", "GET", ":scheme", "http", ":path", "/", ":status", "200"}},
+        {"bad_request", NULL, {":method", "GET", ":scheme", "http", "x", "y", ":path", "/", "host", "a"}},
+        {"bad_request",
+         NULL,
+         {":method", "GET", ":scheme", "http", ":path", "/", "host", "a", "upgrade", "x"}},
+        {"bad_framing",
+         NULL,
+         {":method", "GET", ":scheme", "http", ":path", "/", "host", "a", "content-length", "7"}},
+    };
+    for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct world *w = start(false);
+        int32_t id = h2_peer_head(&w->peer, 0, true, cases[i].fields);
+        h2_peer_talk(&w->peer);
+        struct h2_peer_stream *s = h2_peer_stream(&w->peer, id);
+        assert_string_equal(w->refused, cases[i].word);
+        assert_true(s->closed);
+        if (cases[i].head) {
+            assert_int_equal(strncmp(s->head, cases[i].head, strlen(cases[i].head)), 0);
+            assert_true(w->refused_bytes > 0);
+        } else {
+            assert_int_equal(s->code, NGHTTP2_PROTOCOL_ERROR);
+            assert_int_equal(w->glitches[VX_H2_GLITCH_BAD_HEAD], 1);
+        }
+        assert_int_equal(w->begun, 0);
+        assert_true(h2_peer_stream(&w->peer, h2_peer_get(&w->peer, "/"))->ended); /* the connection lives */
+        end(w);
+    }
+}
+
+static void test_a_body_that_is_not_as_long_as_declared(void **state) {
+    (void)state;
+    static const char *const fields[] = {":method", "POST", ":scheme",        "http", ":authority", "a",
+                                         ":path",   "/",    "content-length", "3",    NULL};
+    for (unsigned i = 0; i < 2; i++) {
+        struct world *w = start(true);
+        int32_t id = h2_peer_head(&w->peer, 0, false, fields);
+        h2_peer_talk(&w->peer);
+        assert_int_equal(w->held[0].down->request->body_bytes, 3);
+        h2_peer_body(&w->peer, id, "abcd", i ? 4 : 2, true);
+        assert_int_equal(w->held[0].failed, 1);
+        assert_int_equal(w->held[0].failure, VX_ERR_BAD_FRAMING);
+        assert_int_equal(h2_peer_stream(&w->peer, id)->code, NGHTTP2_PROTOCOL_ERROR);
+        end(w);
+    }
+}
+
+static void test_heads_that_are_too_large(void **state) {
+    (void)state;
+    static char value[6000];
+    memset(value, 'v', sizeof value - 1);
+    const char *fields[] = {":method", "GET", ":scheme", "http", ":authority", "a",
+                            ":path",   "/",   "x",       value,  NULL};
+    struct world *w = start(false);
+    int32_t id = h2_peer_head(&w->peer, 0, true, fields);
+    h2_peer_talk(&w->peer);
+    assert_int_equal(strncmp(h2_peer_stream(&w->peer, id)->head, ":status: 431", 12), 0);
+    assert_int_equal(w->glitches[VX_H2_GLITCH_LARGE_HEAD], 1);
+    value[2000] = '\0';
+    value[0] = '/';
+    fields[7] = value;
+    fields[8] = NULL;
+    id = h2_peer_head(&w->peer, 0, true, fields);
+    h2_peer_talk(&w->peer);
+    assert_int_equal(strncmp(h2_peer_stream(&w->peer, id)->head, ":status: 414", 12), 0);
+    end(w);
+}
+
+static void test_time_limits(void **state) {
+    (void)state;
+    struct world *w = start(false);
+    fake_net_advance(&w->net, FAKE_S(11)); /* it never asked */
+    h2_peer_talk(&w->peer);
+    assert_int_equal(w->peer.goaways, 1);
+    assert_int_equal(w->peer.goaway_code, NGHTTP2_NO_ERROR);
+    end(w);
+
+    w = start(false);
+    h2_peer_get(&w->peer, "/");
+    fake_net_advance(&w->net, FAKE_S(74));
+    h2_peer_talk(&w->peer);
+    assert_int_equal(w->peer.goaways, 0);
+    fake_net_advance(&w->net, FAKE_S(2));
+    h2_peer_talk(&w->peer);
+    assert_int_equal(w->peer.goaways, 1);
+    end(w);
+
+    w = start(false);
+    h2_peer_raw(&w->peer, NGHTTP2_HEADERS, 0, 1, "\x82", 1); /* and no CONTINUATION */
+    fake_net_advance(&w->net, FAKE_S(11));
+    assert_string_equal(w->refused, "request_timeout");
+    end(w);
+
+    w = start(true);
+    h2_peer_head(&w->peer, 0, false, post);
+    h2_peer_talk(&w->peer);
+    struct vx_stream *s = &w->held[0].down->stream;
+    struct vx_slice bytes;
+    assert_int_equal(s->ops->pull(s, &bytes), VX_PULL_WAIT);
+    fake_net_advance(&w->net, FAKE_S(61));
+    assert_int_equal(w->held[0].readable, 1);
+    assert_int_equal(s->ops->pull(s, &bytes), VX_PULL_FAILED);
+    assert_int_equal(s->error.code, VX_ERR_REQUEST_TIMEOUT);
+    let_go(&w->held[0]);
+    end(w);
+}
+
+static void test_a_window_that_stays_shut(void **state) {
+    (void)state;
+    struct world *w = start_with(true, 10, 100);
+    h2_peer_get(&w->peer, "/");
+    struct vx_response head = {.status = 200, .version = VX_HTTP_11, .framing = VX_BODY_CHUNKED};
+    struct vx_downstream *d = w->held[0].down;
+    d->ops->respond(d, &head);
+    assert_int_equal(d->stream.ops->push(&d->stream, VX_SLICE("more than ten bytes")), 10);
+    fake_net_advance(&w->net, FAKE_S(31));
+    assert_int_equal(w->held[0].failure, VX_ERR_CLIENT_WRITE_TIMEOUT);
+    end(w);
+}
+
+static void test_a_broken_connection_fails_its_streams(void **state) {
+    (void)state;
+    struct world *w = start(true);
+    h2_peer_get(&w->peer, "/");
+    h2_peer_get(&w->peer, "/");
+    fake_break(w->t);
+    assert_int_equal(w->held[0].failed + w->held[1].failed, 2);
+    assert_true(w->t->closed);
+    assert_int_equal(w->server.connection_count, 0);
+    end(w);
+}
+
+static void test_a_drain_serves_what_has_begun(void **state) {
+    (void)state;
+    struct world *w = start(true);
+    int32_t id = h2_peer_get(&w->peer, "/");
+    vx_http_server_drain(&w->server);
+    fake_net_round(&w->net);
+    h2_peer_talk(&w->peer);
+    assert_int_equal(w->peer.goaways, 2); /* the second one once the client has heard the first */
+    assert_int_equal(w->peer.goaway_last, id);
+    assert_false(w->t->closed);
+    answer(&w->held[0], "ok");
+    h2_peer_talk(&w->peer);
+    assert_true(h2_peer_stream(&w->peer, id)->ended);
+    assert_int_equal(w->t->shuts, 1);
+    fake_fin(w->t);
+    assert_true(w->t->closed);
+    end(w);
+}
+
+static void test_glitches_have_a_limit(void **state) {
+    (void)state;
+    struct world *w = start_with(false, 0, 20);
+    h2_peer_get(&w->peer, "/");
+    for (unsigned i = 0; i < 16; i++)
+        h2_peer_raw(&w->peer, NGHTTP2_PING, 0, 0, "12345678", 8);
+    assert_int_equal(w->glitches[VX_H2_GLITCH_CONTROL], 0); /* a few are free */
+    h2_peer_get(&w->peer, "/");
+    for (unsigned i = 0; i < 16 + 20; i++)
+        h2_peer_raw(&w->peer, NGHTTP2_PING, 0, 0, "12345678", 8);
+    assert_int_equal(w->glitches[VX_H2_GLITCH_CONTROL], 20);
+    assert_false(w->calmed);
+    h2_peer_raw(&w->peer, NGHTTP2_PING, 0, 0, "12345678", 8);
+    assert_true(w->calmed);
+    assert_int_equal(w->peer.goaway_code, NGHTTP2_ENHANCE_YOUR_CALM);
+    end(w);
+}
+
+static void test_kinds_of_glitches(void **state) {
+    (void)state;
+    struct world *w = start_with(true, 10, 1000);
+    int32_t id = h2_peer_head(&w->peer, 0, false, post);
+    h2_peer_talk(&w->peer);
+    h2_peer_raw(&w->peer, NGHTTP2_DATA, 0, id, "", 0);
+    assert_int_equal(w->glitches[VX_H2_GLITCH_EMPTY_DATA], 1);
+    struct vx_response head = {.status = 200, .version = VX_HTTP_11, .framing = VX_BODY_CHUNKED};
+    struct vx_downstream *d = w->held[0].down;
+    d->ops->respond(d, &head);
+    assert_int_equal(d->stream.ops->push(&d->stream, VX_SLICE("more than ten bytes")), 10);
+    h2_peer_raw(&w->peer, NGHTTP2_WINDOW_UPDATE, 0, id, "\0\0\0\1", 4);
+    assert_int_equal(w->glitches[VX_H2_GLITCH_SMALL_WINDOW], 1);
+    h2_peer_raw(&w->peer, NGHTTP2_WINDOW_UPDATE, 0, id, "\x7f\xff\xff\xff", 4);
+    assert_int_equal(w->glitches[VX_H2_GLITCH_BAD_FRAME], 1);
+    assert_int_equal(h2_peer_stream(&w->peer, id)->code, NGHTTP2_FLOW_CONTROL_ERROR);
+    for (unsigned i = 0; i < 40; i++)
+        h2_peer_raw(&w->peer, 0x77, 0, 0, "unknown", 7);
+    assert_int_equal(w->glitches[VX_H2_GLITCH_CONTROL], 40 - 16);
+    h2_peer_raw(&w->peer, NGHTTP2_HEADERS, 1, 11, "\x82", 1);
+    for (unsigned i = 0; i < 20 && !w->t->closed && !w->calmed; i++)
+        h2_peer_raw(&w->peer, NGHTTP2_CONTINUATION, 0, 11, "", 0);
+    assert_int_equal(w->glitches[VX_H2_GLITCH_CONTINUATION], 1);
+    assert_true(w->calmed);
+    end(w);
+}
+
+static void test_frames_of_streams_that_the_client_ended(void **state) {
+    (void)state;
+    struct world *w = start(false);
+    int32_t id = h2_peer_get(&w->peer, "/");
+    h2_peer_raw(&w->peer, NGHTTP2_DATA, 0, id, "x", 1);
+    assert_int_equal(w->peer.goaway_code, NGHTTP2_STREAM_CLOSED);
+    end(w);
+}
+
+static void test_websocket(void **state) {
+    (void)state;
+    static const char *const fields[] = {":method",    "CONNECT", ":protocol", "websocket", ":scheme", "http",
+                                         ":authority", "a",       ":path",     "/chat",     NULL};
+    struct world *w = start(true);
+    int32_t id = h2_peer_head(&w->peer, 0, false, fields);
+    h2_peer_talk(&w->peer);
+    struct vx_downstream *d = w->held[0].down;
+    struct vx_headers *h = &d->request->headers;
+    assert_int_equal(d->request->method, VX_METHOD_GET);
+    assert_true(d->request->upgrade);
+    assert_int_equal(vx_headers_find_name(h, VX_SLICE("sec-websocket-key"))->value_len, 24);
+    struct vx_response head = {.status = 101, .version = VX_HTTP_11, .upgrade = true};
+    assert_true(vx_headers_add(&head.headers, d->arena, VX_HEADER_UPGRADE, VX_SLICE("upgrade"),
+                               VX_SLICE("websocket")));
+    assert_true(vx_headers_add(&head.headers, d->arena, VX_HEADER_OTHER, VX_SLICE("Sec-WebSocket-Accept"),
+                               VX_SLICE("x")));
+    d->ops->respond(d, &head);
+    assert_int_equal(d->stream.ops->push(&d->stream, VX_SLICE("hi")), 2);
+    h2_peer_talk(&w->peer);
+    assert_string_equal(h2_peer_stream(&w->peer, id)->head, ":status: 200\n");
+    assert_string_equal(h2_peer_stream(&w->peer, id)->body, "hi");
+    h2_peer_body(&w->peer, id, "there", 5, true);
+    struct vx_slice bytes;
+    assert_int_equal(d->stream.ops->pull(&d->stream, &bytes), VX_PULL_BYTES);
+    assert_true(vx_slice_eq(bytes, VX_SLICE("there")));
+    d->stream.ops->consume(&d->stream, 5);
+    assert_int_equal(d->stream.ops->pull(&d->stream, &bytes), VX_PULL_END);
+    d->stream.ops->finish(&d->stream, NULL);
+    let_go(&w->held[0]);
+    h2_peer_talk(&w->peer);
+    assert_true(h2_peer_stream(&w->peer, id)->ended);
+    end(w);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_requests_are_answered),
+        cmocka_unit_test(test_one_write_carries_the_answers_of_a_round),
+        cmocka_unit_test(test_a_body_is_pulled),
+        cmocka_unit_test(test_a_stream_that_is_not_read_stops_only_itself),
+        cmocka_unit_test(test_a_response_waits_for_the_clients_window),
+        cmocka_unit_test(test_a_full_connection_stops_the_bodies),
+        cmocka_unit_test(test_an_answer_before_the_end_of_the_request),
+        cmocka_unit_test(test_a_reset_is_told_once),
+        cmocka_unit_test(test_a_request_that_is_reset_at_once_never_begins),
+        cmocka_unit_test(test_bad_requests),
+        cmocka_unit_test(test_a_body_that_is_not_as_long_as_declared),
+        cmocka_unit_test(test_heads_that_are_too_large),
+        cmocka_unit_test(test_time_limits),
+        cmocka_unit_test(test_a_window_that_stays_shut),
+        cmocka_unit_test(test_a_broken_connection_fails_its_streams),
+        cmocka_unit_test(test_a_drain_serves_what_has_begun),
+        cmocka_unit_test(test_glitches_have_a_limit),
+        cmocka_unit_test(test_kinds_of_glitches),
+        cmocka_unit_test(test_frames_of_streams_that_the_client_ended),
+        cmocka_unit_test(test_websocket),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
