@@ -81,15 +81,16 @@ class Client:
             return False
         return True
 
-    def open(self, method="GET", path="/", headers=(), *, body=None, end=True, authority="test", pseudo=None):
-        """Begins a request; returns its stream."""
+    def open(self, method="GET", path="/", headers=(), *, body=None, end=True, authority="test", pseudo=None, hold=False):
+        """Begins a request; returns its stream. hold: its head leaves with what is flushed next."""
         stream = self.h2.get_next_available_stream_id()
         first = pseudo or [(":method", method), (":scheme", "http"), (":authority", authority), (":path", path)]
         self.answers[stream] = Answer()
         self.h2.send_headers(stream, [*first, *headers], end_stream=end and not body)
         if body:
             self.send(stream, body, end=end)
-        self.flush()
+        if not hold:
+            self.flush()
         return stream
 
     def send(self, stream, data, *, end=False):
