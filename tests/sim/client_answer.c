@@ -101,7 +101,8 @@ static void check_passed_on(struct client *c, unsigned status) {
 
 static void check_own(struct client *c, unsigned status) {
     struct exchange *e = client_current(c);
-    uint64_t length;
+    uint64_t length = 0;
+    bool chunked = c->sim->scenario->filters && has(c, "transfer-encoding"); /* they may have edited it */
     c->own_answer = true;
     c->sim->own_answers++;
     if (!exchange_may_get(c->sim, e, status)) {
@@ -109,12 +110,20 @@ static void check_own(struct client *c, unsigned status) {
         snprintf(what, sizeof what, "an answer of the proxy (%u) without a reason", status);
         odd(c, what);
     }
-    if (!message_number(&c->in.head, "content-length", &length))
+    bool until_close = c->sim->scenario->filters && e->http10 && !has(c, "content-length");
+    if (!chunked && !until_close && !message_number(&c->in.head, "content-length", &length))
         odd(c, "no Content-Length");
     if (status == 308 ? !has(c, "location")
                       : !message_field_is(&c->in.head, "content-type", "application/json"))
         odd(c, "no Content-Type or Location");
-    message_length(&c->in, exchange_is_head(e) && e->begins ? 0 : length);
+    if (chunked) {
+        message_chunked(&c->in);
+    } else if (until_close) {
+        c->must_close = true;
+        message_raw(&c->in);
+    } else {
+        message_length(&c->in, exchange_is_head(e) && e->begins ? 0 : length);
+    }
 }
 
 static void take_head(struct client *c) {

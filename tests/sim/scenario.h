@@ -56,6 +56,8 @@ struct scenario {
     bool handshakes;      /* connections of clients begin with one, as TLS does */
     uint32_t body_limit;  /* limits.body_bytes; 0: none */
 
+    uint32_t filters; /* callbacks of filters that hold what they are shown; 0: there are no filters */
+
     /* Operations */
     uint32_t reload_every_ms; /* 0: never */
     uint32_t drain_after_ms;  /* 0: never */

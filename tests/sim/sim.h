@@ -30,6 +30,7 @@ struct wire;
 struct client;
 struct host;
 struct world_version;
+struct sim_filters;
 
 #define SIM_US(n) ((uint64_t)(n)*1000)
 #define SIM_MS(n) ((uint64_t)(n)*1000000)
@@ -97,6 +98,7 @@ struct sim {
     struct world_version *versions; /* the newest first */
     uint32_t version_count, freed_versions;
     bool reload_wanted, drain_wanted, cut_wanted;
+    struct sim_filters *filters; /* NULL: the scenario has none */
     struct sim_backend_watch watches[SIM_ROUTES][SIM_BACKENDS];
 
     /* The wire. */

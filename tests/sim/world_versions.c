@@ -5,6 +5,7 @@
 
 #include "proxy/control/pool_table.h"
 #include "sim/exchange.h"
+#include "sim/filters.h"
 #include "sim/host.h"
 #include "sim/world.h"
 
@@ -124,6 +125,7 @@ static void configure(struct world_version *v, uint64_t version) {
         .client_identities = v->identities,
         .holders = 1, /* ours: so the generation never frees it */
     };
+    filters_configure(v->sim, &v->config, &v->setup);
 }
 
 static void became_unused(struct vx_snapshot *snapshot) {
@@ -157,6 +159,7 @@ static struct world_version *make(struct sim *sim) {
 
 /* As adopt() of proxy/control/worker.c. */
 static void take_up(struct sim *sim, struct world_version *v) {
+    vx_generation_enter(v->generation, 0, sim->now_ns);
     vx_proxy_adopt(&sim->proxy, &v->generation->snapshot);
     vx_h1_client_retire(&sim->upstreams, v->generation->pools_used, v->generation->pool_count);
     vx_snapshot_drop(&v->generation->snapshot, 0);
@@ -178,6 +181,7 @@ void versions_init(struct sim *sim) {
     sim->metrics = vx_metrics_new(1);
     if (!sim->metrics)
         abort();
+    filters_init(sim);
     take_up(sim, make(sim));
 }
 
@@ -218,5 +222,6 @@ void versions_end(struct sim *sim) {
     if (sim->registry.group_count)
         sim_fail(sim, "the state of %u routes is still in use", sim->registry.group_count);
     vx_backend_registry_destroy(&sim->registry);
+    filters_end(sim);
     vx_metrics_free(sim->metrics);
 }

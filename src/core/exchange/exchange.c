@@ -144,6 +144,8 @@ static void answer_error(struct vx_exchange *x, enum vx_error_code code, uint64_
 }
 
 void vx_exchange_fail(struct vx_exchange *x, struct vx_error error, uint64_t now_ns) {
+    if (x->state == VX_EXCHANGE_HOLDING)
+        x->error = VX_ERR_NONE; /* the answer that it was about will not go out, this one will */
     vx_exchange_note(x, error);
     if (x->up)
         vx_exchange_drop_upstream(x, error.source == VX_BY_BACKEND ? VX_OUTCOME_FAILURE : VX_OUTCOME_NEUTRAL,

@@ -7,6 +7,8 @@
  *   2. Bytes are in one place: in the `held` of one lane, or in the side's `out`. Nothing is pulled while `out` has any.
  *   3. A filter holds at most its `body_bytes`; above that the message is refused.
  *   4. Once an outcome is decided no filter is called for the message.
+ *   5. What filters did outside of callbacks is carried out before the next callback: a continue is about what was held
+ *      then, not about what is shown later.
  *
  * state      event                               next       function
  * AWAITS     head: continue                      FLOWS      vx_filtering_pass_head
@@ -321,6 +323,7 @@ static enum vx_pull pull(struct vx_stream *source, struct vx_slice *bytes) {
     enum vx_filter_direction d =
         side == &f->sides[VX_FILTER_REQUEST] ? VX_FILTER_REQUEST : VX_FILTER_RESPONSE;
     for (;;) {
+        vx_filtering_settle(f);
         if (decided(f)) {
             source->error = f->outcome;
             return VX_PULL_FAILED;
@@ -376,7 +379,8 @@ static void settle_stream(struct vx_filtering *f, enum vx_filter_direction d, ui
 void vx_filtering_settle(struct vx_filtering *f) {
     while (f->signalled && !decided(f)) {
         f->signalled = false;
-        for (uint32_t step = 0; step < f->count; step++)
+        /* The last steps first: what an earlier one lets go finds them settled. */
+        for (uint32_t step = f->count; step-- > 0;)
             for (unsigned d = 0; d < 2 && !decided(f); d++)
                 settle_stream(f, d, step);
         for (uint32_t i = 0; i < f->count; i++)

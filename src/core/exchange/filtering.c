@@ -56,25 +56,29 @@ static bool any_edits(const struct vx_filtering *f, enum vx_filter_direction d) 
 
 /* Lets the filters have what is there of a body while one of them holds its head. False: `from` is broken. */
 static bool feed_holder(struct vx_filtering *f, enum vx_filter_direction d) {
-    struct vx_filter_side *side = &f->sides[d];
-    while (side->at < f->count && vx_filtering_may_read(f, d) && f->outcome.code == VX_ERR_NONE) {
+    const struct vx_filter_side *side = &f->sides[d];
+    for (;;) {
+        vx_filtering_settle(f);
+        if (f->outcome.code != VX_ERR_NONE || side->at == f->count || !vx_filtering_may_read(f, d))
+            return true;
         enum vx_pull result = vx_filtering_fill(f, d);
         if (result == VX_PULL_WAIT || result == VX_PULL_FAILED)
             return result == VX_PULL_WAIT;
     }
-    return true;
 }
 
 /* Lets pass what is here of a short body. False: `from` is broken. */
 static bool peek(struct vx_filtering *f, enum vx_filter_direction d) {
-    struct vx_filter_side *side = &f->sides[d];
-    while (!side->done && side->out.len < PEEK_BYTES && vx_filtering_may_read(f, d) &&
-           f->outcome.code == VX_ERR_NONE) {
+    const struct vx_filter_side *side = &f->sides[d];
+    for (;;) {
+        vx_filtering_settle(f);
+        if (f->outcome.code != VX_ERR_NONE || side->done || side->out.len >= PEEK_BYTES ||
+            !vx_filtering_may_read(f, d))
+            return true;
         enum vx_pull result = vx_filtering_fill(f, d);
         if (result == VX_PULL_WAIT || result == VX_PULL_FAILED)
             return result == VX_PULL_WAIT;
     }
-    return true;
 }
 
 /* Content-Length is to say what the framing says. False: no memory. */
