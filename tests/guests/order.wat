@@ -1,0 +1,27 @@
+;; SPDX-License-Identifier: Apache-2.0
+;; Writes down what it is told, a letter each from address 1024 on, and how it was told: of 0.1.0, with headers callbacks
+;; that do not take end_of_stream.
+(module
+  (memory (export "memory") 1)
+  (global $at (mut i32) (i32.const 1024))
+  (func $note (param $c i32)
+    (i32.store8 (global.get $at) (local.get $c))
+    (global.set $at (i32.add (global.get $at) (i32.const 1))))
+  (func (export "proxy_abi_version_0_1_0"))
+  (func (export "malloc") (param i32) (result i32) (i32.const 4096))
+  (func (export "_initialize") (call $note (i32.const 73)))
+  (func (export "main") (param i32 i32) (result i32) (call $note (i32.const 77)) (i32.const 0))
+  (func (export "_start") (call $note (i32.const 63)))
+  (func (export "proxy_on_context_create") (param i32 i32)
+    (call $note (if (result i32) (local.get 1) (then (i32.const 99)) (else (i32.const 82)))))
+  (func (export "proxy_on_vm_start") (param i32 i32) (result i32)
+    (call $note (i32.const 86)) (i32.eq (local.get 1) (i32.const 3)))
+  (func (export "proxy_on_configure") (param i32 i32) (result i32)
+    (call $note (i32.const 67)) (i32.eq (local.get 1) (i32.const 5)))
+  (func (export "proxy_on_request_headers") (param i32 i32) (result i32) (call $note (i32.const 104)) (i32.const 0))
+  (func (export "proxy_on_log") (param i32) (call $note (i32.const 108)))
+  (func (export "proxy_on_done") (param i32) (result i32)
+    (call $note (if (result i32) (i32.eq (local.get 0) (i32.const 1)) (then (i32.const 68)) (else (i32.const 100))))
+    (i32.const 1))
+  (func (export "proxy_on_delete") (param i32)
+    (call $note (if (result i32) (i32.eq (local.get 0) (i32.const 1)) (then (i32.const 88)) (else (i32.const 120))))))
