@@ -468,6 +468,16 @@ def test_max_connections_queues_what_is_too_much(vortex, backend):
     assert target.most_live <= 2
 
 
+def test_a_worker_gives_an_idle_connection_up_for_another(vortex, backend):
+    """One place, two workers, clients of both by turns: whoever has the idle connection lets the other one have it."""
+    target = backend()
+    proxy = vortex({"address": target.address, "max_connections": 1}, workers=2)
+    clients = [proxy.client() for _ in range(8)]
+    for _ in range(3):
+        for client in clients:
+            assert client.request("GET", "/").status == 200
+
+
 def test_queued_request_of_a_client_that_leaves_is_forgotten(vortex, backend):
     hold = threading.Event()
     target = backend(serve(lambda r: (r.target == "/hold" and hold.wait(30), echo(r))[1]))

@@ -142,6 +142,8 @@ static bool start_workers(struct vx_control *c, uint32_t wanted) {
     for (uint32_t w = 0; w < count; w++) {
         struct vx_worker_options options = {
             .index = w,
+            .all = c->workers,
+            .count = count,
             .cpu = nth_cpu(&cpus, w % cpu_count),
             .metrics = c->metrics,
             .access_log = c->access_log,
@@ -253,6 +255,8 @@ static bool start(struct vx_control *c) {
 
 static void finish(struct vx_control *c) {
     vx_ahead_end(c);
+    for (uint32_t w = 0; w < c->worker_count; w++)
+        vx_worker_halt(&c->workers[w]);
     for (uint32_t w = 0; w < c->worker_count; w++)
         vx_worker_stop(&c->workers[w]);
     vx_dumps_end(&c->admin.dumps, &c->engine.rt);

@@ -296,6 +296,25 @@ void vx_worker_drain(struct vx_worker *w) {
     tell(w);
 }
 
+static void spare(void *arg, uint64_t now_ns) {
+    (void)now_ns;
+    struct vx_worker *w = arg;
+    atomic_store_explicit(&w->asked_to_spare, false, memory_order_relaxed);
+    vx_h1_client_spare(&w->engine.clients.h1);
+}
+
+/* One message at a time to each: what it does is good for all that wait. */
+static void ask_others(void *user) {
+    struct vx_worker *w = user;
+    for (uint32_t i = 0; i < w->count; i++) {
+        struct vx_worker *other = &w->all[i];
+        if (other == w || atomic_exchange_explicit(&other->asked_to_spare, true, memory_order_relaxed))
+            continue;
+        if (!vx_loop_post(other->engine.loop, spare, other))
+            atomic_store_explicit(&other->asked_to_spare, false, memory_order_relaxed);
+    }
+}
+
 static void pin(const struct vx_worker *w) {
     if (w->cpu < 0)
         return;
@@ -354,6 +373,10 @@ bool vx_worker_init(struct vx_worker *w, const struct vx_worker_options *options
     if (!vx_engine_init(&w->engine, options->index))
         return false;
     w->index = options->index;
+    w->all = options->all;
+    w->count = options->count;
+    w->engine.clients.h1.ask = ask_others;
+    w->engine.clients.h1.user = w;
     w->cpu = options->cpu;
     w->budget = options->budget;
     w->bans = options->bans;
@@ -381,11 +404,16 @@ bool vx_worker_start(struct vx_worker *w) {
     return w->started;
 }
 
+void vx_worker_halt(struct vx_worker *w) {
+    if (!w->started)
+        return;
+    vx_loop_stop(w->engine.loop);
+    pthread_join(w->thread, NULL);
+    w->started = false;
+}
+
 void vx_worker_stop(struct vx_worker *w) {
-    if (w->started) {
-        vx_loop_stop(w->engine.loop);
-        pthread_join(w->thread, NULL);
-    }
+    vx_worker_halt(w);
     /* A generation that was handed over too late, or before there was a thread, has to be let go as well. */
     vx_loop_run_once(w->engine.loop, 0);
     take_up_news(w, w->engine.rt.now_ns);

@@ -46,6 +46,9 @@ struct vx_worker {
     int cpu;                                 /* pinned to; -1: not */
     _Atomic(struct vx_adoption *) adoptions; /* handed over, the newest first */
     atomic_bool drain_wanted;
+    struct vx_worker *all; /* with `count` workers */
+    uint32_t count;
+    atomic_bool asked_to_spare; /* connections that another worker's requests wait for */
     bool draining, paused;
     uint64_t starved_counted; /* of the listeners' pauses for want of descriptors */
     pthread_t thread;
@@ -58,6 +61,8 @@ struct vx_worker {
 /* Everything a worker needs to begin, in one place. Pointers outlive the worker. */
 struct vx_worker_options {
     uint32_t index;
+    struct vx_worker *all; /* every worker, this one among them; none is stopped before all are halted */
+    uint32_t count;
     int cpu;
     struct vx_metrics *metrics;
     struct vx_access_log *access_log;
@@ -91,7 +96,10 @@ void vx_worker_adopt(struct vx_adoption *adoption);
 /* No new connections, the running exchanges end, then `drained`. */
 void vx_worker_drain(struct vx_worker *w);
 
-/* Cuts what is left, ends the thread and frees everything. */
+/* Ends the thread. From then on nothing of it talks to other workers. */
+void vx_worker_halt(struct vx_worker *w);
+
+/* Cuts what is left, ends the thread if it runs, and frees everything. */
 void vx_worker_stop(struct vx_worker *w);
 
 #endif

@@ -18,6 +18,10 @@ struct vx_h1_client {
     uint32_t pool_count;
     uint32_t connection_count;
     bool draining; /* nothing goes back to a pool */
+    /* A request waits for a place among max_connections: the other workers' clients are to look whether they can spare one
+     * (vx_h1_client_spare). NULL: there are none. */
+    void (*ask)(void *user);
+    void *user;
 };
 
 /* `rt` outlives the client. */
@@ -30,6 +34,9 @@ void vx_h1_client_retire(struct vx_h1_client *client, const uint64_t *keep, uint
 /* Appends what there is of connections and waiting requests for `target` on this worker; nothing: no line. */
 void vx_h1_client_dump(const struct vx_h1_client *client, const struct vx_target *target,
                        struct vx_text *out);
+
+/* Closes idle connections to targets for which requests of other workers wait. */
+void vx_h1_client_spare(struct vx_h1_client *client);
 
 /* Closes every connection and frees the pools. All upstreams have been released. */
 void vx_h1_client_destroy(struct vx_h1_client *client);

@@ -65,9 +65,8 @@ struct vx_h1_pool {
     struct vx_list leaving;          /* connections in LEAVING */
     struct vx_list queue;            /* requests waiting because of max_connections */
     struct vx_timer
-        poll; /* looks for places that other workers gave up or wait for, and for waits that are over */
+        poll; /* while requests wait: for places that were given up, and for waits that are over */
     uint32_t idle_count, queue_count;
-    bool limited; /* by max_connections: an idle connection takes a place that others may want */
 };
 
 /* client_connection.c */

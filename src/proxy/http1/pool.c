@@ -98,6 +98,8 @@ static void enqueue(struct vx_h1_pool *pool, struct h1_client_request *request) 
     pool->queue_count++;
     atomic_fetch_add_explicit(&request->target->shared->waiting, 1, memory_order_relaxed);
     poll_later(pool);
+    if (pool->client->ask)
+        pool->client->ask(pool->client->user);
 }
 
 void vx_h1_pool_unqueue(struct h1_client_request *request) {
@@ -150,13 +152,6 @@ static bool wanted_elsewhere(const struct vx_target_shared *shared) {
     return atomic_load_explicit(&shared->waiting, memory_order_relaxed) > 0;
 }
 
-/* A worker with nothing to do must not keep the places that another one's requests wait for. */
-static void give_up_idle(struct vx_h1_pool *pool) {
-    struct h1_client_connection *c = VX_CONTAINER_OF(pool->idle.prev, struct h1_client_connection, link);
-    if (wanted_elsewhere(c->shared))
-        vx_h1_client_close(c, false);
-}
-
 static void poll_places(struct vx_timer *timer, uint64_t now_ns) {
     struct vx_h1_pool *pool = VX_CONTAINER_OF(timer, struct vx_h1_pool, poll);
     struct h1_client_request *request;
@@ -174,9 +169,7 @@ static void poll_places(struct vx_timer *timer, uint64_t now_ns) {
             request->up.stream.events->on_failed(request->up.stream.user, now_ns);
         }
     }
-    if (pool->limited && pool->idle_count)
-        give_up_idle(pool);
-    if (pool->queue_count || (pool->limited && pool->idle_count))
+    if (pool->queue_count)
         poll_later(pool);
 }
 
@@ -215,9 +208,6 @@ void vx_h1_pool_return(struct h1_client_connection *c, const struct vx_target *t
     vx_h1_sink_relax(&c->sink);
     vx_list_push_front(&pool->idle, &c->link);
     pool->idle_count++;
-    pool->limited = target->max_connections > 0;
-    if (pool->limited)
-        poll_later(pool);
     vx_h1_client_set_deadline(c, target->pool_idle_ns);
 }
 
@@ -233,6 +223,19 @@ void vx_h1_pool_closed(struct h1_client_connection *c) {
     /* The place may be taken by the next in the queue; not here, where a user's call may be on the stack. */
     if (pool->queue_count)
         vx_timer_set(&pool->client->rt->wheel, &pool->poll, pool->client->rt->now_ns);
+}
+
+/* A worker with nothing to do must not keep the places that another one's requests wait for. Whoever waits goes on
+ * asking for them by itself. */
+void vx_h1_client_spare(struct vx_h1_client *client) {
+    for (uint32_t i = 0; i < client->pool_count; i++) {
+        struct vx_h1_pool *pool = client->pools[i];
+        if (!pool || !pool->idle_count || !pool->shared)
+            continue;
+        uint32_t wanted = atomic_load_explicit(&pool->shared->waiting, memory_order_relaxed);
+        for (; wanted && pool->idle_count; wanted--)
+            vx_h1_client_close(VX_CONTAINER_OF(pool->idle.prev, struct h1_client_connection, link), false);
+    }
 }
 
 void vx_h1_client_retire(struct vx_h1_client *client, const uint64_t *keep, uint32_t count) {

@@ -256,12 +256,18 @@ static void test_a_closed_connection_gives_its_place_to_the_queue(void **state) 
     client_end(w);
 }
 
+static void spare(void *user) {
+    vx_h1_client_spare(user);
+}
+
 /* Two workers, one place: an idle connection of the first kept it although the second one's request waited. */
 static void test_an_idle_worker_gives_up_its_place(void **state) {
     (void)state;
     struct client_world *w = client_start();
     struct vx_h1_client second;
     vx_h1_client_init(&second, &w->net.rt);
+    second.ask = spare; /* at once, where a worker would get a message */
+    second.user = &w->client;
     w->b.target.max_connections = 1;
     struct fake_transport *t = call_whole(&w->call, &w->client, &w->b, &w->net);
     fake_net_advance(&w->net, FAKE_S(1));
