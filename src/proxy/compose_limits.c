@@ -65,6 +65,7 @@ static void report(void *user, const char *trouble) {
 static void drop_redis(struct vx_rates *r) {
     if (!r->redis)
         return;
+    vx_redis_store_stop(r->redis, r->engine->rt.now_ns);
     for (unsigned i = 0; i < VX_REDIS_COUNT_COUNT; i++)
         r->counts_before[i] += vx_redis_store_count(r->redis, (enum vx_redis_count)i);
     vx_redis_store_free(r->redis, r->engine->rt.now_ns);

@@ -341,12 +341,16 @@ struct vx_redis_store *vx_redis_store_new(const struct vx_config_rate_store *con
     return NULL;
 }
 
-void vx_redis_store_free(struct vx_redis_store *s, uint64_t now_ns) {
-    if (!s)
-        return;
+void vx_redis_store_stop(struct vx_redis_store *s, uint64_t now_ns) {
     for (uint16_t i = 0; i < s->node_count; i++)
         vx_redis_connection_close(&s->nodes[i]->connection, now_ns);
     s->topology->stop(s, now_ns);
+}
+
+void vx_redis_store_free(struct vx_redis_store *s, uint64_t now_ns) {
+    if (!s)
+        return;
+    vx_redis_store_stop(s, now_ns);
     for (uint16_t i = 0; i < s->node_count; i++)
         free(s->nodes[i]);
     while (s->free_asks) {

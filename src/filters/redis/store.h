@@ -39,8 +39,11 @@ struct vx_redis_store_options {
 struct vx_redis_store *vx_redis_store_new(const struct vx_config_rate_store *config,
                                           const struct vx_redis_store_options *options, uint64_t now_ns);
 
-/* What is pending is decided as if the server were away; then all is gone. From the loop, not from inside a call of the
- * store. NULL is allowed. */
+/* Decides what is pending as if the server were away, and closes all links; only the counts are left to be asked. From the
+ * loop, not from inside a call of the store. */
+void vx_redis_store_stop(struct vx_redis_store *s, uint64_t now_ns);
+
+/* Stops it if need be. NULL is allowed. */
 void vx_redis_store_free(struct vx_redis_store *s, uint64_t now_ns);
 
 struct vx_rate_store *vx_redis_store_port(struct vx_redis_store *s);

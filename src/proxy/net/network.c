@@ -34,6 +34,7 @@ struct vx_link {
     struct vx_list waiting;         /* in its name's list */
     struct vx_task task;            /* flush, tell that it is broken, or free */
     const char *broken;             /* what the task tells; NULL: nothing */
+    bool told;                      /* that it is broken: nothing follows */
     bool closed;
     uint16_t port;
     char *out; /* from malloc; of `out_len` bytes the first `out_sent` have left */
@@ -65,8 +66,10 @@ static void flush(struct vx_link *link) {
 }
 
 static void tell_broken(struct vx_link *link, const char *why, uint64_t now_ns) {
-    if (!link->closed)
-        link->events->on_broken(link->user, why, now_ns);
+    if (link->closed || link->told)
+        return;
+    link->told = true;
+    link->events->on_broken(link->user, why, now_ns);
 }
 
 static void read_all(struct vx_link *link, uint64_t now_ns) {
@@ -90,7 +93,7 @@ static void read_all(struct vx_link *link, uint64_t now_ns) {
 
 static void on_ready(struct vx_transport *t, uint32_t ready, uint64_t now_ns) {
     struct vx_link *link = t->owner;
-    if (link->closed)
+    if (link->closed || link->told)
         return;
     if (ready & VX_FAILED) {
         tell_broken(link, t->error.detail ? t->error.detail : "it cannot be reached", now_ns);
@@ -113,7 +116,7 @@ static void run_task(struct vx_task *task, uint64_t now_ns) {
         tell_broken(link, link->broken, now_ns);
         return;
     }
-    if (!link->transport)
+    if (!link->transport || link->told)
         return;
     flush(link);
     if (link->transport->readable)
@@ -270,9 +273,10 @@ void vx_network_dialer_init(struct vx_network_dialer *d, struct vx_runtime *rt, 
 }
 
 void vx_network_dialer_destroy(struct vx_network_dialer *d) {
-    struct vx_list *node;
-    while ((node = vx_list_pop_front(&d->names)) != NULL) {
-        struct name *name = VX_CONTAINER_OF(node, struct name, link);
+    struct vx_list *next;
+    for (struct vx_list *at = d->names.next; at != &d->names; at = next) {
+        struct name *name = VX_CONTAINER_OF(at, struct name, link);
+        next = at->next;
         vx_resolver_unwatch(name->watch);
         free(name);
     }
