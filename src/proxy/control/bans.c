@@ -40,6 +40,7 @@ struct vx_bans {
     _Atomic bool on;                /* the same, for the workers */
     struct vx_timer sweep;
     uint64_t kernel_retry_ns;
+    bool restored;                       /* the bans that the kernel had at the start have been taken over */
     char kernel_said[VX_BANS_WHY_BYTES]; /* last, so that it is not repeated at each attempt */
     uint64_t lines_second;
     uint32_t lines; /* in that second */
@@ -152,12 +153,15 @@ static bool is_banned(struct vx_ban_gate *self, const struct vx_address *address
 
 /* --- The kernel --------------------------------------------------------------------------------------------------- */
 
-/* A ban that the kernel had already when this program began. */
+/* A ban that the kernel has already. The first time it is one from before this program began; later, when the kernel was away
+ * for a while, what is not known here any more has ended meanwhile. */
 static void restore(void *user, const struct vx_ban *ban) {
     struct vx_bans *b = user;
-    if (ban->until_ns > now_of(b) && vx_ban_policy_add(&b->policy, ban, now_of(b)))
+    struct vx_ban known;
+    bool new = !b->restored && ban->until_ns > now_of(b) && vx_ban_policy_add(&b->policy, ban, now_of(b));
+    if (new)
         b->table.list.block(&b->table.list, ban);
-    else
+    else if (!vx_ban_policy_find(&b->policy, ban->client, &known))
         b->kernel->unblock(b->kernel, ban->client);
 }
 
@@ -183,6 +187,7 @@ static void apply_kernel(struct vx_bans *b) {
     vx_log(VX_LOG_INFO, "bans: XDP (%s) drops packets on %.*s", b->kernel->state(b->kernel),
            VX_SLICE_ARG(b->config->bans.interface));
     b->kernel->each(b->kernel, restore, b);
+    b->restored = true;
     struct vx_ban ban;
     for (uint32_t at = 0; vx_ban_policy_next(&b->policy, &at, &ban);)
         b->kernel->block(b->kernel, &ban);

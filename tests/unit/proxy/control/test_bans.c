@@ -292,6 +292,27 @@ static void kernel_that_fails(void **unused) {
     assert_int_equal(value(VX_WORKER_XDP_NATIVE), 1);
 }
 
+/* Bans that ended while the kernel was away do not come back with it. */
+static void kernel_that_was_away(void **unused) {
+    (void)unused;
+    char why[VX_BANS_WHY_BYTES];
+    vx_bans_apply(f.bans, &f.config);
+    refuse(0, "192.0.2.1", 3);
+    refuse(0, "192.0.2.2", 3);
+    assert_int_equal(f.kernel.count, 2);
+    f.kernel.works = f.kernel.on = false; /* its map stays */
+    vx_bans_apply(f.bans, &f.config);
+    struct vx_ban left[2] = {f.kernel.bans[0], f.kernel.bans[1]};
+    assert_true(vx_bans_remove(f.bans, VX_SLICE("192.0.2.1"), why));
+    memcpy(f.kernel.bans, left, sizeof left);
+    f.kernel.count = 2;
+    f.kernel.works = true;
+    vx_bans_apply(f.bans, &f.config);
+    assert_false(banned("192.0.2.1"));
+    assert_true(banned("192.0.2.2"));
+    assert_int_equal(f.kernel.count, 1);
+}
+
 struct flood {
     struct vx_ban_gate *gate;
     unsigned first;
@@ -344,6 +365,7 @@ int main(void) {
         TEST(by_hand),
         TEST(restart),
         TEST(kernel_that_fails),
+        TEST(kernel_that_was_away),
         TEST(workers_report_at_once),
         TEST(ends_with_reports_under_way),
     };
