@@ -104,6 +104,14 @@ struct vx_config_rate_limit limits_of_route(const struct sim *sim) {
                                          .key_count = 1};
 }
 
+void limits_recorded(struct sim *sim, const struct vx_exchange_record *r, unsigned deliveries) {
+    if (r->error != VX_ERR_RATE_LIMITED)
+        return;
+    sim->limits.records++;
+    if (r->attempts || deliveries || (r->status && r->status != 429)) /* 0: no memory for an answer */
+        sim_fail(sim, "a refused request was answered with %u after %u attempts", r->status, r->attempts);
+}
+
 void limits_answer(struct sim *sim) {
     for (struct sim_question *q = sim->limits.questions; q; q = q->next) {
         struct vx_rate_request *r = q->request;

@@ -6,6 +6,7 @@
 
 #include "core/config/model.h"
 #include "core/ports/rate_store.h"
+#include "core/ports/recorder.h"
 
 struct sim;
 
@@ -29,6 +30,8 @@ struct sim_limits {
 void limits_init(struct sim *sim);
 /* A route's limit, by its name; not enabled where the scenario has none. */
 struct vx_config_rate_limit limits_of_route(const struct sim *sim);
+/* A request has ended, which reached backends so often. */
+void limits_recorded(struct sim *sim, const struct vx_exchange_record *r, unsigned deliveries);
 /* Answers what is due; part of a round. */
 void limits_answer(struct sim *sim);
 void limits_end(struct sim *sim); /* checks that nothing waits, and frees */

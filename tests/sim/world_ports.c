@@ -66,8 +66,6 @@ static void check_record(struct sim *sim, const struct exchange *e, const struct
         sim_fail(sim, "request %u: status %u with the reason %s", e->id, r->status, info->word);
     if (r->error == VX_ERR_NONE && !r->status)
         sim_fail(sim, "request %u: no status and no reason", e->id);
-    if (r->error == VX_ERR_RATE_LIMITED && (r->attempts || e->deliveries))
-        sim_fail(sim, "request %u was refused and reached a backend", e->id);
     if (r->attempts && !r->backend.len)
         sim_fail(sim, "request %u: %u attempts and no backend", e->id, r->attempts);
     if (r->backend_ns > r->ended_ns - r->started_ns)
@@ -128,7 +126,7 @@ static void record(struct vx_recorder *recorder, const struct vx_exchange_record
         return;
     }
     check_record(sim, e, r);
-    sim->limits.records += r->error == VX_ERR_RATE_LIMITED;
+    limits_recorded(sim, r, e->deliveries);
     e->tunnel_ended = r->part == VX_RECORD_TUNNEL_ENDED;
     sim->tunnels_ended += e->tunnel_ended;
     e->records++;
