@@ -42,6 +42,8 @@ struct vx_worker {
     struct vx_ban_gate *bans;
     struct vx_worker_site *sites;
     struct vx_timer tick; /* gauges, paused listeners, the end of a drain */
+    /* Not beside flags that the control thread writes: compilers read such neighbours in one go. */
+    bool draining, paused;
     uint32_t index;
     int cpu;                                 /* pinned to; -1: not */
     _Atomic(struct vx_adoption *) adoptions; /* handed over, the newest first */
@@ -49,7 +51,6 @@ struct vx_worker {
     struct vx_worker *all; /* with `count` workers */
     uint32_t count;
     atomic_bool asked_to_spare; /* connections that another worker's requests wait for */
-    bool draining, paused;
     uint64_t starved_counted; /* of the listeners' pauses for want of descriptors */
     pthread_t thread;
     bool started;
