@@ -47,7 +47,8 @@ struct world {
 
 static int setup(void **state) {
     static struct world w;
-    struct vx_wasm_settings settings = {.instances = 20};
+    /* cmocka has signal handlers of its own */
+    struct vx_wasm_settings settings = {.instances = 20, .without_signals = true};
     w.engine = vx_wasm_engine_new(&settings);
     struct vx_slice binary = vx_guest_load("sandbox");
     struct vx_wasm_text why;
