@@ -161,7 +161,8 @@ bool vx_wasm_instance_open(struct vx_wasm_instance *i, const struct vx_wasm_modu
         vx_wasm_instance_close(i);
         return false;
     }
-    find_memory(i);
+    if (m->has_memory)
+        find_memory(i);
     return true;
 }
 

@@ -223,13 +223,26 @@ void vx_wasm_module_forget(struct vx_wasm_engine *engine) {
     }
 }
 
+static bool has_memory(const struct vx_wasm_module *m) {
+    wasm_exporttype_vec_t list;
+    wasmtime_module_exports(m->module, &list);
+    bool found = false;
+    for (size_t i = 0; i < list.size && !found; i++)
+        found = wasm_externtype_as_memorytype_const(wasm_exporttype_type(list.data[i])) &&
+                same_name(wasm_exporttype_name(list.data[i]), VX_SLICE("memory"));
+    wasm_exporttype_vec_delete(&list);
+    return found;
+}
+
 bool vx_wasm_module_load(struct vx_wasm_module *m, struct vx_wasm_engine *engine, struct vx_slice binary,
                          const struct vx_wasm_imports *imports, struct vx_wasm_text *why) {
     *m = (struct vx_wasm_module){.engine = engine};
     if (!is_wasm(binary))
         return explain(why, "it is not a WebAssembly module");
-    if (compile(m, binary, why) && link(m, imports, why))
+    if (compile(m, binary, why) && link(m, imports, why)) {
+        m->has_memory = has_memory(m);
         return true;
+    }
     vx_wasm_module_unload(m);
     return false;
 }
@@ -257,17 +270,6 @@ bool vx_wasm_module_exports(const struct vx_wasm_module *m, struct vx_slice name
         if (found)
             shorten(function, type);
     }
-    wasm_exporttype_vec_delete(&list);
-    return found;
-}
-
-bool vx_wasm_module_has_memory(const struct vx_wasm_module *m) {
-    wasm_exporttype_vec_t list;
-    wasmtime_module_exports(m->module, &list);
-    bool found = false;
-    for (size_t i = 0; i < list.size && !found; i++)
-        found = wasm_externtype_as_memorytype_const(wasm_exporttype_type(list.data[i])) &&
-                same_name(wasm_exporttype_name(list.data[i]), VX_SLICE("memory"));
     wasm_exporttype_vec_delete(&list);
     return found;
 }

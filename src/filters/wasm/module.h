@@ -31,7 +31,8 @@ struct vx_wasm_module {
     struct vx_wasm_engine *engine;
     wasmtime_module_t *module;
     wasmtime_instance_pre_t *linked;
-    bool cached; /* its compiled form came from disk */
+    bool cached;     /* its compiled form came from disk */
+    bool has_memory; /* that the host can reach: an export called `memory` */
 };
 
 /* Compiles `binary`, or takes its compiled form from the cache, and links it. An import that is none of `imports` is an
@@ -53,8 +54,5 @@ bool vx_wasm_module_exports(const struct vx_wasm_module *m, struct vx_slice name
 
 /* Whether the module imports the function. */
 bool vx_wasm_module_wants(const struct vx_wasm_module *m, struct vx_slice module, struct vx_slice name);
-
-/* Whether it has a memory of its own that the host can reach: an export called `memory`. */
-bool vx_wasm_module_has_memory(const struct vx_wasm_module *m);
 
 #endif
