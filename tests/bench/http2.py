@@ -24,10 +24,19 @@ def cpu_ns(pids: list[int]) -> int:
     return total
 
 
-def h2load(stage: Stage, url: str, connections: int, streams: int, requests: int) -> tuple[int, int, float]:
+def grpc_options(stage: Stage) -> list[str]:
+    """What makes h2load's requests unary calls: a message of 16 bytes and the fields that a client of gRPC sends."""
+    message = stage.paths.work / "grpc-message"
+    message.write_bytes(b"\0" + (16).to_bytes(4, "big") + b"m" * 16)
+    return ["-d", str(message), "-H", "content-type: application/grpc", "-H", "te: trailers"]
+
+
+def h2load(
+    stage: Stage, url: str, connections: int, streams: int, requests: int, options: list[str]
+) -> tuple[int, int, float]:
     """Answers with a 2xx status, other ends, and the seconds it took."""
     command = ["taskset", "-c", str(stage.cores.load), find_program("h2load"), "-t", "1", "-c", str(connections),
-               "-m", str(streams), "-n", str(requests), url]  # fmt: skip
+               "-m", str(streams), "-n", str(requests), *options, url]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, preexec_fn=die_with_parent)
     counted = re.search(r"^requests: .* (\d+) succeeded, (\d+) failed, (\d+) errored", done.stdout, re.MULTILINE)
     took = re.search(r"^finished in ([\d.]+)(us|ms|s|m)", done.stdout, re.MULTILINE)
@@ -37,14 +46,17 @@ def h2load(stage: Stage, url: str, connections: int, streams: int, requests: int
     return int(counted[1]), int(counted[2]) + int(counted[3]), seconds
 
 
-def measure(stage: Stage, peer: Peer, window_s: float, connections: int, streams: int, tls: bool) -> dict[str, float]:
-    """One round of a closed loop."""
+def measure(
+    stage: Stage, peer: Peer, window_s: float, connections: int, streams: int, tls: bool, options: list[str] | None = None
+) -> dict[str, float]:
+    """One round of a closed loop; `options` go to h2load."""
+    options = options or []
     url = f"https://127.0.0.1:{peer.tls_port}/" if tls else f"http://127.0.0.1:{peer.h2_port}/"
-    first, _, seconds = h2load(stage, url, connections, streams, FIRST_REQUESTS)
+    first, _, seconds = h2load(stage, url, connections, streams, FIRST_REQUESTS, options)
     requests = max(FIRST_REQUESTS, int(first / seconds * window_s))
     pids = peer.pids()
     before, began = cpu_ns(pids), time.monotonic()
-    answered, errors, seconds = h2load(stage, url, connections, streams, requests)
+    answered, errors, seconds = h2load(stage, url, connections, streams, requests, options)
     run_ns, wall_s = cpu_ns(pids) - before, time.monotonic() - began
     if not answered:
         raise BenchError(f"{peer.name}: no request was answered")

@@ -215,6 +215,19 @@ ORIGIN_LINES = {
     "h2o": "        proxy.reverse.url: http://127.0.0.1:{port}/",
     "vortex": "      - {{ id: {index}, address: 127.0.0.1:{port} }}",
 }
+# What a template holds in place of @UPSTREAM@ and @ORIGIN_OPTIONS@ where the origins speak HTTP/2.
+H2_UPSTREAM = {
+    "nginx": "grpc_pass grpc://origins;",
+    "haproxy": "",
+    "envoy": """      typed_extension_protocol_options:
+        envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+          "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+          explicit_http_config: { http2_protocol_options: {} }""",
+    "vortex": "    protocol: http2",
+}
+H1_UPSTREAM = {
+    "nginx": 'proxy_pass http://origins; proxy_http_version 1.1; proxy_set_header Connection "";',
+}
 BALANCE = {"nginx": "", "haproxy": "leastconn", "envoy": "LEAST_REQUEST", "h2o": "", "vortex": "peak_ewma"}
 TEMPLATES = {"nginx": "nginx.conf", "haproxy": "haproxy.cfg", "envoy": "envoy.yaml", "h2o": "h2o.conf",
              "vortex": "vortex.yaml"}  # fmt: skip
@@ -278,7 +291,19 @@ class Stage:
         self.start("redis", command, self.cores.load).wait_port(port)
         return port
 
-    def configuration(self, name: str, origins: list[int], ports: dict[str, int], extra: str) -> Path:
+    def h2_origin(self, body: bytes, *options: str) -> int:
+        """A new origin that speaks HTTP/2 with prior knowledge (nghttpd); returns its port."""
+        port = free_port(self.ports)
+        folder = self.paths.work / f"h2-origin-{port}"
+        folder.mkdir()
+        (folder / "index.html").write_bytes(body)
+        command = [find_program("nghttpd"), "--no-tls", "-d", str(folder), *options, str(port)]
+        self.start("h2-origin", command, self.cores.origin).wait_port(port)
+        return port
+
+    def configuration(
+        self, name: str, origins: list[int], ports: dict[str, int], extra: str, h2_origins: bool
+    ) -> Path:
         """Fills in a template of peers/ and returns the file. `extra`: one of EXTRAS, a guest's name for a filter, or
         nothing."""
         template = (HERE / "peers" / f"{TEMPLATES[name]}.in").read_text()
@@ -298,6 +323,8 @@ class Stage:
             "BALANCE": BALANCE[name],
             "EXTRA": EXTRAS.get(extra, "").format(folder=folder, redis=self.redis() if extra == "redis" else 0),
             "FILTERS": filters,
+            "UPSTREAM": (H2_UPSTREAM if h2_origins else H1_UPSTREAM).get(name, ""),
+            "ORIGIN_OPTIONS": "default-server proto h2" if h2_origins else "",
             **{key: str(value) for key, value in ports.items()},
         }
         for key, value in values.items():
@@ -319,17 +346,25 @@ class Stage:
             return [find_program("h2o"), "-m", "worker", "-c", str(configuration)]
         return [str(self.paths.vortex), "run", "-c", str(configuration)]
 
-    def peer(self, name: str, origins: list[int], wrapper: tuple[str, ...] = (), single: bool = False) -> Peer:
+    def peer(
+        self,
+        name: str,
+        origins: list[int],
+        wrapper: tuple[str, ...] = (),
+        single: bool = False,
+        h2_origins: bool = False,
+    ) -> Peer:
         """Starts a proxy in front of origins, and waits until a request gets through it.
 
-        `wrapper` goes before its command (valgrind); `single` asks for one process where there would be two.
+        `wrapper` goes before its command (valgrind); `single` asks for one process where there would be two; `h2_origins`:
+        the origins speak HTTP/2.
         """
         ports = {key: free_port(self.ports) for key in ("PORT", "TLS_PORT", "METRICS_PORT", "H2_PORT")}
         kind, _, extra = name.partition("+")
         if kind == "relay":
             command = [str(self.paths.tool("relay")), str(ports["PORT"]), str(origins[0])]
         else:
-            configuration = self.configuration(kind, origins, ports, extra)
+            configuration = self.configuration(kind, origins, ports, extra, h2_origins)
             command = self.command(kind, configuration, single)
         process = self.start(name, [*wrapper, *command], self.cores.proxy)
         process.wait_port(ports["PORT"])

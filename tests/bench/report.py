@@ -9,6 +9,13 @@ from scenarios import Outcome, Scenario
 Stats = dict[str, dict[str, float]]
 
 # For each kind of scenario: figure, heading, factor.
+H2_COLUMNS = [
+    ("cpu_us", "CPU us", 1),
+    ("per_cpu_second", "per CPU-s", 1),
+    ("per_second", "per s", 1),
+    ("busy", "busy %", 100),
+    ("errors", "errors", 1),
+]
 COLUMNS = {
     "run_load": [
         ("cpu_us", "CPU us", 1),
@@ -18,13 +25,9 @@ COLUMNS = {
         ("busy", "busy %", 100),
         ("errors", "errors", 1),
     ],
-    "run_h2": [
-        ("cpu_us", "CPU us", 1),
-        ("per_cpu_second", "per CPU-s", 1),
-        ("per_second", "per s", 1),
-        ("busy", "busy %", 100),
-        ("errors", "errors", 1),
-    ],
+    "run_h2": H2_COLUMNS,
+    "run_h2_to_h2": H2_COLUMNS,
+    "run_grpc": H2_COLUMNS,
     "run_half_load": [
         ("rate", "rate/s", 1),
         ("p50_us", "p50 us", 1),
@@ -87,6 +90,7 @@ TARGETS = [
     Target("HTTP/2, 100 streams: requests per CPU-second against nginx", "h2", "per_cpu_second", 1.3, True, "nginx"),
     Target("HTTP/2, 100 streams: requests per CPU-second against HAProxy", "h2", "per_cpu_second", 1.3, True, "haproxy"),
     Target("HTTP/2, 100 streams: requests per CPU-second against h2o", "h2", "per_cpu_second", 0.9, True, "h2o"),
+    Target("gRPC, unary calls: requests per CPU-second against Envoy", "grpc", "per_cpu_second", 3, True, "envoy"),
     Target("100 MiB bodies: CPU time against HAProxy", "100m", "cpu_us", 1.0, False, "haproxy"),
     Target("p99 with a slow origin against without", "tail", "p99_ratio", 1.3),
     Target("a plugin that adds a header: its CPU time against Envoy's", "filter", "filter_us", 1 / 3, False,
@@ -155,7 +159,8 @@ def scenario_table(scenario: Scenario, outcome: Outcome) -> str:
     if scenario.unit == "GiB":
         columns = [(name, head.removesuffix("us") + "ms", 1e-3) if name.endswith("_us") else (name, head, by)
                    for name, head, by in columns]  # fmt: skip
-    others = {"run_load": ("nginx", "haproxy", "relay"), "run_h2": ("nginx", "haproxy", "h2o")}
+    others = {"run_load": ("nginx", "haproxy", "relay"), "run_h2": ("nginx", "haproxy", "h2o"),
+              "run_h2_to_h2": ("haproxy", "envoy"), "run_grpc": ("nginx", "haproxy", "envoy")}  # fmt: skip
     against = [p for p in others.get(scenario.run.__name__, ()) if p in stats]
     rows = [["", *(heading for _, heading, _ in columns), *(f"CPU / {other}" for other in against)]]
     for peer in scenario.peers:

@@ -20,6 +20,8 @@ GIB = 1024**3
 TICKS = os.sysconf("SC_CLK_TCK")
 L4 = ["relay"]
 L7 = ["nginx", "haproxy", "envoy", "vortex"]
+H2_H2 = ["haproxy", "envoy", "vortex"]
+GRPC = ["nginx", "haproxy", "envoy", "vortex"]
 H2 = ["nginx", "haproxy", "envoy", "h2o", "vortex"]
 ORIGIN_DELAY_US = 1000
 SLOWER = 50
@@ -96,14 +98,17 @@ def figures_of(counted: dict, unit: str) -> dict[str, float]:
     }
 
 
-def start_peers(scenario: Scenario, stage: Stage, settings: Settings, outcome: Outcome) -> list[Peer]:
+def start_peers(
+    scenario: Scenario, stage: Stage, settings: Settings, outcome: Outcome, h2_origins: list[int] | None = None
+) -> list[Peer]:
     """Starts those of the scenario's peers that are wanted; one that does not start is a failure, not the end."""
     started = []
+    origins = h2_origins or settings.origins
     for name in scenario.peers:
         if name not in settings.peers:
             continue
         try:
-            started.append(stage.peer(name, settings.origins))
+            started.append(stage.peer(name, origins, h2_origins=bool(h2_origins)))
         except BenchError as error:
             outcome.failures[name] = str(error)
     return started
@@ -144,6 +149,34 @@ def run_h2(scenario: Scenario, stage: Stage, settings: Settings, _: dict[str, Ou
 
     def measure(peer: Peer) -> dict:
         return http2.measure(stage, peer, settings.window_s, connections, streams, scenario.tls)
+
+    take_turns(settings, peers, outcome, measure)
+    return outcome
+
+
+def run_h2_to_h2(scenario: Scenario, stage: Stage, settings: Settings, _: dict[str, Outcome]) -> Outcome:
+    """The same where the origin speaks HTTP/2 too."""
+    outcome = Outcome.empty()
+    peers = start_peers(scenario, stage, settings, outcome, [stage.h2_origin(b"vv")])
+    connections, streams = map(int, scenario.options)
+
+    def measure(peer: Peer) -> dict:
+        return http2.measure(stage, peer, settings.window_s, connections, streams, scenario.tls)
+
+    take_turns(settings, peers, outcome, measure)
+    return outcome
+
+
+def run_grpc(scenario: Scenario, stage: Stage, settings: Settings, _: dict[str, Outcome]) -> Outcome:
+    """Unary calls as they are on the wire: a small message each way, the status in trailers."""
+    outcome = Outcome.empty()
+    message = b"\0" + (16).to_bytes(4, "big") + b"a" * 16
+    peers = start_peers(scenario, stage, settings, outcome, [stage.h2_origin(message, "--trailer", "grpc-status: 0")])
+    connections, streams = map(int, scenario.options)
+    options = http2.grpc_options(stage)
+
+    def measure(peer: Peer) -> dict:
+        return http2.measure(stage, peer, settings.window_s, connections, streams, scenario.tls, options)
 
     take_turns(settings, peers, outcome, measure)
     return outcome
@@ -357,6 +390,8 @@ SCENARIOS = [
     Scenario("h2-tls-1", "HTTP/2 over TLS, small GETs, 64 connections of 1 stream", run_h2, H2, ("64", "1"), tls=True),
     Scenario("filter", "a plugin that adds a header; execute filters; small GETs, 64 connections", run_filter,
              ["envoy+add_header", "vortex+add_header", "vortex+pass", "vortex+pass_memory"]),
+    Scenario("h2-h2", "HTTP/2 on both sides, small GETs, 4 connections of 100 streams", run_h2_to_h2, H2_H2, ("4", "100")),
+    Scenario("grpc", "gRPC, unary calls, 4 connections of 100 streams", run_grpc, GRPC, ("4", "100")),
     Scenario("instructions", "user-space instructions for each small GET", run_instructions,
              ["relay", "nginx", "haproxy", "vortex"]),
 ]  # fmt: skip
