@@ -26,6 +26,7 @@ H2 = ["nginx", "haproxy", "envoy", "h2o", "vortex"]
 ORIGIN_DELAY_US = 1000
 SLOWER = 50
 TAIL_RATE = 2000
+LIMITS_RATE = 5000
 IDLE_CONNECTIONS = 10000
 
 
@@ -136,6 +137,22 @@ def run_load(scenario: Scenario, stage: Stage, settings: Settings, _: dict[str, 
 
     def measure(peer: Peer) -> dict:
         return figures_of(stage.load(*scenario.options, *times, peer=peer, tls=scenario.tls), scenario.unit)
+
+    take_turns(settings, peers, outcome, measure)
+    return outcome
+
+
+def run_limits(scenario: Scenario, stage: Stage, settings: Settings, _: dict[str, Outcome]) -> Outcome:
+    """Closed loop for the CPU time, then open loop at a fixed rate for what clients wait."""
+    outcome = Outcome.empty()
+    peers = start_peers(scenario, stage, settings, outcome)
+    times = ("--window", settings.window_s, "--warmup", settings.warmup_s)
+
+    def measure(peer: Peer) -> dict:
+        full = figures_of(stage.load(*times, peer=peer), "request")
+        steady = figures_of(stage.load(*times, "--connections", 128, "--rate", LIMITS_RATE, peer=peer), "request")
+        waits = {name: steady[name] for name in ("p50_us", "p99_us", "lag_p99_us")}
+        return {**full, **waits, "errors": full["errors"] + steady["errors"]}
 
     take_turns(settings, peers, outcome, measure)
     return outcome
@@ -369,7 +386,7 @@ def run_instructions(scenario: Scenario, stage: Stage, settings: Settings, _: di
 
 SCENARIOS = [
     Scenario("small", "small keep-alive GETs (2 bytes), 64 connections", run_load, [*L4, *L7, "vortex+log"]),
-    Scenario("limits", "small GETs with limits off, in memory and on Redis", run_load,
+    Scenario("limits", "small GETs with limits off, in memory and on Redis", run_limits,
              ["vortex", "vortex+limit", "vortex+redis"]),
     Scenario("1k", "1 KiB bodies, 64 connections", run_load, [*L4, *L7], ("--path", "/1k")),
     Scenario("100k", "100 KiB bodies, 32 connections", run_load, [*L4, *L7],

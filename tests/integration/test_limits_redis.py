@@ -11,6 +11,8 @@ from harness.net import Blackhole
 from harness.wait import wait_until
 
 SLOW = {"requests": 1, "per": "1h"}
+# Sentinels and nodes take their time to know each other and to elect somebody, the more so on a busy machine.
+slow_to_agree = pytest.mark.timeout(180)
 
 
 @pytest.fixture
@@ -262,6 +264,7 @@ def test_clients_that_leave_while_redis_thinks(vortex, backend, redis):
 # Sentinels and clusters
 
 
+@slow_to_agree
 def test_failover_by_sentinels(vortex, backend, redis):
     master, replica, sentinels = redis.with_sentinels()
     names = ",".join(one.address for one in sentinels)
@@ -285,6 +288,7 @@ def test_failover_by_sentinels(vortex, backend, redis):
     check_back(proxy, "after")
 
 
+@slow_to_agree
 def test_a_master_that_became_a_replica(vortex, backend, redis):
     master, replica, sentinels = redis.with_sentinels()
     proxy = connected(
@@ -306,6 +310,7 @@ def test_a_master_that_became_a_replica(vortex, backend, redis):
     )
 
 
+@slow_to_agree
 def test_a_cluster(vortex, backend, redis):
     nodes = redis.cluster()
     proxy = connected(
@@ -323,6 +328,7 @@ def test_a_cluster(vortex, backend, redis):
     wait_until(lambda: all(one.keys() for one in nodes), 5, "keys on every node")
 
 
+@slow_to_agree
 def test_a_slot_that_moves(vortex, backend, redis):
     """First some of its keys are elsewhere already (ASK), then all of them (MOVED)."""
     nodes = redis.cluster()
@@ -351,6 +357,7 @@ def test_a_slot_that_moves(vortex, backend, redis):
     proxy.wait_metric("vortex_rate_store_errors_total", 0, reason="error")
 
 
+@slow_to_agree
 def test_a_cluster_node_that_dies(vortex, backend, redis):
     nodes = redis.cluster()
     proxy = connected(

@@ -115,9 +115,12 @@ class Farm:
 
     def cluster(self, count=3):
         """Masters that share the slots evenly."""
-        nodes = [self("cluster-enabled yes", "cluster-node-timeout 1000") for _ in range(count)]
-        for one in nodes[1:]:
-            nodes[0].cli("CLUSTER", "MEET", "127.0.0.1", one.port)
+        buses = [ports.take() for _ in range(count)]
+        nodes = [
+            self("cluster-enabled yes", "cluster-node-timeout 1000", f"cluster-port {bus}") for bus in buses
+        ]
+        for one, bus in zip(nodes[1:], buses[1:]):
+            nodes[0].cli("CLUSTER", "MEET", "127.0.0.1", one.port, bus)
         for number, one in enumerate(nodes):
             first, last = 16384 * number // count, 16384 * (number + 1) // count - 1
             one.cli("CLUSTER", "ADDSLOTSRANGE", first, last)
