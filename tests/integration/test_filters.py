@@ -19,6 +19,7 @@ from harness.guests import (
     build,
     execute,
 )
+from harness.http2 import Client
 from harness.proxy import check, targets
 from harness.wait import wait_until
 
@@ -186,6 +187,23 @@ def test_an_edited_response_is_framed_anew(filtered, hold, size):
         for _ in range(3):
             answer = client.request("GET", "/")
             assert answer.body == (b"x" * size + b"<tail>" if size else b"")
+
+
+@pytest.mark.parametrize("size", [10, 200_000])
+def test_the_same_over_http2(filtered, size):
+    """Held and edited both ways, on streams side by side."""
+    plugin = Plugin()
+    hold = "(i32.eqz (local.get $end))"
+    for which, callback in ((REQUEST_BODY, "request_body"), (RESPONSE_BODY, "response_body")):
+        tail = plugin.set_body(which, "<tail>", start=0x7FFFFFFF, length=0)
+        plugin.on(callback, f"(if (local.get $end) (then {tail}))", hold)
+    proxy = filtered(serve(lambda seen: response(seen.body)), edit=plugin.wat())
+    client = Client(proxy.port)
+    body = bytes(range(256)) * (size // 256) + b"end"
+    for _ in range(3):
+        answer = client.request("POST", "/", body=body)
+        assert (answer.status, answer.body) == (200, body + b"<tail><tail>")
+    client.close()
 
 
 def test_too_much_for_a_filter_to_hold(filtered):
