@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The WebAssembly modules that tests run: tests/guests/ as it was built. */
+/* The WebAssembly modules that tests run: tests/guests/ as it was built. A program that uses this runs guests, and keeps
+ * cmocka from taking the signals by which Wasmtime notices traps. */
 #ifndef VX_TESTS_SUPPORT_GUEST_H
 #define VX_TESTS_SUPPORT_GUEST_H
 

@@ -27,7 +27,7 @@ static const uint64_t checked_memory_bytes = UINT64_C(256) << 20;
 /* What a slot keeps resident when its instance goes: touching these pages again is then free. */
 enum { KEEP_MEMORY_BYTES = 256 * 1024, KEEP_TABLE_BYTES = 16 * 1024, INSTANCE_BYTES = 1024 * 1024 };
 
-static void set_pool(wasm_config_t *config, uint32_t instances, bool guards) {
+static void set_pool(wasm_config_t *config, uint32_t instances) {
     wasmtime_pooling_allocation_config_t *pool = wasmtime_pooling_allocation_config_new();
     wasmtime_pooling_allocation_config_total_core_instances_set(pool, instances);
     wasmtime_pooling_allocation_config_total_memories_set(pool, instances);
@@ -36,8 +36,8 @@ static void set_pool(wasm_config_t *config, uint32_t instances, bool guards) {
     wasmtime_pooling_allocation_config_max_tables_per_module_set(pool, 1);
     wasmtime_pooling_allocation_config_table_elements_set(pool, VX_WASM_TABLE_ELEMENTS);
     wasmtime_pooling_allocation_config_max_core_instance_size_set(pool, INSTANCE_BYTES);
-    wasmtime_pooling_allocation_config_max_memory_size_set(pool, guards ? largest_memory_bytes
-                                                                        : checked_memory_bytes);
+    wasmtime_pooling_allocation_config_max_memory_size_set(pool, GUARD_PAGES ? largest_memory_bytes
+                                                                             : checked_memory_bytes);
     wasmtime_pooling_allocation_config_max_unused_warm_slots_set(pool, instances);
     wasmtime_pooling_allocation_config_linear_memory_keep_resident_set(pool, KEEP_MEMORY_BYTES);
     wasmtime_pooling_allocation_config_table_keep_resident_set(pool, KEEP_TABLE_BYTES);
@@ -46,7 +46,7 @@ static void set_pool(wasm_config_t *config, uint32_t instances, bool guards) {
 }
 
 /* Whatever changes compiled code here is noticed by Wasmtime when it reads a cached module, which is compiled anew then. */
-static wasm_engine_t *start(uint32_t instances, bool guards) {
+static wasm_engine_t *start(uint32_t instances) {
     wasm_config_t *config = wasm_config_new();
     wasmtime_config_epoch_interruption_set(config, true);
     wasmtime_config_max_wasm_stack_set(config, VX_WASM_STACK_BYTES);
@@ -54,12 +54,12 @@ static wasm_engine_t *start(uint32_t instances, bool guards) {
     /* Compiling is the control thread's work; threads of the compiler's own would take the workers' cores. */
     wasmtime_config_parallel_compilation_set(config, false);
     wasmtime_config_memory_may_move_set(config, false);
-    if (!guards) {
+    if (!GUARD_PAGES) {
         wasmtime_config_signals_based_traps_set(config, false);
         wasmtime_config_memory_reservation_set(config, checked_memory_bytes);
         wasmtime_config_memory_guard_size_set(config, 0);
     }
-    set_pool(config, instances, guards);
+    set_pool(config, instances);
     return wasm_engine_new_with_config(config);
 }
 
@@ -90,7 +90,7 @@ struct vx_wasm_engine *vx_wasm_engine_new(const struct vx_wasm_settings *setting
     e->instances = settings->instances ? settings->instances : VX_WASM_INSTANCES_DEFAULT;
     if (settings->cache_dir.len)
         e->cache_dir = strndup(settings->cache_dir.ptr, settings->cache_dir.len);
-    e->engine = start(e->instances, GUARD_PAGES && !settings->without_signals);
+    e->engine = start(e->instances);
     if (e->engine && start_ticker(e))
         return e;
     if (e->engine)

@@ -24,9 +24,6 @@ enum {
 struct vx_wasm_settings {
     uint32_t instances;        /* that can be alive at once; address space is reserved for all of them */
     struct vx_slice cache_dir; /* for compiled modules; empty: they are compiled anew at each start */
-    /* The program handles SIGSEGV, SIGILL and SIGFPE itself: what guests may not do is found by instructions, which is
-     * slower, instead of by guard pages. In sanitized builds it is so in any case. */
-    bool without_signals;
 };
 
 struct vx_wasm_ahead; /* module.c: a module that was compiled before it was asked for */

@@ -38,8 +38,7 @@ static void write_log(const struct vx_log_port *self, enum vx_log_level level, s
 static int setup(void **state) {
     (void)state;
     w = calloc(1, sizeof *w);
-    /* cmocka has signal handlers of its own */
-    struct vx_wasm_settings settings = {.instances = 4, .without_signals = true};
+    struct vx_wasm_settings settings = {.instances = 4};
     struct vx_wasm_text why;
     struct vx_wasm_module module;
     struct vx_slice binary = vx_guest_load("allocator");

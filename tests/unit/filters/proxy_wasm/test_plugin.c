@@ -105,8 +105,7 @@ static void make_route(void) {
 
 static int setup(void **state) {
     (void)state;
-    /* cmocka has signal handlers of its own */
-    struct vx_wasm_settings settings = {.instances = 20, .without_signals = true};
+    struct vx_wasm_settings settings = {.instances = 20};
     w = calloc(1, sizeof *w);
     w->engine = vx_wasm_engine_new(&settings);
     if (!w->engine || !vx_pwasm_hub_init(&w->hub, NULL))

@@ -38,8 +38,7 @@ static void write_log(const struct vx_log_port *self, enum vx_log_level level, s
 
 static int setup(void **state) {
     (void)state;
-    /* cmocka has signal handlers of its own */
-    struct vx_wasm_settings settings = {.instances = 4, .without_signals = true};
+    struct vx_wasm_settings settings = {.instances = 4};
     w = calloc(1, sizeof *w);
     w->log = (struct vx_log_port){.least = VX_LOG_DEBUG, .write = write_log};
     w->engine = vx_wasm_engine_new(&settings);

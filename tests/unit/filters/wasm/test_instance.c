@@ -47,8 +47,7 @@ struct world {
 
 static int setup(void **state) {
     static struct world w;
-    /* cmocka has signal handlers of its own */
-    struct vx_wasm_settings settings = {.instances = 20, .without_signals = true};
+    struct vx_wasm_settings settings = {.instances = 20};
     w.engine = vx_wasm_engine_new(&settings);
     struct vx_slice binary = vx_guest_load("sandbox");
     struct vx_wasm_text why;

@@ -41,9 +41,7 @@ static int setup(void **state) {
     if (!w || !mkdtemp(w->dir))
         return -1;
     snprintf(w->cache, sizeof w->cache, "%s/a/b", w->dir);
-    /* cmocka has signal handlers of its own */
-    struct vx_wasm_settings settings = {
-        .instances = 2, .without_signals = true, .cache_dir = vx_slice_of(w->cache)};
+    struct vx_wasm_settings settings = {.instances = 2, .cache_dir = vx_slice_of(w->cache)};
     w->engine = vx_wasm_engine_new(&settings);
     w->binary = vx_guest_load("sandbox");
     *state = w;
