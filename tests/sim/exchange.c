@@ -270,6 +270,8 @@ bool exchange_may_get(const struct sim *sim, const struct exchange *e, unsigned 
     switch (status) {
     case 308:
         return e->route == ROUTE_REDIRECT;
+    case 403:
+        return sim->scenario->bans > 0;
     case 404:
         return e->must_be_404 || e->route == ROUTE_VARIABLE;
     case 408:

@@ -46,6 +46,8 @@ struct scenario {
     uint32_t late_store; /* questions to the store that are answered later */
     uint32_t away_store; /* questions that are decided without it */
 
+    uint32_t bans; /* requests of clients that are banned */
+
     /* The wire */
     uint32_t dribble;     /* wires whose segments are a few bytes */
     uint32_t narrow;      /* wires with small buffers */

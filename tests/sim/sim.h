@@ -20,6 +20,7 @@
 #include "proxy/control/generation.h"
 #include "proxy/http/server.h"
 #include "proxy/http1/client.h"
+#include "sim/bans.h"
 #include "sim/faults.h"
 #include "sim/limits.h"
 #include "sim/scenario.h"
@@ -86,7 +87,8 @@ struct sim {
     struct vx_dialer dialer;
     struct vx_http_client client_port; /* stands between the exchange and `upstreams` */
     struct vx_handler handler;         /* stands between the server and `proxy` */
-    struct sim_limits limits;          /* the store of rate limits */
+    struct sim_bans bans;
+    struct sim_limits limits; /* the store of rate limits */
     bool tasks_left;
 
     /* The control thread's part. */

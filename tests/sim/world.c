@@ -76,6 +76,7 @@ void world_init(struct sim *sim) {
     ports_init(sim);
     vx_proxy_init(&sim->proxy, &sim->client_port, &sim->recorder, &sim->rt.random, &sim->rt.wheel, 0);
     limits_init(sim);
+    bans_init(sim);
     vx_http_server_init(&sim->server, &sim->rt, &sim->handler);
     versions_init(sim);
     configure_server(sim);
@@ -150,6 +151,7 @@ void world_end(struct sim *sim) {
     check_nothing_left(sim);
     exchange_check_all(sim);
     limits_end(sim);
+    bans_end(sim);
     vx_snapshot_drop(sim->proxy.snapshot, 0);
     versions_end(sim);
     wire_free_all(sim);

@@ -127,6 +127,7 @@ static void record(struct vx_recorder *recorder, const struct vx_exchange_record
     }
     check_record(sim, e, r);
     limits_recorded(sim, r, e->deliveries);
+    bans_recorded(sim, r, e->deliveries);
     e->tunnel_ended = r->part == VX_RECORD_TUNNEL_ENDED;
     sim->tunnels_ended += e->tunnel_ended;
     e->records++;
