@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reloads and pushes with an engine whose compiler takes as long as the test wants: the control thread goes on meanwhile,
+ * jobs keep their order, and the end waits. */
+#include "proxy/control/ahead.h"
+
+#include <semaphore.h>
+
+#include "control_test.h"
+
+static sem_t started, go_on; /* of compile() */
+static atomic_uint compiled_count;
+static unsigned held, forgotten;
+static char answers[512]; /* `+` or `-` and the text of each, in the order in which they came */
+
+static void attach(struct vx_filter_engine *self, uint32_t index, const struct vx_filter_worker *worker) {
+    (void)self, (void)index, (void)worker;
+}
+
+static void configure(struct vx_filter_engine *self, const struct vx_config_wasm *config) {
+    (void)self, (void)config;
+}
+
+static void compile(struct vx_filter_engine *self, const struct vx_config_filter *config,
+                    struct vx_slice binary) {
+    (void)self;
+    assert_true(config || binary.len);
+    sem_post(&started);
+    sem_wait(&go_on);
+    atomic_fetch_add(&compiled_count, 1);
+}
+
+static void forget_compiled(struct vx_filter_engine *self) {
+    (void)self;
+    forgotten++;
+}
+
+static void enter(struct vx_filter *f, uint32_t worker, uint64_t now_ns) {
+    (void)f, (void)worker, (void)now_ns;
+}
+
+static void leave(struct vx_filter *f, uint32_t worker) {
+    (void)f, (void)worker;
+}
+
+static const struct vx_filter_ops ops = {.enter = enter, .leave = leave};
+
+static struct vx_filter *load(struct vx_filter_engine *self, const struct vx_config_filter *config,
+                              struct vx_slice binary, struct vx_config_error *error) {
+    (void)self;
+    if (vx_slice_eq(binary, VX_SLICE("bad"))) {
+        *error = (struct vx_config_error){config->wasm_place, "it is bad"};
+        return NULL;
+    }
+    struct vx_filter *f = calloc(1, sizeof *f);
+    assert_non_null(f);
+    f->ops = &ops;
+    f->name = config->name;
+    held++;
+    return f;
+}
+
+static void drop(struct vx_filter_engine *self, struct vx_filter *f) {
+    (void)self;
+    free(f);
+    held--;
+}
+
+static void tend(struct vx_filter_engine *self) {
+    (void)self;
+}
+
+static struct vx_filter_engine engine = {
+    .attach = attach,
+    .configure = configure,
+    .compile = compile,
+    .forget_compiled = forget_compiled,
+    .load = load,
+    .drop = drop,
+    .tend = tend,
+};
+
+static void answered(struct vx_admin_call *call, const struct vx_admin_answer *a) {
+    (void)call;
+    size_t n = strlen(answers);
+    snprintf(answers + n, sizeof answers - n, "%c%.*s;", a->outcome == VX_ADMIN_DONE ? '+' : '-',
+             VX_SLICE_ARG(a->text));
+}
+
+static struct vx_admin_call call = {answered};
+
+static struct control_world *start(void) {
+    struct control_world *w = control_start();
+    w->c.filters = &engine;
+    control_write(w, "one.wasm", "x");
+    control_configure(w, "a.sock", "m.sock", "127.0.0.1:9", "filters: [ { name: one, wasm: one.wasm } ]\n");
+    control_load_ok(w);
+    sem_init(&started, 0, 0);
+    sem_init(&go_on, 0, 0);
+    atomic_store(&compiled_count, 0);
+    forgotten = 0;
+    answers[0] = '\0';
+    return w;
+}
+
+/* Lets the compiler go on and waits for what comes of it. */
+static void let_go_on(struct control_world *w) {
+    unsigned before = forgotten;
+    sem_post(&go_on);
+    while (forgotten == before)
+        vx_loop_run_once(w->c.engine.loop, 1000000000);
+    control_settle(w);
+}
+
+static void push(struct control_world *w, const char *name, struct vx_slice binary) {
+    const char *why = NULL;
+    if (!vx_ahead_push(&w->c, vx_slice_of(name), binary, &call, &why))
+        fail_msg("%s", why);
+}
+
+static void end(struct control_world *w) {
+    control_end(w);
+    assert_int_equal(held, 0);
+}
+
+static void test_the_control_thread_goes_on(void **state) {
+    (void)state;
+    struct control_world *w = start();
+    push(w, "", VX_SLICE("new"));
+    sem_wait(&started);
+    control_settle(w);
+    assert_string_equal(answers, "");
+    assert_int_equal(w->c.version, 1);
+    assert_int_equal(w->c.ahead.bytes, 3);
+    let_go_on(w);
+    assert_string_equal(answers, "+filter one replaced: version 2;");
+    assert_int_equal(w->c.ahead.bytes, 0);
+    assert_true(w->c.setup->loaded[0]->pushed);
+    end(w);
+}
+
+static void test_one_after_the_other(void **state) {
+    (void)state;
+    struct control_world *w = start();
+    push(w, "one", VX_SLICE("new"));
+    push(w, "one", VX_SLICE("bad"));
+    push(w, "two", VX_SLICE("new"));
+    assert_true(vx_ahead_reload(&w->c, VX_SLICE_NONE, &call));
+    for (unsigned i = 0; i < 4; i++) {
+        sem_wait(&started);
+        assert_int_equal(sem_trywait(&started), -1); /* no two at a time */
+        let_go_on(w);
+    }
+    assert_string_equal(answers,
+                        "+filter one replaced: version 2;-it is bad;"
+                        "-the configuration has no filter `two`;+configuration reloaded: version 3;");
+    assert_false(w->c.setup->loaded[0]->pushed); /* the reload read the file again */
+    end(w);
+}
+
+static void test_signals_in_a_row_are_one_reload(void **state) {
+    (void)state;
+    struct control_world *w = start();
+    for (unsigned i = 0; i < 5; i++)
+        assert_true(vx_ahead_reload(&w->c, VX_SLICE_NONE, NULL));
+    /* The first is under way and may have read the file already, so one more follows. */
+    for (unsigned i = 0; i < 2; i++) {
+        sem_wait(&started);
+        let_go_on(w);
+    }
+    assert_int_equal(w->c.version, 3);
+    assert_true(vx_list_empty(&w->c.ahead.jobs));
+    end(w);
+}
+
+static void test_what_is_refused_at_once(void **state) {
+    (void)state;
+    struct control_world *w = start();
+    const char *why = NULL;
+    assert_false(vx_ahead_push(&w->c, VX_SLICE_NONE, VX_SLICE_NONE, &call, &why));
+    assert_string_equal(why, "there is no module in the request");
+    w->c.ahead.bytes = VX_AHEAD_BYTES_MAX;
+    assert_false(vx_ahead_push(&w->c, VX_SLICE_NONE, VX_SLICE("x"), &call, &why));
+    assert_string_equal(why, "too many modules wait to be compiled");
+    w->c.ahead.bytes = 0;
+    end(w);
+}
+
+static void test_the_end_answers_everybody(void **state) {
+    (void)state;
+    struct control_world *w = start();
+    push(w, "", VX_SLICE("new"));
+    push(w, "", VX_SLICE("newer"));
+    sem_wait(&started);
+    sem_post(&go_on);
+    end(w);
+    assert_string_equal(answers, "-the proxy has ended;-the proxy has ended;");
+    assert_int_equal(atomic_load(&compiled_count), 1);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_control_thread_goes_on),
+        cmocka_unit_test(test_one_after_the_other),
+        cmocka_unit_test(test_signals_in_a_row_are_one_reload),
+        cmocka_unit_test(test_what_is_refused_at_once),
+        cmocka_unit_test(test_the_end_answers_everybody),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
