@@ -51,7 +51,7 @@ struct vx_worker {
     struct vx_worker *all; /* with `count` workers */
     uint32_t count;
     atomic_bool asked_to_spare; /* connections that another worker's requests wait for */
-    uint64_t starved_counted; /* of the listeners' pauses for want of descriptors */
+    uint64_t starved_counted;   /* of the listeners' pauses for want of descriptors */
     pthread_t thread;
     bool started;
     /* Called on the worker's thread, once, when a drain has nothing left to wait for. */
