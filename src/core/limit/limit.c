@@ -42,8 +42,8 @@ static struct vx_slice field(struct vx_arena *arena, struct vx_slice name, struc
 /* The draft's window has whole seconds; the quota is scaled to it. */
 static struct vx_slice policy_of(const struct vx_config_rate_limit *config, struct vx_arena *arena) {
     uint64_t window_s = vx_limit_whole(config->per_ns, second_ns);
-    unsigned __int128 window_ns = (unsigned __int128)window_s * second_ns;
-    uint64_t quota = (uint64_t)(config->requests * window_ns / config->per_ns);
+    uint64_t rest_ns = window_s * second_ns - config->per_ns; /* below a second: the product fits */
+    uint64_t quota = config->requests + config->requests * rest_ns / config->per_ns;
     return field(arena, name_of(config), VX_SLICE("q="), quota, VX_SLICE(";w="), window_s);
 }
 
