@@ -127,7 +127,11 @@ static bool make(struct vx_filters *f, const struct vx_config_filter *config, st
     struct vx_wasm_module module;
     struct vx_wasm_text why;
     if (!start_engine(f))
-        return refuse(error, config->place, "filters cannot run: the WebAssembly engine does not start");
+        return refuse(
+            error, config->place,
+            "filters cannot run: there is no address space for %u sandboxes; lower wasm.instances, or raise "
+            "the limit (ulimit -v)",
+            f->instances);
     if (vx_wasm_module_load(&module, f->wasm, binary, vx_pwasm_imports(), &why)) {
         l->kind = vx_execute_is(&module) ? &execute_kind : &plugin_kind;
         l->filter = l->kind->make(&f->hub, config, &module, &why);

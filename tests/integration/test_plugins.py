@@ -5,6 +5,7 @@ import concurrent.futures
 import json
 import os
 import re
+import subprocess
 import time
 
 import grpc
@@ -12,7 +13,7 @@ import pytest
 
 from harness.backend import response, serve
 from harness.modules import ROOT, guest
-from harness.proxy import check, settle, targets
+from harness.proxy import binary, check, memory_slack, settle, targets
 from harness.wait import wait_until
 
 # Compiled modules of the real SDKs are large: all tests of one build share them.
@@ -386,6 +387,18 @@ def test_what_does_not_start_is_refused(vortex, backend, tmp_path):
     text = tmp_path / "text.wasm"
     text.write_text("not a module")
     assert "not a WebAssembly module" in refusal(wasm=str(text))
+
+
+def test_too_little_address_space_is_said(vortex, backend, tmp_path):
+    if memory_slack() > 1:
+        return  # a sanitizer needs more of it than the pool
+    config = vortex.config(backend(), filters=[{"name": "probe", "wasm": guest("probe")}], wasm={"cache": "off"})
+    path = tmp_path / "vortex.yaml"
+    path.write_text(json.dumps(config))
+    done = subprocess.run(["prlimit", "--as=8000000000", binary(), "check", "-c", str(path)],
+                          capture_output=True, text=True, check=False)  # fmt: skip
+    assert done.returncode == 2
+    assert "lower wasm.instances" in done.stderr
 
 
 # Hot swap

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 /* Sanitizers keep SIGSEGV and much of the address space for themselves, so there bounds are checked by instructions
@@ -43,6 +44,19 @@ static void set_pool(wasm_config_t *config, uint32_t instances) {
     wasmtime_pooling_allocation_config_table_keep_resident_set(pool, KEEP_TABLE_BYTES);
     wasmtime_pooling_allocation_strategy_set(config, pool);
     wasmtime_pooling_allocation_config_delete(pool);
+}
+
+/* Whether the pool's address space can be had. Wasmtime ends the program when it cannot (a limit on address space, as by
+ * ulimit -v), so it is asked for and given back before. */
+static bool has_address_space(uint32_t instances) {
+    const uint64_t guard_bytes = UINT64_C(64) << 20, table_bytes = UINT64_C(16) * VX_WASM_TABLE_ELEMENTS;
+    uint64_t memory_bytes = GUARD_PAGES ? largest_memory_bytes + guard_bytes : checked_memory_bytes;
+    uint64_t bytes = instances * (memory_bytes + table_bytes + INSTANCE_BYTES);
+    void *p = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED)
+        return false;
+    munmap(p, bytes);
+    return true;
 }
 
 /* Whatever changes compiled code here is noticed by Wasmtime when it reads a cached module, which is compiled anew then. */
@@ -90,7 +104,7 @@ struct vx_wasm_engine *vx_wasm_engine_new(const struct vx_wasm_settings *setting
     e->instances = settings->instances ? settings->instances : VX_WASM_INSTANCES_DEFAULT;
     if (settings->cache_dir.len)
         e->cache_dir = strndup(settings->cache_dir.ptr, settings->cache_dir.len);
-    e->engine = start(e->instances);
+    e->engine = has_address_space(e->instances) ? start(e->instances) : NULL;
     if (e->engine && start_ticker(e))
         return e;
     if (e->engine)

@@ -37,7 +37,7 @@ struct vx_wasm_engine {
     _Atomic bool ending;
 };
 
-/* NULL: no memory, or no thread could be started. `settings` is copied. Control thread. */
+/* NULL: no memory, no thread could be started, or there is no address space for so many instances. `settings` is copied. Control thread. */
 struct vx_wasm_engine *vx_wasm_engine_new(const struct vx_wasm_settings *settings);
 
 /* Every module is freed before. NULL is allowed. Control thread. */
