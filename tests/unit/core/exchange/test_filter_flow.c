@@ -442,9 +442,17 @@ static void test_status_decides_on_the_body(void **state) {
     t->a.acts[FAKE_RESPONSE_HEAD] = set_status;
     t->a.user = some;
     filtered_begin(t, VX_METHOD_GET, NULL);
-    filtered_answer(t, 204, "");
+    struct fake_upstream *u = filtered_up(t);
+    u->response = (struct vx_response){
+        .status = 204,
+        .version = VX_HTTP_11,
+        .framing = VX_BODY_NONE,
+        .headers = {.items = u->items, .capacity = sizeof u->items / sizeof *u->items},
+    };
+    u->up.stream.events->on_response(u->up.stream.user, &u->response, t->x->now_ns);
     filtered_check(t, 200, "");
     assert_int_equal(t->x->f.response.framing, VX_BODY_LENGTH);
+    assert_int_equal(t->x->f.response.body_bytes, 0);
     filtered_free(t);
 }
 
