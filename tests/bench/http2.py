@@ -7,6 +7,7 @@ before and after the whole run: connections are few and requests many, so that o
 
 import re
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -66,4 +67,28 @@ def measure(
         "per_second": answered / seconds,
         "busy": run_ns / 1e9 / wall_s,
         "errors": errors,
+    }
+
+
+def measure_attacked(stage: Stage, peer: Peer, window_s: float, connections: int, streams: int) -> dict[str, float]:
+    """What the peer's other clients get without and with somebody who resets streams as fast as one connection goes.
+
+    Per second of the peer's CPU time, because on two cores the attacker takes its own time from the load generator."""
+    alone = measure(stage, peer, window_s, connections, streams, tls=False)
+    command = ["taskset", "-c", str(stage.cores.load), sys.executable, str(Path(__file__).with_name("rapid_reset.py")),
+               str(peer.h2_port)]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=die_with_parent) as attacker:
+        try:
+            time.sleep(0.5)
+            attacked = measure(stage, peer, window_s, connections, streams, tls=False)
+        finally:
+            attacker.terminate()
+            said = attacker.communicate(timeout=10)[0].split()
+    return {
+        "per_cpu_second": alone["per_cpu_second"],
+        "attacked_per_cpu_second": attacked["per_cpu_second"],
+        "kept": attacked["per_cpu_second"] / alone["per_cpu_second"],
+        "resets": float(said[0]) if said else 0.0,
+        "connections": float(said[1]) if said else 0.0,
+        "errors": alone["errors"] + attacked["errors"],
     }

@@ -38,6 +38,14 @@ COLUMNS = {
     "run_h2": H2_COLUMNS,
     "run_h2_to_h2": H2_COLUMNS,
     "run_grpc": H2_COLUMNS,
+    "run_h2_reset": [
+        ("per_cpu_second", "per CPU-s", 1),
+        ("attacked_per_cpu_second", "attacked: per CPU-s", 1),
+        ("kept", "kept %", 100),
+        ("resets", "streams reset", 1),
+        ("connections", "connections", 1),
+        ("errors", "errors", 1),
+    ],
     "run_half_load": [
         ("rate", "rate/s", 1),
         ("p50_us", "p50 us", 1),
@@ -101,6 +109,7 @@ TARGETS = [
     Target("HTTP/2, 100 streams: requests per CPU-second against HAProxy", "h2", "per_cpu_second", 1.3, True, "haproxy"),
     Target("HTTP/2, 100 streams: requests per CPU-second against h2o", "h2", "per_cpu_second", 0.9, True, "h2o"),
     Target("gRPC, unary calls: requests per CPU-second against Envoy", "grpc", "per_cpu_second", 3, True, "envoy"),
+    Target("HTTP/2: what a rapid reset attacker leaves of the others' requests", "h2-reset", "kept", 0.95, True),
     Target("100 MiB bodies: CPU time against HAProxy", "100m", "cpu_us", 1.0, False, "haproxy"),
     Target("p99 with a slow origin against without", "tail", "p99_ratio", 1.3),
     Target("a plugin that adds a header: its CPU time against Envoy's", "filter", "filter_us", 1 / 3, False,

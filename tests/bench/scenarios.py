@@ -199,6 +199,19 @@ def run_grpc(scenario: Scenario, stage: Stage, settings: Settings, _: dict[str, 
     return outcome
 
 
+def run_h2_reset(scenario: Scenario, stage: Stage, settings: Settings, _: dict[str, Outcome]) -> Outcome:
+    """The same closed loop without and with an attacker."""
+    outcome = Outcome.empty()
+    peers = start_peers(scenario, stage, settings, outcome)
+    connections, streams = map(int, scenario.options)
+
+    def measure(peer: Peer) -> dict:
+        return http2.measure_attacked(stage, peer, settings.window_s, connections, streams)
+
+    take_turns(settings, peers, outcome, measure)
+    return outcome
+
+
 def run_half_load(scenario: Scenario, stage: Stage, settings: Settings, done: dict[str, Outcome]) -> Outcome:
     """Open loop at half of what the same peer managed in the closed loop of this run."""
     outcome = Outcome.empty()
@@ -409,6 +422,8 @@ SCENARIOS = [
              ["envoy+add_header", "vortex+add_header", "vortex+pass", "vortex+pass_memory"]),
     Scenario("h2-h2", "HTTP/2 on both sides, small GETs, 4 connections of 100 streams", run_h2_to_h2, H2_H2, ("4", "100")),
     Scenario("grpc", "gRPC, unary calls, 4 connections of 100 streams", run_grpc, GRPC, ("4", "100")),
+    Scenario("h2-reset", "HTTP/2, 4 connections of 100 streams beside a rapid reset attacker", run_h2_reset, H2,
+             ("4", "100")),
     Scenario("instructions", "user-space instructions for each small GET", run_instructions,
              ["relay", "nginx", "haproxy", "vortex"]),
 ]  # fmt: skip

@@ -39,6 +39,7 @@ static void finish(struct client *c) {
     }
     message_free(&c->in);
     outgoing_free(&c->out);
+    client_h2_free(c);
     clients_start(sim);
 }
 
@@ -284,7 +285,7 @@ static void choose_manners(struct client *c) {
     }
 }
 
-static void choose_requests(struct client *c) {
+static void choose_requests(struct client *c, bool http2) {
     struct sim *sim = c->sim;
     uint32_t count = sim_chance(sim, sim->scenario->one_shot) ? 1 : 1 + sim_below(sim, REQUESTS_MAX);
     uint32_t left = sim->exchange_room - sim->exchange_count;
@@ -293,6 +294,8 @@ static void choose_requests(struct client *c) {
     c->first = sim->exchange_count;
     while (c->count < count) {
         struct exchange *e = exchange_new(sim, c, count == 1, c->count + 1 == count);
+        if (http2)
+            client_h2_adapt(e);
         e->behind_flaw = flawed;
         flawed = flawed || e->flaw != FLAW_NONE;
         e->excuse_408 = c->slow;
@@ -306,8 +309,11 @@ static void choose_requests(struct client *c) {
 static void start(struct sim *sim, void *actor, uint64_t arg) {
     (void)arg;
     struct client *c = actor;
-    c->wire = wire_connect(sim, &c->address, changed, c);
-    client_send(c);
+    c->wire = wire_connect(sim, &c->address, c->h2 ? client_h2_changed : changed, c);
+    if (c->h2)
+        client_h2_send(c);
+    else
+        client_send(c);
 }
 
 void clients_start(struct sim *sim) {
@@ -324,7 +330,10 @@ void clients_start(struct sim *sim) {
                                          .port = (uint16_t)(1024 + n % 60000),
                                          .ip = {10, 2, (uint8_t)(n >> 8), (uint8_t)n}};
         choose_manners(c);
-        choose_requests(c);
+        bool http2 = sim_chance(sim, sim->scenario->http2);
+        choose_requests(c, http2);
+        if (http2)
+            client_h2_init(c);
         sim_after(sim, sim_between(sim, 0, SIM_MS(1)), start, c, 0);
     }
 }
@@ -335,6 +344,7 @@ void clients_free(struct sim *sim) {
         sim->clients = c->next;
         message_free(&c->in);
         outgoing_free(&c->out);
+        client_h2_free(c);
         free(c);
     }
 }

@@ -23,6 +23,7 @@ struct client {
     uint64_t vanish_at;    /* bytes both ways after which it leaves; UINT64_MAX: stays */
     uint64_t tunnel_sent, tunnel_got;
     struct answer_plan plan; /* of the answer that is being read */
+    struct h2_side *h2;      /* it speaks HTTP/2; NULL: HTTP/1 */
     uint64_t late;           /* tells an old event from a new one */
     bool pipelined, half_closes, slow, stalls, stays, vanish_resets;
     bool gate;       /* the body waits for 100 */
@@ -56,6 +57,14 @@ void client_excuse_rest(struct client *c); /* what it does now may cost it the a
 bool client_take(struct client *c, const char *at, size_t left);
 /* The proxy has ended the connection. */
 void client_ended(struct client *c, bool reset);
+
+/* client_h2.c: the same for clients that speak HTTP/2 */
+enum { CLIENT_H2_AT_ONCE_MAX = 4 }; /* streams of one connection */
+void client_h2_adapt(struct exchange *e);
+void client_h2_init(struct client *c);
+void client_h2_changed(struct sim *sim, struct wire *w);
+void client_h2_send(struct client *c);
+void client_h2_free(struct client *c);
 
 /* request.c */
 void request_head(struct sim *sim, const struct exchange *e, struct outgoing *o);

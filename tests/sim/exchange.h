@@ -104,7 +104,7 @@ struct exchange {
     uint64_t body_bytes;
     uint64_t tunnel_up, tunnel_down; /* bytes each way after a 101 */
     uint8_t route, body, flaw;       /* enum sim_route, sim_body, sim_flaw */
-    bool http10, keeps_alive, expects, upgrades, trailers, model_in_body, json_without_model;
+    bool http2, http10, keeps_alive, expects, upgrades, trailers, model_in_body, json_without_model;
     bool idempotent;
     bool must_be_404; /* no backend lists the model, or no route */
     bool behind_flaw; /* pipelined behind a malformed one: never to be looked at */

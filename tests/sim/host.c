@@ -131,7 +131,7 @@ static void check_fields(struct host_conn *c, const struct exchange *e) {
     if (!message_field_is(head, "x-forwarded-for", ip) ||
         !message_field_is(head, "x-forwarded-proto", c->sim->scenario->handshakes ? "https" : "http"))
         odd(c, "a wrong identity");
-    if (!message_field_is(head, "via", e->http10 ? "1.0 vortex" : "1.1 vortex"))
+    if (!message_field_is(head, "via", e->http2 ? "2.0 vortex" : e->http10 ? "1.0 vortex" : "1.1 vortex"))
         odd(c, "no Via, or a wrong one");
     if (!message_field_is(head, "host", "sim.example"))
         odd(c, "a wrong Host");

@@ -15,6 +15,7 @@ struct scenario {
     /* Requests */
     uint32_t pipelined; /* connections that do not wait for answers */
     uint32_t one_shot;  /* connections of a single request */
+    uint32_t http2;     /* connections that speak it, with several streams at a time */
     uint32_t http10, head, bodies, chunked, big, expect, upgrade, models, malformed;
     uint32_t bad_body;      /* bodies whose chunked coding breaks in the middle */
     uint32_t odd_routes;    /* no route, redirect, a route that comes and goes */

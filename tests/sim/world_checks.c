@@ -77,7 +77,8 @@ static void check_counts(struct sim *sim) {
     uint32_t counted = counted_connections(sim);
     if (counted != sim->dialed_open)
         sim_fail(sim, "the backends count %u connections, %u are open", counted, sim->dialed_open);
-    if (sim->proxy.active > sim->accepted_open)
+    uint32_t streams = sim->scenario->http2 ? CLIENT_H2_AT_ONCE_MAX : 1;
+    if (sim->proxy.active > sim->accepted_open * streams)
         sim_fail(sim, "%u exchanges on %u connections", sim->proxy.active, sim->accepted_open);
 }
 

@@ -46,6 +46,19 @@ static nghttp2_ssize read_data(nghttp2_session *ng, int32_t id, uint8_t *to, siz
     return (nghttp2_ssize)n;
 }
 
+/* The end of a body whose bytes are all out. */
+static nghttp2_ssize read_end(nghttp2_session *ng, int32_t id, uint8_t *to, size_t length, uint32_t *flags,
+                              nghttp2_data_source *source, void *user) {
+    (void)ng;
+    (void)id;
+    (void)to;
+    (void)length;
+    (void)source;
+    (void)user;
+    *flags |= NGHTTP2_DATA_FLAG_EOF;
+    return 0;
+}
+
 static int send_data(nghttp2_session *ng, nghttp2_frame *frame, const uint8_t *head, size_t length,
                      nghttp2_data_source *source, void *user) {
     enum { FRAME_HEAD_BYTES = 9 };
@@ -73,6 +86,15 @@ static void reset_sent(struct vx_h2_session *s, const nghttp2_frame *frame) {
         vx_h2_session_glitch(s, VX_H2_GLITCH_BAD_FRAME);
 }
 
+/* The end of a message is out. Where its owner had let go before, what the peer still sends is not wanted. */
+static void end_sent(nghttp2_session *ng, int32_t id) {
+    struct vx_h2_stream *st = nghttp2_session_get_stream_user_data(ng, id);
+    if (st)
+        st->end_framed = true;
+    else if (nghttp2_session_get_stream_remote_close(ng, id) == 0)
+        nghttp2_submit_rst_stream(ng, NGHTTP2_FLAG_NONE, id, NGHTTP2_NO_ERROR);
+}
+
 static int on_frame_sent(nghttp2_session *ng, const nghttp2_frame *frame, void *user) {
     struct vx_h2_session *s = user;
     if (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS)
@@ -83,6 +105,9 @@ static int on_frame_sent(nghttp2_session *ng, const nghttp2_frame *frame, void *
         if (st)
             st->sent_bytes += 9 + frame->hd.length;
     }
+    if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM &&
+        (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS))
+        end_sent(ng, frame->hd.stream_id);
     if (frame->hd.type == NGHTTP2_RST_STREAM)
         reset_sent(s, frame);
     return 0;
@@ -211,9 +236,12 @@ void vx_h2_stream_finish(struct vx_h2_stream *st, const struct vx_headers *trail
             return;
         }
     }
-    st->end_pushed = true;
-    send_out(st);
+    /* Even an empty frame of DATA waits while a window is shut: it is nghttp2's then, and refers to nothing of ours. */
+    nghttp2_data_provider2 end = {.read_callback = read_end};
+    if (nghttp2_submit_data2(s->ng, NGHTTP2_FLAG_END_STREAM, st->id, &end) == NGHTTP2_ERR_NOMEM)
+        no_memory(s);
     st->local_ended = true;
+    vx_h2_session_pump(s);
 }
 
 bool vx_h2_session_can_open(const struct vx_h2_session *s) {

@@ -32,6 +32,7 @@
 
 enum {
     DRAIN_MS = 1000, /* the client's answer to the first GOAWAY is not waited for longer */
+    LEAST_ARENA_BYTES = 128,
     STREAM_WINDOW_BYTES = 64 * 1024,
     STREAM_WINDOW_MAX_BYTES = 4 * 1024 * 1024,
     WINDOW_GROWTH_BYTES = 8 * 1024 * 1024,
@@ -80,11 +81,17 @@ static void stream_timed_out(struct vx_timer *timer, uint64_t now_ns) {
     }
 }
 
+/* A chunk's size where a stream fits, as it does in all but the smallest of chunks. */
+static size_t stream_bytes(const struct vx_chunk_source *source) {
+    const size_t least = sizeof(struct h2_server_stream) + LEAST_ARENA_BYTES;
+    return source->chunk_bytes > least ? source->chunk_bytes : least;
+}
+
 static struct vx_h2_stream *accept(struct vx_h2_session *session, int32_t id) {
     (void)id;
     struct h2_server *c = connection_of(session);
     struct vx_chunk_source *source = h2_runtime(c)->arenas;
-    struct h2_server_stream *s = source->take(source, source->chunk_bytes);
+    struct h2_server_stream *s = source->take(source, stream_bytes(source));
     if (!s)
         return NULL;
     *s = (struct h2_server_stream){
@@ -101,7 +108,7 @@ static struct vx_h2_stream *accept(struct vx_h2_session *session, int32_t id) {
         .conn = c,
     };
     vx_timer_init(&s->timer, stream_timed_out);
-    vx_arena_init(&s->arena, s + 1, source->chunk_bytes - sizeof *s, source);
+    vx_arena_init(&s->arena, s + 1, stream_bytes(source) - sizeof *s, source);
     return &s->st;
 }
 
@@ -110,7 +117,7 @@ void vx_h2_server_drop_stream(struct h2_server_stream *s, nghttp2_error_code cod
     vx_h2_stream_release(&s->st, code);
     vx_timer_remove(&rt->wheel, &s->timer);
     vx_arena_reset(&s->arena);
-    rt->arenas->give(rt->arenas, s, rt->arenas->chunk_bytes);
+    rt->arenas->give(rt->arenas, s, stream_bytes(rt->arenas));
 }
 
 static void tell_refused(struct h2_server_stream *s, const struct vx_error *error, uint64_t now_ns) {

@@ -2,8 +2,9 @@
 /* The life of an HTTP/2 connection: see session.h.
  *
  * Invariants
- *   1. nghttp2 holds nothing to send between two calls of ours: what is submitted is turned into bytes at once, by
- *      vx_h2_session_pump, so it may point to memory that lives no longer than the call.
+ *   1. nghttp2 holds nothing to send between two calls of ours but ends of streams that wait for a window: what is
+ *      submitted is turned into bytes at once, by vx_h2_session_pump, so it may point to memory that lives no longer
+ *      than the call.
  *   2. Owners are told from `tell` alone, never from inside nghttp2 or from inside a call of theirs.
  *   3. One block is read at a time, then other connections have their turn: what a peer can make us do in one round
  *      is bounded.

@@ -72,6 +72,7 @@ struct vx_h2_stream {
     bool waits_body;   /* pull() said WAIT */
     bool remote_ended; /* the peer has sent all of it */
     bool local_ended;  /* we have */
+    bool end_framed;   /* and the frame that says so is out */
     bool end_pushed;   /* the bytes in `out` are the last: END_STREAM goes with them */
     bool unsent;       /* a head of ours could not be sent */
     bool resetting;    /* our RST_STREAM is on its way */

@@ -130,7 +130,10 @@ void vx_h2_stream_release(struct vx_h2_stream *st, nghttp2_error_code code) {
     if (st->closed)
         return;
     nghttp2_session_set_stream_user_data(s->ng, st->id, NULL);
-    if (!st->resetting && nghttp2_submit_rst_stream(s->ng, NGHTTP2_FLAG_NONE, st->id, code) != 0)
+    /* An end that waits for the peer's window still goes out, and then what is left of the stream (send.c). */
+    bool ends_later = st->local_ended && !st->end_framed && !st->failed && code == NGHTTP2_NO_ERROR;
+    if (!st->resetting && !ends_later &&
+        nghttp2_submit_rst_stream(s->ng, NGHTTP2_FLAG_NONE, st->id, code) != 0)
         vx_h2_session_break(s, vx_error(VX_ERR_OUT_OF_MEMORY, false, NULL));
     vx_h2_session_pump(s);
 }
