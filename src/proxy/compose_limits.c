@@ -27,6 +27,7 @@ struct vx_rates {
     struct vx_network_dialer dialer; /* of `redis` */
     struct vx_tls_client *tls;
     char *server_name;
+    struct vx_log_limit away, back;               /* what the log is told */
     uint64_t counts_before[VX_REDIS_COUNT_COUNT]; /* of the stores there were before */
 };
 
@@ -52,14 +53,13 @@ struct vx_rates *vx_rates_new(struct vx_engine *engine, struct vx_rate_memory *m
 /* --- Redis -------------------------------------------------------------------------------------------------------- */
 
 static void report(void *user, const char *trouble) {
-    static struct vx_log_limit limit;
-    const struct vx_rates *r = user;
+    struct vx_rates *r = user;
     if (trouble)
-        vx_log_limited(&limit, REPORT_INTERVAL_MS, VX_LOG_WARN,
+        vx_log_limited(&r->away, REPORT_INTERVAL_MS, VX_LOG_WARN,
                        "worker %u: the store of rate limits is away: %s", r->worker, trouble);
     else
-        vx_log_limited(&limit, REPORT_INTERVAL_MS, VX_LOG_INFO, "worker %u: the store of rate limits answers",
-                       r->worker);
+        vx_log_limited(&r->back, REPORT_INTERVAL_MS, VX_LOG_INFO,
+                       "worker %u: the store of rate limits answers", r->worker);
 }
 
 static void drop_redis(struct vx_rates *r) {

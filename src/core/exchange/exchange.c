@@ -15,6 +15,7 @@
  * -           no route, redirect                 REPLYING    begin, proceed
  * LIMITING    the store lets it pass             as from -   vx_exchange_admitted
  * LIMITING    the store refuses it               REPLYING    refuse
+ * LIMITING    failed meanwhile                   REPLYING    vx_exchange_fail (the store is not heard any more)
  * FILTERING   head has passed the filters        as from -   vx_exchange_filtered
  * FILTERING   a filter holds it                  FILTERING   vx_filtering_event
  * FILTERING   rejected, answered, failed         HOLDING     vx_exchange_fail
@@ -99,6 +100,8 @@ static void answer_filtered(struct vx_exchange *x, const struct vx_reply_content
 
 void vx_exchange_answer(struct vx_exchange *x, const struct vx_reply_content *content, uint64_t now_ns) {
     struct vx_reply_content whole = *content;
+    if (x->state == VX_EXCHANGE_LIMITING)
+        vx_exchange_limit_cancel(x);
     vx_exchange_limit_reply(x, &whole);
     if (x->grpc && !vx_exchange_grpc_reply(x, &whole)) {
         vx_exchange_end(x, now_ns);

@@ -10,8 +10,6 @@ static struct vx_timer_wheel *wheel(const struct vx_exchange *x) {
 
 static void deadline_passed(struct vx_timer *timer, uint64_t now_ns) {
     struct vx_exchange *x = VX_CONTAINER_OF(timer, struct vx_exchange_grpc, timer)->exchange;
-    if (x->state == VX_EXCHANGE_LIMITING)
-        vx_exchange_limit_cancel(x);
     vx_exchange_fail(x, vx_error(VX_ERR_DEADLINE, false, NULL), now_ns);
 }
 

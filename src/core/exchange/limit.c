@@ -155,5 +155,6 @@ void vx_exchange_limit(struct vx_exchange *x, uint64_t now_ns) {
 }
 
 void vx_exchange_limit_cancel(struct vx_exchange *x) {
+    x->state = VX_EXCHANGE_FORWARDING;
     x->limit->store->cancel(x->limit->store, &x->limit->request);
 }

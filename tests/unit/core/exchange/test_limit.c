@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The limit's step: what passes, what is refused and how, and a store that answers late. */
 #include "core/config/rate_limit.h"
+#include "core/exchange/internal.h"
 #include "core/limit/limit.h"
 #include "unit/core/exchange/fixture.h"
 
@@ -183,6 +184,20 @@ static void test_a_client_that_goes_first_is_not_told(void **state) {
     fixture_free(x);
 }
 
+/* As a gRPC call's deadline does. */
+static void test_an_answer_of_ours_comes_before_the_stores(void **state) {
+    (void)state;
+    struct fixture *x = limited();
+    told.verdict = VX_RATE_PENDING;
+    fixture_request(x, VX_METHOD_GET, "/api/x");
+    fixture_begin(x);
+    vx_exchange_fail(x->f.down.stream.user, vx_error(VX_ERR_RESPONSE_TIMEOUT, false, NULL), x->now_ns);
+    assert_int_equal(told.cancelled, 1);
+    assert_int_equal(x->f.response.status, 504);
+    assert_false(answered(x, "ratelimit"));
+    fixture_free(x);
+}
+
 static void test_a_store_that_is_away(void **state) {
     (void)state;
     struct fixture *x = limited();
@@ -257,6 +272,7 @@ int main(void) {
         cmocka_unit_test(test_a_store_may_answer_late),
         cmocka_unit_test(test_a_late_refusal),
         cmocka_unit_test(test_a_client_that_goes_first_is_not_told),
+        cmocka_unit_test(test_an_answer_of_ours_comes_before_the_stores),
         cmocka_unit_test(test_a_store_that_is_away),
         cmocka_unit_test(test_only_trusted_proxies_say_who_the_client_is),
         cmocka_unit_test(test_no_memory),
