@@ -2,9 +2,8 @@
 /* See properties.h. Numbers are 8 bytes little-endian, truth is one byte, times and durations are nanoseconds. */
 #include "filters/proxy_wasm/properties.h"
 
-#include <stdlib.h>
-
 #include "core/exchange/snapshot.h"
+#include "core/http/grpc.h"
 #include "filters/proxy_wasm/host.h"
 
 enum { STATE_KEY_MAX = 512 };
@@ -217,10 +216,7 @@ static bool response_grpc_status(const struct question *q, struct vx_pwasm_prope
     if (!field(q, VX_FILTER_MAP_RESPONSE_TRAILERS, name, out) &&
         !field(q, VX_FILTER_MAP_RESPONSE_HEADERS, name, out))
         return false;
-    uint64_t n = 0;
-    for (size_t i = 0; i < out->bytes.len && i < 9; i++)
-        n = n * 10 + (uint64_t)(unsigned char)(out->bytes.ptr[i] - '0');
-    return number(out, n);
+    return number(out, vx_grpc_read_status(out->bytes));
 }
 
 static bool response_size(const struct question *q, struct vx_pwasm_property *out) {
