@@ -2,6 +2,7 @@
 /* The table in memory, seen by one caller and by several at once. What several are let through is counted against the
  * limit exactly: the table must behave as if they had asked one after the other. */
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -184,6 +185,57 @@ static void together_in_a_crowded_bucket(void **state) {
     free(race.passed);
 }
 
+/* Two callers whose clocks differ, so that they see different cells as free, come upon a new key at the same moment: each
+ * would put it elsewhere. */
+struct meeting {
+    struct vx_rate_memory *m;
+    _Atomic unsigned turn, ready;
+    _Atomic unsigned passed;
+};
+
+enum { MEETINGS = 4000, NEW_KEY = 1000 };
+
+static void meet(struct meeting *all, unsigned turn, uint64_t now_ns) {
+    struct vx_gcra limit = {UINT64_C(1) << 40, 1};
+    atomic_fetch_add(&all->ready, 1);
+    while (atomic_load(&all->ready) < 2 * turn)
+        ;
+    if (passes(all->m, NEW_KEY, limit, now_ns))
+        atomic_fetch_add(&all->passed, 1);
+}
+
+static void *second_caller(void *arg) {
+    struct meeting *all = arg;
+    for (unsigned turn = 1; turn <= MEETINGS; turn++) {
+        while (atomic_load(&all->turn) < turn)
+            sched_yield();
+        meet(all, turn, 4500);
+        atomic_fetch_add(&all->passed, 1 << 16); /* done */
+    }
+    return NULL;
+}
+
+static void together_with_clocks_that_differ(void **state) {
+    (void)state;
+    struct meeting all = {0};
+    pthread_t other;
+    assert_int_equal(pthread_create(&other, NULL, second_caller, &all), 0);
+    for (unsigned turn = 1; turn <= MEETINGS; turn++) {
+        all.m = vx_rate_memory_new(BUCKET_BYTES, (struct vx_hash_key){turn, 1});
+        for (uint64_t key = 0; key < BUCKET_KEYS; key++)
+            assert_true(passes(all.m, key, (struct vx_gcra){(key + 1) * 1000, 1}, 0));
+        atomic_store(&all.passed, 0);
+        atomic_store(&all.turn, turn);
+        meet(&all, turn, 1500);
+        while (atomic_load(&all.passed) < 1 << 16)
+            sched_yield();
+        assert_int_equal(all.passed & 0xffff, 1);
+        assert_false(passes(all.m, NEW_KEY, (struct vx_gcra){UINT64_C(1) << 40, 1}, 4500));
+        vx_rate_memory_free(all.m);
+    }
+    pthread_join(other, NULL);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keys_do_not_mix),
@@ -194,6 +246,7 @@ int main(void) {
         cmocka_unit_test(together_on_new_keys),
         cmocka_unit_test(together_on_one_key),
         cmocka_unit_test(together_in_a_crowded_bucket),
+        cmocka_unit_test(together_with_clocks_that_differ),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
