@@ -29,6 +29,7 @@ enum {
     WRITE_AT_BYTES = 48 * 1024, /* more than this is written before it grows further */
     CONNECTION_WINDOW_BYTES = 16 * 1024 * 1024,
     LINGER_MS = 1000,
+    LINGER_MAX_BYTES = 256 * 1024, /* of what still comes: who goes on sending is not waited for */
     CONTINUATIONS_MIN = 8,
     HEAD_BLOCK_MAX_BYTES = 4 * 1024 * 1024,
     ACKS_MAX = 10000, /* more than one read can ask for: they are sent behind each */
@@ -308,7 +309,8 @@ static void run_task(struct vx_task *task, uint64_t now_ns) {
 static void throw_away(struct vx_h2_session *s, uint64_t now_ns) {
     char scrap[16384];
     ssize_t n = s->transport->ops->read(s->transport, scrap, sizeof scrap);
-    if (n == 0 || n == VX_IO_FAILED)
+    s->thrown_bytes += n > 0 ? (uint32_t)n : 0;
+    if (n == 0 || n == VX_IO_FAILED || s->thrown_bytes > LINGER_MAX_BYTES)
         finish(s, false, now_ns);
     else if (s->transport->readable)
         vx_runtime_defer_next(s->rt, &s->read_task);

@@ -135,6 +135,7 @@ struct vx_h2_session {
     uint64_t received;     /* bytes that came from it */
     uint32_t stream_count; /* of `streams` */
     uint32_t read_bytes;   /* what the next read asks for */
+    uint32_t thrown_bytes; /* while lingering */
     bool server;
     bool window_opened;  /* a stream in `waiting` may have got room */
     bool moved;          /* on_progress is due */
