@@ -37,12 +37,15 @@ static size_t measure(struct vx_field_map *map, uint32_t *count) {
 
 enum vx_pwasm_status vx_pwasm_give_map(struct vx_pwasm_vm *vm, struct vx_field_map *map, uint32_t address_at,
                                        uint32_t size_at) {
-    uint32_t count = 0;
+    uint32_t count = 0, still;
     size_t bytes = map ? measure(map, &count) : 0;
     uint8_t *out;
     enum vx_pwasm_status status = vx_pwasm_reserve(vm, bytes, address_at, size_at, &out);
     if (status != VX_PWASM_OK || !out)
         return status;
+    /* The guest's allocator has run, and may have edited what was measured. */
+    if (measure(map, &still) != bytes || still != count)
+        return VX_PWASM_INTERNAL_FAILURE;
     struct vx_pwasm_pairs pairs = vx_pwasm_pairs_begin(out, count);
     struct vx_field field;
     for (uint32_t at = 0; vx_field_map_next(map, &at, &field);)

@@ -136,6 +136,19 @@ static void test_allocator_that_never_returns_meets_the_deadline(void **state) {
     assert_non_null(strstr(w->why.text, "deadline"));
 }
 
+/* The list of pairs was measured before the allocator ran: what that adds must not be written past the room it gave. */
+static void test_allocator_that_changes_what_it_makes_room_for(void **state) {
+    (void)state;
+    struct vx_pwasm_vm *vm = start("grows", "");
+    assert_non_null(vm);
+    fake_filter_stream_init(&w->stream);
+    struct vx_pwasm_context *c = vx_pwasm_context_open(vm, &w->stream, 1);
+    assert_non_null(c);
+    assert_int_equal(notes(vm)[0], '0' + VX_PWASM_INTERNAL_FAILURE);
+    vx_pwasm_context_close(c, 1);
+    vx_pwasm_vm_end(vm);
+}
+
 static void test_wasi(void **state) {
     (void)state;
     static const uint32_t want[] = {
@@ -167,6 +180,7 @@ int main(void) {
         TEST(test_command_may_end_its_start),
         TEST(test_allocator_that_calls_back_runs_out_of_stack),
         TEST(test_allocator_that_never_returns_meets_the_deadline),
+        TEST(test_allocator_that_changes_what_it_makes_room_for),
         TEST(test_wasi),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
