@@ -166,6 +166,12 @@ static void refuse_head(struct vx_h2_stream *st, const char *detail) {
     refuse(st, VX_ERR_BAD_REQUEST, detail);
 }
 
+/* A body that its head belies costs a backend as much as a reset of the client's own would, so it counts as one. */
+static void refuse_body(struct vx_h2_stream *st, const char *detail) {
+    vx_h2_session_glitch(st->session, VX_H2_GLITCH_BAD_FRAME);
+    refuse(st, VX_ERR_BAD_FRAMING, detail);
+}
+
 static void take_trailers(struct vx_h2_stream *st) {
     const struct vx_h2_head *head = &st->arriving;
     struct vx_headers *fields = vx_arena_alloc(st->arena, sizeof *fields);
@@ -220,7 +226,7 @@ static void ended_by_peer(struct vx_h2_stream *st, bool with_head) {
         return;
     }
     if (st->has_length && !with_head && !st->bodyless && st->received_bytes != st->declared_bytes) {
-        refuse(st, VX_ERR_BAD_FRAMING, "a body that is not as long as its Content-Length says");
+        refuse_body(st, "a body that is not as long as its Content-Length says");
         return;
     }
     st->remote_ended = true;
@@ -311,8 +317,7 @@ static int on_data(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t
     if (!st || st->failed)
         return go_on(s);
     if (!st->head_done || (st->has_length && st->received_bytes + len > st->declared_bytes)) {
-        refuse(st, VX_ERR_BAD_FRAMING,
-               "more of a body than its Content-Length says, or none before its head");
+        refuse_body(st, "more of a body than its Content-Length says, or none before its head");
         return go_on(s);
     }
     if (!vx_h2_stream_receive(st, vx_slice((const char *)data, len))) {

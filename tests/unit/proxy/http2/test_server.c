@@ -379,6 +379,7 @@ static void test_a_body_that_is_not_as_long_as_declared(void **state) {
         assert_int_equal(w->held[0].failed, 1);
         assert_int_equal(w->held[0].failure, VX_ERR_BAD_FRAMING);
         assert_int_equal(h2_peer_stream(&w->peer, id)->code, NGHTTP2_PROTOCOL_ERROR);
+        assert_int_equal(w->glitches[VX_H2_GLITCH_BAD_FRAME], 1);
         end(w);
     }
 }
