@@ -18,6 +18,7 @@
  * OPEN        its last stream over, nobody wants it    ENDING   vx_h2_client_stream_over
  * OPEN        idle for too long                        ENDING   timed_out
  * OPEN        no answer to a PING                      CLOSED   timed_out, over
+ * ENDING      it does not take our last words          CLOSED   timed_out, over
  * any         broken, ended by either side             CLOSED   over
  */
 #include <stdlib.h>
@@ -27,6 +28,7 @@
 enum {
     SILENT_MS = 5000,      /* after so long without a byte a PING goes with the next request */
     PING_ANSWER_MS = 5000, /* so long the backend may take for its answer */
+    GOOD_BYE_MS = 5000,    /* and so long to take our last words */
     WINDOW_BYTES = 64 * 1024,
     WINDOW_MAX_BYTES = 4 * 1024 * 1024,
     WINDOW_GROWTH_BYTES = 16 * 1024 * 1024,
@@ -178,6 +180,7 @@ static void on_failed(struct vx_h2_stream *st, uint64_t now_ns) {
 static void say_good_bye(struct h2_client_connection *c) {
     give_up_place(c);
     vx_h2_session_shut(&c->session, NGHTTP2_NO_ERROR, NULL);
+    set_deadline(c, (uint64_t)GOOD_BYE_MS * 1000000);
 }
 
 void vx_h2_client_stream_over(struct h2_client_connection *c) {
@@ -229,10 +232,9 @@ static void on_progress(struct vx_h2_session *s, uint64_t now_ns) {
         return;
     c->heard_bytes = s->received;
     c->heard_ns = now_ns;
-    if (c->pinged) {
-        c->pinged = false;
-        set_deadline(c, c->state == H2_CLIENT_OPEN && !s->stream_count ? c->idle_ns : 0);
-    }
+    if (c->pinged && (c->state == H2_CLIENT_OPEN || s->stream_count))
+        set_deadline(c, s->stream_count ? 0 : c->idle_ns);
+    c->pinged = false;
 }
 
 static void on_over(struct vx_h2_session *s, const struct vx_error *error, uint64_t now_ns) {
@@ -298,6 +300,8 @@ static void timed_out(struct vx_timer *timer, uint64_t now_ns) {
         fail_connect(c, vx_error(VX_ERR_CONNECT_TIMEOUT, true, NULL), now_ns);
     else if (c->pinged)
         vx_h2_session_cut(&c->session, vx_error(VX_ERR_BACKEND_RESET, false, "no answer to a PING"));
+    else if (c->state == H2_CLIENT_ENDING && !c->session.stream_count)
+        vx_h2_session_cut(&c->session, vx_error(VX_ERR_BACKEND_RESET, false, "it takes nothing any more"));
     else
         vx_h2_client_end(c);
 }

@@ -103,6 +103,24 @@ static void idle_connections_end(void **state) {
     world_end(w);
 }
 
+/* One whose backend takes nothing any more must not stay for its last words. */
+static void idle_connections_end_though_nothing_leaves(void **state) {
+    (void)state;
+    struct world *w = world_start();
+    struct call *c = call_get(w, 0);
+    struct peer *p = peer_connected(w, 0, false);
+    peer_run(w, p);
+    peer_answer(w, p, 1, "200", "x");
+    call_drink(c);
+    call_release(c);
+    peer_run(w, p);
+    p->t->room = 0;
+    fake_net_advance(&w->net, FAKE_S(70));
+    assert_true(p->t->closed);
+    assert_int_equal(w->client.connection_count, 0);
+    world_end(w);
+}
+
 /* A connection with a finished request, silent for some seconds, on which another request begins. */
 static struct peer *silent_connection(struct world *w) {
     struct call *c = call_get(w, 0);
@@ -167,6 +185,7 @@ int main(void) {
         cmocka_unit_test(streams_that_a_goaway_leaves_out),
         cmocka_unit_test(a_connection_that_breaks),
         cmocka_unit_test(idle_connections_end),
+        cmocka_unit_test(idle_connections_end_though_nothing_leaves),
         cmocka_unit_test(a_silent_connection_is_asked),
         cmocka_unit_test(a_dead_connection_is_found_out),
         cmocka_unit_test(so_many_requests_and_no_more),
