@@ -214,6 +214,7 @@ static void section_over(struct vx_h2_session *s, struct vx_h2_stream *st) {
     }
     st->head = st->arriving;
     st->head_done = s->server || st->head.status >= 200;
+    st->bodyless = st->bodyless || st->head.status == 304;
     if (st->head_done && vx_headers_has(&st->head.fields, VX_HEADER_CONTENT_LENGTH))
         note_length(st);
     vx_h2_stream_pend(st, VX_H2_PENDING_HEAD);

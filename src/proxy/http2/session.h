@@ -67,7 +67,7 @@ struct vx_h2_stream {
     uint8_t pending;   /* enum vx_h2_pending */
     bool in_section;   /* a field section is arriving */
     bool has_length;   /* the head says how long the body is */
-    bool bodyless;     /* client: the request was HEAD, and the length it is told says nothing */
+    bool bodyless;     /* client: of a HEAD or a 304, whose length says nothing about this message */
     bool head_done;    /* the final head is here: what follows are trailers */
     bool waits_body;   /* pull() said WAIT */
     bool remote_ended; /* the peer has sent all of it */

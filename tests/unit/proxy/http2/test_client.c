@@ -176,8 +176,26 @@ static void a_backend_without_websockets(void **state) {
     world_end(w);
 }
 
+/* RFC 9110 §8.6: it tells the length of what a 200 would have brought. */
+static void a_304_with_a_length_that_ends_behind_its_head(void **state) {
+    (void)state;
+    struct world *w = world_start();
+    struct call *c = call_get(w, 0);
+    struct peer *p = peer_connected(w, 0, false);
+    peer_run(w, p);
+    nghttp2_nv fields[] = {field(":status", "304"), field("content-length", "5")};
+    nghttp2_data_provider2 nothing = {{.ptr = (void *)(uintptr_t) ""}, peer_body};
+    assert_int_equal(nghttp2_submit_response2(p->ng, p->last, fields, 2, &nothing), 0);
+    peer_run(w, p);
+    assert_int_equal(c->failed, 0);
+    assert_int_equal(c->status, 304);
+    assert_int_equal(call_drink(c), 0);
+    world_end(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_304_with_a_length_that_ends_behind_its_head),
         cmocka_unit_test(a_get),
         cmocka_unit_test(a_body_that_waits_for_the_connection),
         cmocka_unit_test(interim_and_final_heads),
