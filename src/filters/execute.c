@@ -50,6 +50,8 @@ static bool run_guest(struct vx_execute_seat *seat, int32_t *result) {
     const struct vx_execute *x = seat->filter;
     struct vx_pwasm_vm *vm = &seat->vm;
     vm->nested_fault = false;
+    /* The last run's has gone: a start function must not meet it. */
+    wasmtime_funcref_set_null(&vm->allocator);
     if (!vx_wasm_instance_open(&vm->sandbox, &x->plan.code.module, vm, x->plan.memory_bytes, x->plan.time_ns,
                                &vm->fault))
         return false;

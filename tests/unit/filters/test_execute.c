@@ -173,6 +173,17 @@ static void test_nothing_stays_of_a_run(void **state) {
     executed_free(t);
 }
 
+/* There is no allocator yet then; in particular not the one of the run before, which has gone. */
+static void test_a_start_function_that_asks_for_something(void **state) {
+    (void)state;
+    struct executed *t = executed_new("asks_at_start", false);
+    assert_int_equal(ask(t, NULL), 200);
+    free(fixture_up(t->x)->body);
+    assert_int_equal(ask_again(t, NULL), 200);
+    fixture_free(t->x);
+    executed_free(t);
+}
+
 static void test_isolation(void **state) {
     (void)state;
     struct executed *t = executed_new("decide", true);
@@ -240,6 +251,7 @@ int main(void) {
         cmocka_unit_test(test_guests_that_misbehave),
         cmocka_unit_test(test_host_functions),
         cmocka_unit_test(test_nothing_stays_of_a_run),
+        cmocka_unit_test(test_a_start_function_that_asks_for_something),
         cmocka_unit_test(test_isolation),
         cmocka_unit_test(test_modules_that_are_none),
         cmocka_unit_test(test_one_module_is_held_once),
