@@ -23,6 +23,8 @@ struct vx_filter_stream {
     struct vx_response response;
     struct vx_headers trailers;
     struct vx_client_info client;
+    const struct vx_route *route;   /* NULL: none */
+    const struct vx_target *target; /* NULL: none was picked */
     struct vx_field_map maps[4];
     bool has_map[4], writable[4];
     char body[2][FAKE_BODY_BYTES];
@@ -56,6 +58,7 @@ static inline void fake_filter_stream_init(struct vx_filter_stream *s) {
         .authority = VX_SLICE("example.org"),
         .host = VX_SLICE("example.org"),
     };
+    s->client.id = 77;
     s->client.remote_text = VX_SLICE("10.1.2.3");
     vx_address_parse_ip(s->client.remote_text, &s->client.remote);
     s->client.remote.port = 4711;
@@ -137,6 +140,8 @@ void vx_filter_facts(const struct vx_filter_stream *s, struct vx_filter_facts *f
         .response = s->has_map[2] ? &s->response : NULL,
         .client = &s->client,
         .client_ip = s->client.remote_text,
+        .route = s->route,
+        .target = s->target,
         .request_head_bytes = 100,
         .request_bytes = 7,
     };

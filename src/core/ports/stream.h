@@ -71,6 +71,7 @@ struct vx_stream {
 
 /* Who is at the other end of a downstream. Lives as long as its connection. */
 struct vx_client_info {
+    uint64_t id;              /* of the connection: no other one of the process has it */
     struct vx_address remote; /* the peer, or what PROXY protocol says of it */
     struct vx_address local;
     struct vx_slice remote_text; /* the peer's IP address as text; "unix:" where it has none */

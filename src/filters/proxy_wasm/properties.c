@@ -219,6 +219,19 @@ static bool response_grpc_status(const struct question *q, struct vx_pwasm_prope
     return number(out, vx_grpc_read_status(out->bytes));
 }
 
+/* Names and values, as Envoy counts them. */
+static bool response_headers_bytes(const struct question *q, struct vx_pwasm_property *out) {
+    bool writable;
+    struct vx_field_map *map = vx_filter_map(q->stream, VX_FILTER_MAP_RESPONSE_HEADERS, &writable);
+    struct vx_field field;
+    uint64_t bytes = 0;
+    if (!map)
+        return false;
+    for (uint32_t at = 0; vx_field_map_next(map, &at, &field);)
+        bytes += field.name.len + field.value.len;
+    return number(out, bytes);
+}
+
 static bool response_size(const struct question *q, struct vx_pwasm_property *out) {
     return number(out, q->facts.response_bytes);
 }
@@ -242,6 +255,7 @@ static const struct row response_rows[] = {
     {"grpc_status", response_grpc_status},
     {"size", response_size},
     {"total_size", response_size},
+    {"headers_bytes", response_headers_bytes},
     {"headers", response_headers},
     {"trailers", response_trailers},
     {"backend_latency", response_backend_latency},
@@ -272,6 +286,10 @@ static bool destination_port(const struct question *q, struct vx_pwasm_property 
     return number(out, q->facts.client->local.port);
 }
 
+static bool connection_id(const struct question *q, struct vx_pwasm_property *out) {
+    return number(out, q->facts.client->id);
+}
+
 static bool connection_mtls(const struct question *q, struct vx_pwasm_property *out) {
     return truth(out, q->facts.client->peer_subject.len != 0);
 }
@@ -300,10 +318,16 @@ static bool upstream_attempts(const struct question *q, struct vx_pwasm_property
     return q->facts.target && number(out, q->facts.attempts);
 }
 
+static bool upstream_num_endpoints(const struct question *q, struct vx_pwasm_property *out) {
+    const struct vx_route *route = q->facts.route;
+    return q->facts.target && route && route->config && number(out, route->config->backend_count);
+}
+
 static const struct row source_rows[] = {{"address", source_address}, {"port", source_port}, {NULL, NULL}};
 static const struct row destination_rows[] = {
     {"address", destination_address}, {"port", destination_port}, {NULL, NULL}};
 static const struct row connection_rows[] = {
+    {"id", connection_id},
     {"mtls", connection_mtls},
     {"requested_server_name", connection_server_name},
     {"tls_version", connection_tls_version},
@@ -314,6 +338,7 @@ static const struct row upstream_rows[] = {
     {"address", upstream_address},
     {"port", upstream_port},
     {"request_attempt_count", upstream_attempts},
+    {"num_endpoints", upstream_num_endpoints},
     {NULL, NULL},
 };
 
@@ -334,6 +359,9 @@ static const struct row xds_rows[] = {
     {"listener_direction", listener_direction},
     {NULL, NULL},
 };
+
+/* What Envoy knows outside of its groups. */
+static const struct row bare_rows[] = {{"connection_id", connection_id}, {NULL, NULL}};
 
 /* The plugin itself; the only ones there are without an exchange. */
 
@@ -427,6 +455,8 @@ enum vx_pwasm_status vx_pwasm_property_find(struct vx_pwasm_vm *vm, struct vx_sl
         return VX_PWASM_NOT_FOUND;
     if (q.stream)
         vx_filter_facts(q.stream, &q.facts);
+    if (!row && q.count == 1)
+        row = find_row(bare_rows, q.parts[0]);
     if (!row && q.count == 1)
         row = find_row(xds_rows, q.parts[0]); /* older plugins ask for these without `xds` */
     if (row)

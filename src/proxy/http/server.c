@@ -145,7 +145,10 @@ void vx_http_server_close_all(struct vx_http_server *s) {
 }
 
 void vx_server_describe_client(struct vx_client_info *client, char text[VX_SERVER_REMOTE_TEXT_MAX],
-                               const struct vx_transport *t) {
+                               struct vx_runtime *rt, const struct vx_transport *t) {
+    /* Each worker counts for itself, so that none waits for another. */
+    enum { WORKER_SHIFT = 48 };
+    client->id = (uint64_t)rt->worker << WORKER_SHIFT | ++rt->client_connections;
     client->remote = t->remote;
     client->local = t->local;
     bool ip = t->remote.kind == VX_ADDRESS_IP4 || t->remote.kind == VX_ADDRESS_IP6;

@@ -67,10 +67,10 @@ void vx_server_connection_replace(struct vx_server_connection *from, struct vx_s
 
 enum { VX_SERVER_REMOTE_TEXT_MAX = 46 }; /* the longest IPv6 address */
 
-/* Who is at the other end of `t`. `text` holds what each request says of its client, written once; it lives as long as
- * the connection. */
+/* Who is at the other end of `t`, with a new id. `text` holds what each request says of its client, written once; it
+ * lives as long as the connection. */
 void vx_server_describe_client(struct vx_client_info *client, char text[VX_SERVER_REMOTE_TEXT_MAX],
-                               const struct vx_transport *t);
+                               struct vx_runtime *rt, const struct vx_transport *t);
 
 /* What a complete head may still be refused for: VX_ERR_NONE, BODY_TOO_LARGE or MISDIRECTED. */
 enum vx_error_code vx_server_objection(const struct vx_http_server *s, const struct vx_transport *t,

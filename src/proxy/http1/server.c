@@ -557,7 +557,7 @@ bool vx_h1_server_start(struct vx_http_server *server, struct vx_transport *tran
     vx_h1_sink_init(&c->sink, transport, server->rt);
     vx_timer_init(&c->timer, timed_out);
     vx_task_init(&c->task, run_task);
-    vx_server_describe_client(&c->client, c->remote_text, transport);
+    vx_server_describe_client(&c->client, c->remote_text, server->rt, transport);
     c->base.drain = drain;
     c->base.cut = cut;
     c->base.state = state;

@@ -346,7 +346,7 @@ bool vx_h2_server_start(struct vx_http_server *server, struct vx_transport *tran
     c->base.state = state;
     vx_timer_init(&c->timer, timed_out);
     vx_task_init(&c->reap, reap);
-    vx_server_describe_client(&c->client, c->remote_text, transport);
+    vx_server_describe_client(&c->client, c->remote_text, server->rt, transport);
     if (!vx_h2_session_start(&c->session, transport, server->rt, &options, first)) {
         free(c);
         return false;

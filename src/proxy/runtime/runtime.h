@@ -27,7 +27,8 @@ struct vx_runtime {
     struct vx_chunk_source *blocks; /* receive and send buffers */
     struct vx_random random;
     struct vx_dialer *dialer;
-    uint32_t worker; /* index, from 0 */
+    uint32_t worker;             /* index, from 0 */
+    uint64_t client_connections; /* that were started, for the ids of the next ones */
 };
 
 static inline void vx_task_init(struct vx_task *t, void (*run)(struct vx_task *, uint64_t)) {

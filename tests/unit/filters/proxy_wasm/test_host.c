@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "core/exchange/snapshot.h"
 #include "filters/proxy_wasm/call.h"
 #include "filters/proxy_wasm/hub.h"
 #include "filters/proxy_wasm/pairs.h"
@@ -309,6 +310,37 @@ static void test_root_context_has_no_stream(void **state) {
     assert_int_equal(CALL(done, 0), VX_PWASM_NOT_FOUND);
 }
 
+static void test_properties_of_a_response(void **state) {
+    (void)state;
+    w->stream.has_map[2] = true;
+    w->stream.response.status = 204;
+    fake_add(&w->stream, &w->stream.response.headers, "a", "bc");
+    assert_int_equal(get_property("response\0code", 13), VX_PWASM_OK);
+    assert_int_equal(word(word(OUT1)), 204);
+    assert_int_equal(get_property("response\0headers_bytes", 22), VX_PWASM_OK);
+    assert_int_equal(word(OUT2), 8);
+    assert_int_equal(word(word(OUT1)), strlen(":status204abc"));
+}
+
+static void test_properties_of_a_backend(void **state) {
+    (void)state;
+    struct vx_config_route config = {.name = VX_SLICE("shop"), .backend_count = 3};
+    struct vx_route route = {.config = &config};
+    struct vx_target target = {.address = w->stream.client.remote};
+    w->stream.route = &route;
+    assert_int_equal(get_property("route_name", 10), VX_PWASM_OK);
+    expect_given("shop");
+    assert_int_equal(get_property("upstream\0num_endpoints", 22), VX_PWASM_NOT_FOUND);
+    w->stream.target = &target;
+    assert_int_equal(get_property("upstream\0num_endpoints", 22), VX_PWASM_OK);
+    assert_int_equal(word(OUT2), 8);
+    assert_int_equal(word(word(OUT1)), 3);
+    assert_int_equal(get_property("upstream\0address", 16), VX_PWASM_OK);
+    expect_given("10.1.2.3:4711");
+    w->stream.target = NULL;
+    w->stream.route = NULL;
+}
+
 static void test_properties(void **state) {
     (void)state;
     static const struct {
@@ -336,6 +368,11 @@ static void test_properties(void **state) {
     assert_int_equal(get_property("source\0port", 11), VX_PWASM_OK);
     assert_int_equal(word(OUT2), 8);
     assert_int_equal(word(word(OUT1)), 4711);
+    assert_int_equal(get_property("connection\0id", 13), VX_PWASM_OK);
+    assert_int_equal(word(OUT2), 8);
+    assert_int_equal(word(word(OUT1)), 77);
+    assert_int_equal(get_property("connection_id", 13), VX_PWASM_OK);
+    assert_int_equal(word(word(OUT1)), 77);
     assert_int_equal(get_property("connection\0mtls", 15), VX_PWASM_OK);
     assert_int_equal(word(OUT2), 1);
     assert_int_equal(get_property("request", 7), VX_PWASM_SERIALIZATION_FAILURE);
@@ -348,9 +385,12 @@ static void test_properties(void **state) {
                   {"nothing", 7},
                   {"request\0nothing", 15},
                   {"response\0code", 13},
+                  {"response\0headers_bytes", 22},
+                  {"xds\0connection_id", 17},
                   {"request\0id", 10},
                   {"upstream\0address", 16},
                   {"route_name", 10},
+                  {"xds\0node\0id", 11},
                   {"node", 4}};
     for (size_t i = 0; i < sizeof absent / sizeof absent[0]; i++)
         assert_int_equal(get_property(absent[i].path, absent[i].n), VX_PWASM_NOT_FOUND);
@@ -471,6 +511,8 @@ int main(void) {
         TEST(test_configuration),
         TEST(test_streams_go_on_end_and_answer),
         TEST(test_root_context_has_no_stream),
+        TEST(test_properties_of_a_response),
+        TEST(test_properties_of_a_backend),
         TEST(test_properties),
         TEST(test_shared_data_and_queues),
         TEST(test_calls_need_what_a_request_needs),

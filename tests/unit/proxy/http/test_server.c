@@ -17,6 +17,7 @@ struct world {
     struct vx_http_server server;
     int counted;
     unsigned comes, goes, begun;
+    uint64_t client_id; /* of the last request */
     char word[32];
     struct vx_tls_info tls;
 };
@@ -25,6 +26,7 @@ static void begin(struct vx_handler *handler, struct vx_downstream *d, uint64_t 
     (void)now_ns;
     struct vx_reply reply;
     ((struct world *)handler)->begun++;
+    ((struct world *)handler)->client_id = d->client->id;
     vx_reply_json(&reply, d, 200, VX_SLICE("{}"));
     d->stream.ops->release(&d->stream);
 }
@@ -90,6 +92,26 @@ static void test_a_plain_connection_starts_at_once(void **state) {
     assert_int_equal(w->counted, 1);
     fake_send(t, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_int_equal(w->begun, 1);
+    end(w);
+}
+
+static uint64_t asked_from(struct world *w, struct fake_transport *t) {
+    w->client_id = 0;
+    fake_send(t, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    return w->client_id;
+}
+
+static void test_each_connection_has_an_id_of_its_own(void **state) {
+    (void)state;
+    struct world *w = start(false);
+    struct fake_transport *first = accept_one(w, false), *second = accept_one(w, false);
+    uint64_t id = asked_from(w, first);
+    assert_int_not_equal(id, 0);
+    assert_int_not_equal(asked_from(w, second), id);
+    assert_int_equal(asked_from(w, first), id);
+    w->net.rt.worker = 1;
+    w->net.rt.client_connections = 0;
+    assert_int_not_equal(asked_from(w, accept_one(w, false)), id); /* another worker counts as well */
     end(w);
 }
 
@@ -170,6 +192,7 @@ static void test_a_drain_waits_for_handshakes_and_a_cut_does_not(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_plain_connection_starts_at_once),
+        cmocka_unit_test(test_each_connection_has_an_id_of_its_own),
         cmocka_unit_test(test_a_tls_connection_starts_after_its_handshake),
         cmocka_unit_test(test_a_request_that_came_with_the_handshake_is_served),
         cmocka_unit_test(test_a_handshake_has_a_time_limit),

@@ -155,6 +155,18 @@ static void test_requests_are_answered(void **state) {
     end(w);
 }
 
+static void test_requests_of_a_connection_name_the_same_one(void **state) {
+    (void)state;
+    struct world *w = start(true);
+    h2_peer_get(&w->peer, "/");
+    h2_peer_get(&w->peer, "/");
+    assert_int_not_equal(w->held[0].down->client->id, 0);
+    assert_int_equal(w->held[0].down->client->id, w->held[1].down->client->id);
+    answer(&w->held[0], "ok");
+    answer(&w->held[1], "ok");
+    end(w);
+}
+
 static void test_one_write_carries_the_answers_of_a_round(void **state) {
     (void)state;
     struct world *w = start(true);
@@ -580,6 +592,7 @@ static void test_websocket(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_requests_are_answered),
+        cmocka_unit_test(test_requests_of_a_connection_name_the_same_one),
         cmocka_unit_test(test_one_write_carries_the_answers_of_a_round),
         cmocka_unit_test(test_a_body_is_pulled),
         cmocka_unit_test(test_a_stream_that_is_not_read_stops_only_itself),
