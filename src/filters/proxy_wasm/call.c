@@ -6,6 +6,8 @@
  *   2. `up`, `snapshot` and, for a balanced backend, the ticket are there exactly while it is SENT; let_go() ends them.
  *   3. The guest is told from the loop only: from an event of the stream, or from the timer.
  *   4. While it is told, `telling` is set, and whatever ends the call meanwhile only notes it.
+ *   5. The snapshot may be the last thing that keeps the plugin: once it is dropped the control thread may free the VM. So
+ *      that comes last in each event, and never from inside the guest (vx_pwasm_call_abandon).
  *
  * state    event                           next     function
  * -        the guest calls, VM takes part  SENT     vx_pwasm_call_begin, launch
@@ -40,22 +42,37 @@ static void give_chunk(struct vx_chunk_source *self, void *chunk, size_t bytes) 
 
 /* Ends */
 
-static void let_go(struct vx_pwasm_call *c, enum vx_backend_outcome outcome, uint64_t now_ns) {
+static void end_upstream(struct vx_pwasm_call *c, enum vx_backend_outcome outcome, uint64_t now_ns) {
     if (vx_backend_ticket_open(&c->ticket))
         vx_backend_ticket_end(&c->ticket, outcome, now_ns);
     if (c->up)
         c->up->stream.ops->release(&c->up->stream);
     c->up = NULL;
     c->response = NULL;
-    if (c->snapshot)
-        vx_snapshot_drop(c->snapshot, c->vm->worker_index);
+}
+
+static struct vx_snapshot *take_snapshot(struct vx_pwasm_call *c) {
+    struct vx_snapshot *s = c->snapshot;
     c->snapshot = NULL;
+    return s;
+}
+
+static void drop_snapshot(struct vx_snapshot *s, uint32_t worker) {
+    if (s)
+        vx_snapshot_drop(s, worker);
+}
+
+static void let_go(struct vx_pwasm_call *c, enum vx_backend_outcome outcome, uint64_t now_ns) {
+    end_upstream(c, outcome, now_ns);
+    drop_snapshot(take_snapshot(c), c->vm->worker_index);
 }
 
 void vx_pwasm_call_free(struct vx_pwasm_call *c, enum vx_backend_outcome outcome, uint64_t now_ns) {
     struct vx_pwasm_vm *vm = c->vm;
+    struct vx_snapshot *snapshot = take_snapshot(c);
+    uint32_t worker = vm->worker_index;
     vx_list_remove(&c->link);
-    let_go(c, outcome, now_ns);
+    end_upstream(c, outcome, now_ns);
     if (vm->worker)
         vx_timer_remove(vm->worker->wheel, &c->timer);
     vx_arena_reset(&c->arena);
@@ -63,12 +80,29 @@ void vx_pwasm_call_free(struct vx_pwasm_call *c, enum vx_backend_outcome outcome
     free(c->got);
     free(c);
     vx_pwasm_vm_review(vm);
+    drop_snapshot(snapshot, worker);
+}
+
+void vx_pwasm_call_abandon(struct vx_pwasm_call *c) {
+    struct vx_pwasm_vm *vm = c->vm;
+    if (!c->telling && !c->snapshot) {
+        vx_pwasm_call_free(c, VX_OUTCOME_NEUTRAL, vm->now_ns);
+        return;
+    }
+    c->ended = true;
+    if (c->telling)
+        return;
+    end_upstream(c, VX_OUTCOME_NEUTRAL, vm->now_ns);
+    vx_timer_set(vm->worker->wheel, &c->timer, vm->now_ns);
 }
 
 void vx_pwasm_call_fail(struct vx_pwasm_call *c, struct vx_error error, uint64_t now_ns) {
+    struct vx_snapshot *snapshot = take_snapshot(c);
+    uint32_t worker = c->vm->worker_index;
     c->error = error.code;
-    let_go(c, error.source == VX_BY_BACKEND ? VX_OUTCOME_FAILURE : VX_OUTCOME_NEUTRAL, now_ns);
+    end_upstream(c, error.source == VX_BY_BACKEND ? VX_OUTCOME_FAILURE : VX_OUTCOME_NEUTRAL, now_ns);
     c->ops->fail(c, now_ns);
+    drop_snapshot(snapshot, worker);
 }
 
 static void launch(struct vx_pwasm_call *c, bool fresh, uint64_t now_ns);
@@ -82,7 +116,9 @@ static void fail_soon(struct vx_pwasm_call *c, enum vx_error_code error, uint64_
 
 static void on_timer(struct vx_timer *timer, uint64_t now_ns) {
     struct vx_pwasm_call *c = VX_CONTAINER_OF(timer, struct vx_pwasm_call, timer);
-    if (c->state == VX_PWASM_CALL_WAITING)
+    if (c->ended)
+        vx_pwasm_call_free(c, VX_OUTCOME_NEUTRAL, now_ns);
+    else if (c->state == VX_PWASM_CALL_WAITING)
         launch(c, false, now_ns);
     else if (c->state == VX_PWASM_CALL_FAILED)
         c->ops->fail(c, now_ns);
@@ -209,11 +245,14 @@ static void on_failed(void *user, uint64_t now_ns) {
         vx_pwasm_call_fail(c, c->up->stream.error, now_ns);
         return;
     }
-    let_go(c, VX_OUTCOME_NEUTRAL, now_ns);
+    struct vx_snapshot *before = take_snapshot(c);
+    uint32_t worker = c->vm->worker_index;
+    end_upstream(c, VX_OUTCOME_NEUTRAL, now_ns);
     c->again = true;
     c->finished = false;
     c->out_sent = 0;
     launch(c, true, now_ns);
+    drop_snapshot(before, worker);
 }
 
 static const struct vx_stream_events events = {

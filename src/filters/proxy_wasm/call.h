@@ -136,6 +136,9 @@ bool vx_pwasm_call_keep(struct vx_pwasm_call *c, struct vx_slice bytes);
 /* Ends a call of which a kind's function has told the guest all, or that never began. */
 void vx_pwasm_call_free(struct vx_pwasm_call *c, enum vx_backend_outcome outcome, uint64_t now_ns);
 
+/* The guest, which is running, does not want it any more. */
+void vx_pwasm_call_abandon(struct vx_pwasm_call *c);
+
 /* Fails it as if its stream had broken. */
 void vx_pwasm_call_fail(struct vx_pwasm_call *c, struct vx_error error, uint64_t now_ns);
 

@@ -231,9 +231,6 @@ enum vx_pwasm_status vx_pwasm_call_grpc_end(struct vx_pwasm_vm *vm, uint32_t id,
         return VX_PWASM_NOT_FOUND;
     if (close && is_stream(c) && !c->whole)
         return vx_pwasm_call_grpc_send(vm, id, VX_SLICE_NONE, false, true);
-    if (c->telling)
-        c->ended = true;
-    else
-        vx_pwasm_call_free(c, VX_OUTCOME_NEUTRAL, vm->now_ns);
+    vx_pwasm_call_abandon(c);
     return VX_PWASM_OK;
 }

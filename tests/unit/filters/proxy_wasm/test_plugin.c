@@ -398,6 +398,47 @@ static void test_call_that_cannot_begin_or_takes_too_long(void **state) {
     finish_call(context);
 }
 
+static void leave_plugin(struct vx_snapshot *s, uint32_t worker) {
+    (void)s;
+    w->filter->ops->leave(w->filter, worker);
+}
+
+/* As the control thread does, only at once. */
+static void free_plugin(struct vx_snapshot *s) {
+    (void)s;
+    vx_pwasm_plugin_free(w->filter);
+}
+
+/* A reload has taken the plugin out, and only this call keeps it. */
+static struct fake_upstream *last_call(void) {
+    begin("");
+    enter();
+    close_stream(call_out());
+    w->snapshot.left = leave_plugin;
+    w->snapshot.unused = free_plugin;
+    vx_snapshot_drop(&w->snapshot, 0);
+    assert_int_equal(w->users.count, 1);
+    return fake_client_last(&w->client);
+}
+
+static void expect_plugin_gone(void) {
+    assert_int_equal(w->users.count, 0);
+    w->users.count = 1;
+    atomic_store(&w->snapshot.workers_left, 1);
+}
+
+static void test_plugin_goes_with_its_last_call(void **state) {
+    (void)state;
+    struct fake_upstream *u = last_call();
+    fake_upstream_answer(u, 200, "alice", w->now_ns);
+    expect_plugin_gone();
+    fake_upstream_fail(last_call(), VX_ERR_BACKEND_RESET, w->now_ns);
+    expect_plugin_gone();
+    last_call();
+    pass(2001 * ms);
+    expect_plugin_gone();
+}
+
 static void test_answer_larger_than_the_limit(void **state) {
     (void)state;
     static char large[2000];
@@ -453,6 +494,7 @@ int main(void) {
         TEST(test_call_is_sent_and_answered),
         TEST(test_failures_of_calls),
         TEST(test_call_that_cannot_begin_or_takes_too_long),
+        TEST(test_plugin_goes_with_its_last_call),
         TEST(test_answer_larger_than_the_limit),
         TEST(test_calls_end_with_the_instance),
         TEST(test_call_at_start_waits_for_the_worker),
