@@ -3,10 +3,7 @@
 #include "proxy/http2/client_internal.h"
 #include "proxy/http2/websocket.h"
 
-enum {
-    OURS = 7,          /* pseudo fields and content-length */
-    INTERIMS_MAX = 32, /* a response that has more of them before its final head is no use to anybody */
-};
+enum { OURS = 7 }; /* pseudo fields and content-length */
 
 bool vx_h2_client_is_extended(const struct vx_request *request) {
     const struct vx_header *upgrade =
@@ -87,8 +84,7 @@ bool vx_h2_client_read_head(struct h2_client_request *r, struct vx_error *error)
     if (!vx_h2_read_response(r->request->method, head->repeated, head->ended, &r->response, error))
         return false;
     if (head->status < 200)
-        return ++r->interims <= INTERIMS_MAX ||
-               refuse(error, VX_ERR_BAD_RESPONSE, "too many interim responses");
+        return true;
     r->answered = true;
     r->up.received_bytes += head->bytes;
     return !r->extended || head->status >= 300 || accept_tunnel(r, error);

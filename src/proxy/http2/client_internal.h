@@ -38,7 +38,6 @@ struct h2_client_request {
     uint64_t idle_timeout_ns;               /* of the target */
     uint64_t left;                          /* of a body with a length: still to be pushed */
     struct vx_headers *trailers;            /* of the request, once `ended` */
-    uint16_t interims;                      /* heads before the final one */
     bool queued;                            /* in the pool's queue, counted in shared->waiting */
     bool extended;                          /* sent as extended CONNECT, for a WebSocket */
     bool tunnel;                            /* which the backend has accepted */

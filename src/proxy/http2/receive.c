@@ -3,7 +3,10 @@
 #include "core/http/h1_meaning.h"
 #include "proxy/http2/session_internal.h"
 
-enum { SMALL_WINDOW_BYTES = 64 };
+enum {
+    SMALL_WINDOW_BYTES = 64,
+    INTERIMS_MAX = 32, /* a response that has more of them before its final head is no use to anybody */
+};
 
 /* The payload of the PINGs that measure the path. */
 const uint8_t vx_h2_farewell[8] = {'v', 'o', 'r', 't', 'e', 'x', 'b', 'y'};
@@ -215,6 +218,10 @@ static void section_over(struct vx_h2_session *s, struct vx_h2_stream *st) {
     st->head = st->arriving;
     st->head_done = s->server || st->head.status >= 200;
     st->bodyless = st->bodyless || st->head.status == 304;
+    if (!st->head_done && ++st->interims > INTERIMS_MAX) {
+        refuse_head(st, "too many interim responses");
+        return;
+    }
     if (st->head_done && vx_headers_has(&st->head.fields, VX_HEADER_CONTENT_LENGTH))
         note_length(st);
     vx_h2_stream_pend(st, VX_H2_PENDING_HEAD);

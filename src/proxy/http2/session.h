@@ -65,6 +65,7 @@ struct vx_h2_stream {
     uint32_t code;                 /* of the RST_STREAM that closed it, an nghttp2_error_code */
     int32_t id;
     uint8_t pending;   /* enum vx_h2_pending */
+    uint8_t interims;  /* heads before the final one, told or not */
     bool in_section;   /* a field section is arriving */
     bool has_length;   /* the head says how long the body is */
     bool bodyless;     /* client: of a HEAD or a 304, whose length says nothing about this message */

@@ -58,6 +58,30 @@ static void interim_and_final_heads(void **state) {
     world_end(w);
 }
 
+/* Also when they come all at once and only the last would be told. */
+static void interim_heads_without_end(void **state) {
+    (void)state;
+    struct world *w = world_start();
+    struct call *c = call_get(w, 0);
+    struct peer *p = peer_connected(w, 0, false);
+    peer_run(w, p);
+    nghttp2_nv early[] = {field(":status", "103")};
+    for (unsigned i = 0; i < 33; i++)
+        assert_true(nghttp2_submit_headers(p->ng, 0, 1, NULL, early, 1, NULL) >= 0);
+    char all[4096];
+    const uint8_t *bytes;
+    size_t len = 0;
+    for (nghttp2_ssize n; (n = nghttp2_session_mem_send2(p->ng, &bytes)) > 0; len += (size_t)n) {
+        assert_true((size_t)n <= sizeof all - len);
+        memcpy(all + len, bytes, (size_t)n);
+    }
+    fake_send_bytes(p->t, all, len);
+    peer_run(w, p);
+    assert_int_equal(c->failed, 1);
+    assert_int_equal(c->failure.code, VX_ERR_BAD_RESPONSE);
+    world_end(w);
+}
+
 static void a_request_that_is_given_up(void **state) {
     (void)state;
     struct world *w = world_start();
@@ -199,6 +223,7 @@ int main(void) {
         cmocka_unit_test(a_get),
         cmocka_unit_test(a_body_that_waits_for_the_connection),
         cmocka_unit_test(interim_and_final_heads),
+        cmocka_unit_test(interim_heads_without_end),
         cmocka_unit_test(a_request_that_is_given_up),
         cmocka_unit_test(a_request_that_is_given_up_before_it_was_sent),
         cmocka_unit_test(what_was_refused_may_be_sent_again),
