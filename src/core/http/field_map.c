@@ -39,7 +39,8 @@ static enum pseudo pseudo_of(const struct vx_field_map *m, struct vx_slice name)
     return PSEUDO_NONE;
 }
 
-/* Path and query as one. They mostly lie side by side, as they came; else they are joined in the arena. */
+/* Path and query as one. They mostly lie side by side, as they came; else they are joined in the arena, once: a plugin may
+ * ask again and again. */
 static struct vx_slice path_and_query(struct vx_field_map *m) {
     struct vx_slice path = m->request->path, query = m->request->query;
     if (!query.ptr)
@@ -53,6 +54,8 @@ static struct vx_slice path_and_query(struct vx_field_map *m) {
     joined[path.len] = '?';
     if (query.len)
         memcpy(joined + path.len + 1, query.ptr, query.len);
+    m->request->path.ptr = joined;
+    m->request->query.ptr = joined + path.len + 1;
     return vx_slice(joined, path.len + 1 + query.len);
 }
 

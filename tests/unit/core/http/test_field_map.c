@@ -120,6 +120,10 @@ static void test_reading(void **state) {
     check_value(t, "", NULL);
     t->request.query = VX_SLICE("other"); /* no longer beside the path */
     check_value(t, ":path", "/a/b?other");
+    struct vx_slice once, again; /* joined once, however often it is asked for */
+    assert_true(vx_field_map_find(&t->map, VX_SLICE(":path"), &once));
+    assert_true(vx_field_map_find(&t->map, VX_SLICE(":path"), &again));
+    assert_ptr_equal(once.ptr, again.ptr);
     t->request.query = VX_SLICE_NONE;
     check_value(t, ":path", "/a/b");
     assert_false(t->map.changed);
