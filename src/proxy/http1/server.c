@@ -304,7 +304,8 @@ static bool is_foreign(const struct vx_h1_reader *r) {
         words[i] = vx_slice(line.ptr, (size_t)(space - line.ptr));
         line = vx_slice_skip(line, words[i].len + (i < 2));
     }
-    return vx_method_of(words[0]) == VX_METHOD_OTHER && !vx_slice_starts_with(words[2], VX_SLICE("HTTP/"));
+    return vx_method_of(words[0]) == VX_METHOD_OTHER && !vx_slice_starts_with(words[2], VX_SLICE("HTTP/")) &&
+           !memchr(words[2].ptr, ' ', words[2].len);
 }
 
 /* Whether what is here may be the beginning of HTTP/2's preface; only the first bytes of a plain connection can be. */
