@@ -22,8 +22,8 @@ def statuses(proxy, count, target="/", headers=(), **options):
 def test_from_rest_exactly_the_burst_passes(vortex, backend):
     proxy = vortex(backend(), rate_limit={**SLOW, "burst": 5})
     assert statuses(proxy, 8) == [200] * 5 + [429] * 3
-    assert proxy.metric("vortex_rate_limited_total", route="main") == 3
-    assert proxy.metric("vortex_http_requests_total", route="main", code="429") == 3
+    proxy.wait_metric("vortex_rate_limited_total", 3, route="main")
+    proxy.wait_metric("vortex_http_requests_total", 3, route="main", code="429")
 
 
 def test_what_a_refused_client_is_told(vortex, backend):
