@@ -84,7 +84,7 @@ static void check_passed_on(struct client *c, unsigned status) {
     c->plan = exchange_plan(c->sim, e, (uint32_t)delivery);
     if (status != (status == 101 ? 101 : c->plan.status))
         odd(c, "another status than the backend's");
-    if (!message_field_is(&c->in.head, "via", c->plan.old && status != 101 ? "1.0 vortex" : "1.1 vortex"))
+    if (!message_field_is(&c->in.head, "via", status == 101 ? "1.1 vortex" : exchange_via(&c->plan)))
         odd(c, "no Via, or a wrong one");
     if (has(c, "keep-alive"))
         odd(c, "a hop-by-hop field");

@@ -39,18 +39,6 @@ static struct ask *ask_of(nghttp2_session *ng, int32_t stream) {
     return nghttp2_session_get_stream_user_data(ng, stream);
 }
 
-static void text(struct message_text *t, const void *bytes, size_t len) {
-    if (t->len + len + 1 > t->room) {
-        t->room = (t->len + len + 1) * 2;
-        t->bytes = realloc(t->bytes, t->room);
-        if (!t->bytes)
-            abort();
-    }
-    memcpy(t->bytes + t->len, bytes, len);
-    t->len += len;
-    t->bytes[t->len] = '\0';
-}
-
 /* Reading */
 
 static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, void *user) {
@@ -67,11 +55,7 @@ static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint
     struct ask *a = ask_of(ng, frame->hd.stream_id);
     if (!a)
         return 0;
-    struct message_text *t = a->final ? &a->head.trailers : &a->head.head;
-    text(t, name, name_len);
-    text(t, ": ", 2);
-    text(t, value, value_len);
-    text(t, "\r\n", 2);
+    message_add_field(a->final ? &a->head.trailers : &a->head.head, name, name_len, value, value_len);
     return 0;
 }
 
@@ -93,7 +77,7 @@ static void check_passed_on(struct ask *a, unsigned status) {
     a->plan = exchange_plan(sim, e, (uint32_t)delivery);
     if (status != a->plan.status)
         odd(a, "another status than the backend's");
-    if (!message_field_is(head, "via", a->plan.old ? "1.0 vortex" : "1.1 vortex"))
+    if (!message_field_is(head, "via", exchange_via(&a->plan)))
         odd(a, "no Via, or a wrong one");
     if (message_number(head, "content-length", &length) && status != 304 && length != a->plan.body_bytes)
         odd(a, "a wrong Content-Length");

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "sim/client.h"
+#include "sim/host.h"
 
 enum { JSON_HEAD_MAX = 64 };
 
@@ -225,6 +226,24 @@ static void fit_deed(struct answer_plan *p, const struct exchange *e) {
             p->head_only ? AFTER_CLOSE_SAID : AFTER_CLOSE; /* where nothing shows it, it is said */
 }
 
+/* Over HTTP/2 there is no end by the connection's, no HTTP/1.0 and no 101; an answer ends without its connection. */
+static void fit_http2(struct answer_plan *p, const struct exchange *e) {
+    p->http2 = true;
+    p->old = p->accepts_upgrade = false;
+    if (p->framing == ANSWER_UNTIL_CLOSE)
+        p->framing = ANSWER_CHUNKED;
+    if (p->deed == DEED_EXTRA)
+        p->deed = DEED_ANSWER;
+    if (p->deed == DEED_BAD_FRAMING && p->head_only)
+        p->deed = DEED_GARBAGE;
+    if (p->deed == DEED_BAD_FRAMING) {
+        p->framing = ANSWER_LENGTH;
+        p->trailers = false;
+        p->body_bytes += 10;
+    }
+    fit_deed(p, e);
+}
+
 struct answer_plan exchange_plan(struct sim *sim, const struct exchange *e, uint32_t delivery) {
     static const uint16_t statuses[] = {200, 200, 200, 200, 201, 204, 301, 304, 404, 206};
     static const uint16_t failures[] = {500, 502, 503, 504};
@@ -250,7 +269,10 @@ struct answer_plan exchange_plan(struct sim *sim, const struct exchange *e, uint
         p.afterwards = AFTER_CLOSE_SAID;
     if (p.early && p.framing == ANSWER_UNTIL_CLOSE)
         p.framing = ANSWER_LENGTH; /* it has to wait for the upload's end, so its own end needs a mark */
-    fit_deed(&p, e);
+    if (e->route < SIM_ROUTES && host_of(sim, e->route, 0)->http2)
+        fit_http2(&p, e);
+    else
+        fit_deed(&p, e);
     return p;
 }
 

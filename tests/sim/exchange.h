@@ -90,6 +90,7 @@ struct answer_plan {
     uint8_t interims;
     uint8_t afterwards; /* enum sim_afterwards */
     bool trailers, old; /* HTTP/1.0 */
+    bool http2;         /* its backend speaks that */
     bool early;
     bool accepts_upgrade;
     bool head_only; /* HEAD, 204, 304: no body follows */
@@ -142,6 +143,11 @@ struct exchange *exchange_new(struct sim *sim, struct client *client, bool alone
 
 /* NULL: there is none with this number. */
 struct exchange *exchange_at(struct sim *sim, uint64_t id);
+
+/* How an answer that was passed on names its way. */
+static inline const char *exchange_via(const struct answer_plan *p) {
+    return p->http2 ? "2.0 vortex" : p->old ? "1.0 vortex" : "1.1 vortex";
+}
 
 /* Byte `at` of its request body. */
 unsigned char exchange_body_byte(const struct exchange *e, uint64_t at);

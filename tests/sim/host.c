@@ -15,10 +15,13 @@ void hosts_init(struct sim *sim) {
     if (!sim->hosts)
         abort();
     for (unsigned r = 0; r < SIM_ROUTES; r++) {
+        struct vx_random random = sim_random_for(sim, UINT64_C(1) << 51, r);
+        bool http2 = vx_random_below(&random, 1000) < sim->scenario->http2_backends;
         for (unsigned b = 0; b < SIM_BACKENDS; b++) {
             struct host *h = host_of(sim, r, b);
             h->route = (uint8_t)r;
             h->index = (uint8_t)b;
+            h->http2 = http2;
             h->address = (struct vx_address){
                 .kind = VX_ADDRESS_IP4, .port = 9000, .ip = {10, 1, (uint8_t)r, (uint8_t)b}};
         }
@@ -34,6 +37,7 @@ void hosts_free(struct sim *sim) {
             outgoing_free(&c->out);
             free(c);
         }
+        host_h2_free(&sim->hosts[i]);
     }
     free(sim->hosts);
 }
@@ -50,6 +54,10 @@ struct host *host_at(struct sim *sim, const struct vx_address *a) {
 }
 
 void host_accept(struct sim *sim, struct wire *w) {
+    if (w->host->http2) {
+        host_h2_accept(sim, w);
+        return;
+    }
     struct host_conn *c = calloc(1, sizeof *c);
     if (!c)
         abort();
@@ -81,68 +89,18 @@ void host_next_request(struct host_conn *c) {
     message_next(&c->in);
 }
 
-/* Checks of the head */
-
 static _Noreturn void odd(const struct host_conn *c, const char *what) {
-    sim_fail(c->sim, "a backend got %s in:\n%s", what, c->in.head.bytes ? c->in.head.bytes : "(nothing)");
+    host_odd(c->sim, &c->in.head, what);
 }
 
 static struct exchange *identify(struct host_conn *c) {
-    struct message_text *head = &c->in.head;
-    uint64_t id;
-    if (!message_number(head, "x-sim", &id))
-        odd(c, "no X-Sim field");
-    struct exchange *e = exchange_at(c->sim, id);
+    const struct exchange *e = host_exchange_of(c->sim, c->host, &c->in.head);
     char path[64], line[160];
-    if (!e)
-        odd(c, "an X-Sim field that nobody sent");
     exchange_path(e, true, path, sizeof path);
     int n = snprintf(line, sizeof line, "%s %s?q=%u HTTP/1.1\r\n", e->method, path, e->id);
-    if (strncmp(head->bytes, line, (size_t)n) != 0)
+    if (strncmp(c->in.head.bytes, line, (size_t)n) != 0)
         odd(c, "another request line than was sent");
-    if (c->host->route != e->route)
-        odd(c, "a request of another route");
-    return e;
-}
-
-bool host_is_down(struct sim *sim, const struct host *h) {
-    const uint64_t span = SIM_MS(60);
-    if (!sim->scenario->outages)
-        return false;
-    struct vx_random r =
-        sim_random_for(sim, UINT64_C(1) << 50 | h->route << 8 | h->index, sim->now_ns / span);
-    return vx_random_below(&r, 1000) < sim->scenario->outages;
-}
-
-static void check_absent(const struct host_conn *c) {
-    static const char *const names[] = {"keep-alive", "proxy-connection", "te",       "http2-settings",
-                                        "x-hop",      "forwarded",        "x-real-ip"};
-    const char *value;
-    size_t len;
-    for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
-        if (message_field(&c->in.head, names[i], 0, &value, &len))
-            odd(c, "a field that does not pass");
-}
-
-static void check_fields(struct host_conn *c, const struct exchange *e) {
-    const struct message_text *head = &c->in.head;
-    char ip[VX_ADDRESS_TEXT_MAX];
-    ip[vx_address_format_ip(&e->client->address, ip)] = '\0';
-    if (!message_field_is(head, "x-forwarded-for", ip) ||
-        !message_field_is(head, "x-forwarded-proto", c->sim->scenario->handshakes ? "https" : "http"))
-        odd(c, "a wrong identity");
-    if (!message_field_is(head, "via", e->http2 ? "2.0 vortex" : e->http10 ? "1.0 vortex" : "1.1 vortex"))
-        odd(c, "no Via, or a wrong one");
-    if (!message_field_is(head, "host", "sim.example"))
-        odd(c, "a wrong Host");
-    check_absent(c);
-    const char *value;
-    size_t len;
-    bool connection = message_field(head, "connection", 0, &value, &len);
-    if (e->upgrades ? !message_field_is(head, "upgrade", "simproto") || !connection : connection)
-        odd(c, "a wrong Connection or Upgrade field");
-    if (message_field(head, "expect", 0, &value, &len) && !e->expects)
-        odd(c, "an Expect field that nobody sent");
+    return exchange_at(c->sim, e->id);
 }
 
 static void begin_upload(struct host_conn *c, const struct exchange *e) {
@@ -169,45 +127,13 @@ static void begin_upload(struct host_conn *c, const struct exchange *e) {
         message_length(&c->in, e->body == BODY_LENGTH ? e->body_bytes : 0);
 }
 
-/* What the plan says about failures to come. */
-static void note_excuses(struct sim *sim, struct exchange *e, const struct answer_plan *p) {
-    if (p->deed == DEED_SILENT || p->deed == DEED_STALL || p->deed == DEED_DEAF)
-        e->excuse_504 = true;
-    else if (p->deed != DEED_ANSWER)
-        e->excuse_502 = true;
-    if (p->deed == DEED_EXTRA || p->afterwards == AFTER_CLOSE_LATER || p->afterwards == AFTER_RESET_LATER ||
-        p->afterwards == AFTER_CLOSE)
-        sim->excuse_502 = true;
-    if (p->early)
-        e->excuse_502 = true;
-    e->excuse_cut = e->excuse_cut || p->deed != DEED_ANSWER;
-}
-
 static void take_head(struct host_conn *c) {
     struct sim *sim = c->sim;
     struct exchange *e = identify(c);
-    check_fields(c, e);
-    e->deliveries++;
-    if (sim->mischief == SIM_TWICE && !e->idempotent)
-        e->deliveries++;
-    if (e->records && !e->tunnel_begun && sim->now_ns - e->recorded_ns > SIM_S(1))
-        odd(c, "a request that had been answered long ago");
+    host_check_fields(sim, e, &c->in.head);
     c->e = e;
-    c->plan = exchange_plan(sim, e, e->deliveries);
-    if (sim->mischief == SIM_BLAME && sim_below(sim, 4) == 0)
-        c->plan.deed = DEED_RESET_AT_HEAD;
-    if (host_is_down(sim, c->host))
-        c->plan.deed = DEED_RESET_AT_HEAD;
+    c->plan = host_take_delivery(sim, c->wire, e);
     c->body_at = 0;
-    note_excuses(sim, e, &c->plan);
-    sim_note(sim, e->id, c->plan.deed);
-    if (sim->verbose)
-        fprintf(stderr,
-                "%llu backend %u.%u wire %u: request %u, delivery %u: %s%s, %u, framing %u of %llu, "
-                "afterwards %u\n",
-                (unsigned long long)sim->now_ns, c->host->route, c->host->index, c->wire->number, e->id,
-                e->deliveries, exchange_deed_name((enum sim_deed)c->plan.deed), c->plan.early ? " early" : "",
-                c->plan.status, c->plan.framing, (unsigned long long)c->plan.body_bytes, c->plan.afterwards);
     begin_upload(c, e);
     if (c->plan.deed == DEED_DEAF) {
         c->deaf = true;

@@ -14,7 +14,9 @@ struct host {
     uint8_t route, index;
     uint32_t open; /* the proxy's connections to it */
     uint32_t max_connections;
+    bool http2; /* speaks it, and nothing else: all backends of its route do */
     struct host_conn *conns;
+    struct host_h2 *h2_conns;
 };
 
 struct host_conn {
@@ -50,6 +52,21 @@ struct host *host_of(struct sim *sim, unsigned route, unsigned index);
 
 /* A connection is made: from now on the wire has somebody at its end. */
 void host_accept(struct sim *sim, struct wire *w);
+
+/* host_h2.c: the same for backends that speak HTTP/2; frees what is left at the end of the world. */
+void host_h2_accept(struct sim *sim, struct wire *w);
+void host_h2_free(struct host *h);
+
+/* host_check.c */
+
+_Noreturn void host_odd(const struct sim *sim, const struct message_text *head, const char *what);
+
+/* The request that came with this head to this backend. */
+struct exchange *host_exchange_of(struct sim *sim, const struct host *h, const struct message_text *head);
+void host_check_fields(const struct sim *sim, const struct exchange *e, const struct message_text *head);
+
+/* Counts the delivery and says what becomes of it. */
+struct answer_plan host_take_delivery(struct sim *sim, const struct wire *w, struct exchange *e);
 
 /* An outage: every connection and every request of that time fails. */
 bool host_is_down(struct sim *sim, const struct host *h);

@@ -186,6 +186,19 @@ enum message_event message_read(struct message *m, const char **at, size_t *left
     }
 }
 
+static void append_all(struct message_text *t, const char *bytes, size_t len) {
+    for (size_t i = 0; i < len; i++)
+        append(t, bytes[i]);
+}
+
+void message_add_field(struct message_text *text, const void *name, size_t name_len, const void *value,
+                       size_t value_len) {
+    append_all(text, name, name_len);
+    append_all(text, ": ", 2);
+    append_all(text, value, value_len);
+    append_all(text, "\r\n", 2);
+}
+
 bool message_field(const struct message_text *text, const char *name, unsigned n, const char **value,
                    size_t *len) {
     size_t name_len = strlen(name);

@@ -45,6 +45,10 @@ struct message {
 
 void message_free(struct message *m);
 
+/* Appends a field as a line, for heads that come as fields (HTTP/2). */
+void message_add_field(struct message_text *text, const void *name, size_t name_len, const void *value,
+                       size_t value_len);
+
 /* The next message begins. */
 void message_next(struct message *m);
 

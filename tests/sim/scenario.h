@@ -40,7 +40,10 @@ struct scenario {
     uint32_t early;       /* answers before the upload has ended */
     uint32_t interim;     /* 1xx before the answer */
     uint32_t until_close, old_backend;
-    uint32_t slow_backend; /* think for long, short of a timeout */
+    uint32_t http2_backends; /* routes whose backends speak HTTP/2 */
+    uint32_t refuse_streams; /* requests that such a backend refuses unseen */
+    uint32_t goaway;         /* requests at which it goes away, leaving them out */
+    uint32_t slow_backend;   /* think for long, short of a timeout */
 
     /* Rate limits */
     bool limits;         /* routes have some */

@@ -23,6 +23,10 @@ static const struct {
     {SIM_LOST_RECORD, "an exchange is not recorded", "plain", "recorded 0 times"},
     {SIM_LOST_EDGE, "a readiness event is lost", "plain", ""},
     {SIM_BLAME, "a backend breaks where none may", "plain", ""},
+    {SIM_WRONG_BYTE, "a wrong byte from a backend of HTTP/2", "h2-backends", "of its answer"},
+    {SIM_TWICE, "a POST is delivered twice over HTTP/2", "h2-backends", "was delivered 2 times"},
+    {SIM_NO_ANSWER, "a backend of HTTP/2 does not answer", "h2-backends", "nobody was slow"},
+    {SIM_BLAME, "a backend of HTTP/2 resets where none may", "h2-backends", ""},
 };
 
 /* Runs one in a child. True: it complained as it should. */

@@ -18,8 +18,8 @@
 #include "core/exchange/exchange.h"
 #include "core/routing/balance/registry.h"
 #include "proxy/control/generation.h"
+#include "proxy/http/clients.h"
 #include "proxy/http/server.h"
-#include "proxy/http1/client.h"
 #include "sim/bans.h"
 #include "sim/faults.h"
 #include "sim/limits.h"
@@ -80,7 +80,7 @@ struct sim {
     /* The proxy. */
     struct vx_runtime rt;
     struct sim_memory arenas, blocks;
-    struct vx_h1_client upstreams;
+    struct vx_http_clients upstreams;
     struct vx_http_server server;
     struct vx_proxy proxy;
     struct vx_recorder recorder;

@@ -72,7 +72,7 @@ void world_init(struct sim *sim) {
     sim->rt.dialer = &sim->dialer;
     wire_dialer_init(sim);
     hosts_init(sim);
-    vx_h1_client_init(&sim->upstreams, &sim->rt);
+    vx_http_clients_init(&sim->upstreams, &sim->rt);
     ports_init(sim);
     vx_proxy_init(&sim->proxy, &sim->client_port, &sim->recorder, &sim->rt.random, &sim->rt.wheel, 0);
     limits_init(sim);
@@ -84,7 +84,7 @@ void world_init(struct sim *sim) {
 }
 
 void world_drain(struct sim *sim) {
-    sim->upstreams.draining = true;
+    vx_http_clients_drain(&sim->upstreams);
     vx_http_server_drain(&sim->server);
 }
 
@@ -136,7 +136,7 @@ static void check_nothing_left(struct sim *sim) {
     for (int level = 0; level < VX_TIMER_LEVELS; level++)
         if (sim->rt.wheel.used[level])
             sim_fail(sim, "a timer is left");
-    if (sim->accepted_open || sim->dialed_open || sim->upstreams.connection_count)
+    if (sim->accepted_open || sim->dialed_open || world_upstream_connections(sim))
         sim_fail(sim, "%u client and %u backend connections are still open", sim->accepted_open,
                  sim->dialed_open);
 }
@@ -145,7 +145,7 @@ void world_end(struct sim *sim) {
     sim->ended = true;
     clients_check_done(sim);
     checks_at_end(sim);
-    vx_h1_client_destroy(&sim->upstreams);
+    vx_http_clients_destroy(&sim->upstreams);
     vx_runtime_run_tasks(&sim->rt);
     wire_free_retired(sim);
     check_nothing_left(sim);

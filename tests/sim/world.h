@@ -22,6 +22,10 @@ const struct vx_route *versions_route(struct sim *sim, unsigned route);
 /* Connections that count for the backend, over all versions; the most that it may have, 0: no limit. */
 uint32_t versions_max_connections(unsigned route);
 
+static inline uint32_t world_upstream_connections(const struct sim *sim) {
+    return sim->upstreams.h1.connection_count + sim->upstreams.h2.connection_count;
+}
+
 /* world_ports.c: what stands between the parts, to count, to fail and to check */
 void ports_init(struct sim *sim);
 

@@ -9,7 +9,7 @@
 #include "sim/host.h"
 #include "sim/world.h"
 
-enum { LIMITED_CONNECTIONS = 2, LIMITED_QUEUE = 3 };
+enum { LIMITED_CONNECTIONS = 2, LIMITED_QUEUE = 3, HTTP2_QUEUE = 200 };
 
 struct world_version {
     struct world_version *next;
@@ -68,6 +68,7 @@ static void configure_route(struct world_version *v, unsigned r, uint64_t versio
                                                  VX_BALANCE_LEAST_REQUEST, VX_BALANCE_RANDOM,
                                                  VX_BALANCE_PEAK_EWMA,     VX_BALANCE_PEAK_EWMA};
     struct vx_config_route *route = &v->routes[r];
+    bool http2 = host_of(v->sim, r, 0)->http2;
     *route = (struct vx_config_route){
         .name = vx_slice_of(names[r]),
         .has_match = r != ROUTE_VARIABLE || version % 2 == 1,
@@ -82,7 +83,9 @@ static void configure_route(struct world_version *v, unsigned r, uint64_t versio
         .pool_max_age_ns = r == ROUTE_REWRITE ? SIM_MS(200) : 0,
         .pool_max_requests = r == ROUTE_MODELS ? 5 : 0,
         .pool_max_idle = r == ROUTE_LIMITED ? LIMITED_CONNECTIONS : 4,
-        .queue_length = LIMITED_QUEUE,
+        /* Requests wait there for the first word of a backend that speaks HTTP/2, too. */
+        .queue_length = http2 ? HTTP2_QUEUE : LIMITED_QUEUE,
+        .http2 = http2,
         .queue_timeout_ns = SIM_MS(400),
         .retry_attempts = 2,
         .retry_budget_percent = 20,
@@ -161,7 +164,7 @@ static struct world_version *make(struct sim *sim) {
 static void take_up(struct sim *sim, struct world_version *v) {
     vx_generation_enter(v->generation, 0, sim->now_ns);
     vx_proxy_adopt(&sim->proxy, &v->generation->snapshot);
-    vx_h1_client_retire(&sim->upstreams, v->generation->pools_used, v->generation->pool_count);
+    vx_http_clients_retire(&sim->upstreams, v->generation->pools_used, v->generation->pool_count);
     vx_snapshot_drop(&v->generation->snapshot, 0);
 }
 
