@@ -2,6 +2,8 @@
 /* See faults.h. */
 #include "sim/faults.h"
 
+#include <stdlib.h>
+
 #include "core/ports/stream.h"
 #include "sim/sim.h"
 
@@ -24,9 +26,20 @@ bool sim_fault_hits(struct sim *sim, enum sim_fault kind) {
     return true;
 }
 
-/* The streams' own operations, kept where the wrappers find them. A world is one thread, and so is the program. */
-static const struct vx_stream_ops *real_down, *real_up;
+/* A kind of stream's own operations, kept where the wrappers find them. A world is one thread, and so is the program. */
+struct wrapped_ops {
+    struct vx_stream_ops ops; /* ours, which the stream sees */
+    const struct vx_stream_ops *real;
+};
+
+enum { KINDS = 2 }; /* one for each version of HTTP */
+
+static struct wrapped_ops down[KINDS], up[KINDS];
 static struct sim *wrapping;
+
+static const struct vx_stream_ops *real_of(const struct vx_stream *s) {
+    return VX_CONTAINER_OF(s->ops, const struct wrapped_ops, ops)->real;
+}
 
 static void push_again(struct sim *sim, void *actor, uint64_t arg) {
     (void)arg;
@@ -38,80 +51,77 @@ static void push_again(struct sim *sim, void *actor, uint64_t arg) {
     s->events->on_writable(s->user, sim->now_ns);
 }
 
-static enum vx_pull faulty_pull(const struct vx_stream_ops *real, struct vx_stream *s, struct vx_slice *bytes,
-                                enum sim_fault kind) {
+static enum vx_pull faulty_pull(struct vx_stream *s, struct vx_slice *bytes, enum sim_fault kind) {
     if (!sim_fault_hits(wrapping, kind))
-        return real->pull(s, bytes);
+        return real_of(s)->pull(s, bytes);
     s->error =
         vx_error(kind == SIM_FAULT_PULL_UP ? VX_ERR_BACKEND_RESET : VX_ERR_CLIENT_GONE, false, "injected");
     return VX_PULL_FAILED;
 }
 
-static size_t faulty_push(const struct vx_stream_ops *real, struct vx_stream *s, struct vx_slice bytes,
-                          enum sim_fault kind) {
+static size_t faulty_push(struct vx_stream *s, struct vx_slice bytes, enum sim_fault kind) {
     if (!sim_fault_hits(wrapping, kind))
-        return real->push(s, bytes);
+        return real_of(s)->push(s, bytes);
     wrapping->stalled_push.stream = s;
     sim_after(wrapping, SIM_US(70), push_again, s, 0);
     return 0;
 }
 
-static void faulty_release(const struct vx_stream_ops *real, struct vx_stream *s) {
-    if (wrapping->stalled_push.stream == s)
-        wrapping->stalled_push.stream = NULL;
-    real->release(s);
-}
-
 static enum vx_pull pull_down(struct vx_stream *s, struct vx_slice *bytes) {
-    return faulty_pull(real_down, s, bytes, SIM_FAULT_PULL_DOWN);
+    return faulty_pull(s, bytes, SIM_FAULT_PULL_DOWN);
 }
 
 static enum vx_pull pull_up(struct vx_stream *s, struct vx_slice *bytes) {
-    return faulty_pull(real_up, s, bytes, SIM_FAULT_PULL_UP);
+    return faulty_pull(s, bytes, SIM_FAULT_PULL_UP);
 }
 
 static size_t push_down(struct vx_stream *s, struct vx_slice bytes) {
-    return faulty_push(real_down, s, bytes, SIM_FAULT_PUSH_DOWN);
+    return faulty_push(s, bytes, SIM_FAULT_PUSH_DOWN);
 }
 
 static size_t push_up(struct vx_stream *s, struct vx_slice bytes) {
-    return faulty_push(real_up, s, bytes, SIM_FAULT_PUSH_UP);
+    return faulty_push(s, bytes, SIM_FAULT_PUSH_UP);
 }
 
-static void release_down(struct vx_stream *s) {
-    faulty_release(real_down, s);
+static void release(struct vx_stream *s) {
+    if (wrapping->stalled_push.stream == s)
+        wrapping->stalled_push.stream = NULL;
+    real_of(s)->release(s);
 }
-
-static void release_up(struct vx_stream *s) {
-    faulty_release(real_up, s);
-}
-
-static struct vx_stream_ops down_ops, up_ops;
 
 static bool wanted(const struct sim *sim) {
     return sim->faults.armed && sim->faults.kind >= SIM_FAULT_PULL_DOWN;
+}
+
+/* The place for streams with these operations: the one they have already, or a free one. */
+static struct wrapped_ops *place_for(struct wrapped_ops *kinds, const struct vx_stream_ops *real) {
+    struct wrapped_ops *w = kinds;
+    while (w < kinds + KINDS && w->real && w->real != real)
+        w++;
+    if (w == kinds + KINDS)
+        abort();
+    w->real = real;
+    w->ops = *real;
+    w->ops.release = release;
+    return w;
 }
 
 void sim_wrap_downstream(struct sim *sim, struct vx_stream *stream) {
     if (!wanted(sim))
         return;
     wrapping = sim;
-    real_down = stream->ops;
-    down_ops = *real_down;
-    down_ops.pull = pull_down;
-    down_ops.push = push_down;
-    down_ops.release = release_down;
-    stream->ops = &down_ops;
+    struct wrapped_ops *w = place_for(down, stream->ops);
+    w->ops.pull = pull_down;
+    w->ops.push = push_down;
+    stream->ops = &w->ops;
 }
 
 void sim_wrap_upstream(struct sim *sim, struct vx_stream *stream) {
     if (!wanted(sim))
         return;
     wrapping = sim;
-    real_up = stream->ops;
-    up_ops = *real_up;
-    up_ops.pull = pull_up;
-    up_ops.push = push_up;
-    up_ops.release = release_up;
-    stream->ops = &up_ops;
+    struct wrapped_ops *w = place_for(up, stream->ops);
+    w->ops.pull = pull_up;
+    w->ops.push = push_up;
+    stream->ops = &w->ops;
 }

@@ -380,6 +380,7 @@ const struct scenario scenarios[] = {
      .interim = 100,
      .until_close = 100,
      .stale = 100,
+     .http2_backends = 400,
      .big = 100,
      .small_chunks = true},
 };
