@@ -19,6 +19,7 @@
  * -, SENT  could not even begin            FAILED   fail_soon
  * SENT     VM takes part no longer         FAILED   vx_pwasm_calls_recall
  * FAILED   the timer                       -        on_timer, ops->fail
+ * any      VM dies                         -        vx_pwasm_calls_abandon
  * any      VM ends                         -        vx_pwasm_calls_drop
  */
 #include "filters/proxy_wasm/call.h"
@@ -360,6 +361,13 @@ void vx_pwasm_calls_recall(struct vx_pwasm_vm *vm) {
         let_go(c, VX_OUTCOME_NEUTRAL, vm->now_ns);
         c->state = VX_PWASM_CALL_FAILED;
         c->error = VX_ERR_BACKEND_CLOSED;
+    }
+}
+
+void vx_pwasm_calls_abandon(struct vx_pwasm_vm *vm) {
+    for (struct vx_list *at = vm->calls.next, *next; at != &vm->calls; at = next) {
+        next = at->next;
+        vx_pwasm_call_abandon(VX_CONTAINER_OF(at, struct vx_pwasm_call, link));
     }
 }
 

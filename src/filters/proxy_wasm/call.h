@@ -136,7 +136,7 @@ bool vx_pwasm_call_keep(struct vx_pwasm_call *c, struct vx_slice bytes);
 /* Ends a call of which a kind's function has told the guest all, or that never began. */
 void vx_pwasm_call_free(struct vx_pwasm_call *c, enum vx_backend_outcome outcome, uint64_t now_ns);
 
-/* The guest, which is running, does not want it any more. */
+/* The guest, which is running, does not want it any more, or has died. */
 void vx_pwasm_call_abandon(struct vx_pwasm_call *c);
 
 /* Fails it as if its stream had broken. */
@@ -157,6 +157,10 @@ void vx_pwasm_calls_launch(struct vx_pwasm_vm *vm, uint64_t now_ns);
 
 /* Takes them back from the client, to fail when they are launched again. The worker's thread. */
 void vx_pwasm_calls_recall(struct vx_pwasm_vm *vm);
+
+/* The VM has died: they end without a word to the guest, and are gone when the stack has unwound, since a snapshot of theirs
+ * may be the last thing that keeps the plugin. The worker's thread. */
+void vx_pwasm_calls_abandon(struct vx_pwasm_vm *vm);
 
 /* Forgets them all, without a word to the guest. */
 void vx_pwasm_calls_drop(struct vx_pwasm_vm *vm);

@@ -73,6 +73,9 @@ static void leave(struct vx_filter *f, uint32_t worker) {
     if (--seat->entered)
         return;
     vx_timer_remove(wheel_of(seat), &seat->timer);
+    /* A call may hold a later snapshot than the one that keeps the plugin. */
+    for (struct vx_list *at = seat->dead.next; at != &seat->dead; at = at->next)
+        vx_pwasm_calls_drop(VX_CONTAINER_OF(at, struct vx_pwasm_vm, link));
     if (seat->state != VX_PWASM_SEAT_READY)
         return;
     stand_back(seat, seat->vm);
@@ -93,12 +96,12 @@ static void wait_for_next(struct vx_pwasm_seat *seat, uint64_t now_ns) {
     vx_timer_set(wheel_of(seat), &seat->timer, now_ns + back_off_ns(seat));
 }
 
-/* Gives back those whose last stream has closed. */
+/* Gives back those whose last stream has closed and whose last call is gone. */
 static void reap(struct vx_pwasm_seat *seat) {
     for (struct vx_list *at = seat->dead.next, *next; at != &seat->dead; at = next) {
         next = at->next;
         struct vx_pwasm_vm *vm = VX_CONTAINER_OF(at, struct vx_pwasm_vm, link);
-        if (!vx_list_empty(&vm->streams))
+        if (!vx_list_empty(&vm->streams) || !vx_list_empty(&vm->calls))
             continue;
         vx_list_remove(at);
         vx_pwasm_vm_end(vm);

@@ -439,6 +439,27 @@ static void test_plugin_goes_with_its_last_call(void **state) {
     expect_plugin_gone();
 }
 
+static void test_plugin_that_dies_goes_with_its_last_call(void **state) {
+    (void)state;
+    last_call();
+    run_to_its_death();
+    assert_int_equal(w->users.count, 1); /* while it died, its callers were still in it */
+    pass(ms);
+    expect_plugin_gone();
+}
+
+static void test_plugin_that_dies_goes_before_its_last_call(void **state) {
+    (void)state;
+    begin("");
+    enter();
+    close_stream(call_out());
+    run_to_its_death();
+    assert_int_equal(w->users.count, 2);
+    end(); /* the call's snapshot is a later one */
+    assert_int_equal(w->users.count, 1);
+    pass(ms);
+}
+
 static void test_answer_larger_than_the_limit(void **state) {
     (void)state;
     static char large[2000];
@@ -495,6 +516,8 @@ int main(void) {
         TEST(test_failures_of_calls),
         TEST(test_call_that_cannot_begin_or_takes_too_long),
         TEST(test_plugin_goes_with_its_last_call),
+        TEST(test_plugin_that_dies_goes_with_its_last_call),
+        TEST(test_plugin_that_dies_goes_before_its_last_call),
         TEST(test_answer_larger_than_the_limit),
         TEST(test_calls_end_with_the_instance),
         TEST(test_call_at_start_waits_for_the_worker),
