@@ -33,6 +33,21 @@ struct vx_target {
     uint64_t pool_idle_ns, pool_max_age_ns, queue_timeout_ns;
 };
 
+/* Release: once the count is 0 the control thread may free it (vx_pool_table_collect). Any worker. */
+static inline void vx_target_give_place(struct vx_target_shared *shared) {
+    atomic_fetch_sub_explicit(&shared->connections, 1, memory_order_release);
+}
+
+/* A place among max_connections, over all workers, to be given back when the connection has closed. False: all are
+ * taken. Any worker. */
+static inline bool vx_target_take_place(const struct vx_target *target) {
+    uint32_t open = atomic_fetch_add_explicit(&target->shared->connections, 1, memory_order_relaxed);
+    if (!target->max_connections || open < target->max_connections)
+        return true;
+    vx_target_give_place(target->shared);
+    return false;
+}
+
 struct vx_upstream_open {
     const struct vx_target *target;
     struct vx_request

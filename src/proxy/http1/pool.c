@@ -70,20 +70,6 @@ static struct h1_client_connection *pop_idle(struct vx_h1_pool *pool, const stru
     return NULL;
 }
 
-/* A place among max_connections, over all workers. */
-static bool take_place(const struct vx_target *target) {
-    uint32_t open = atomic_fetch_add_explicit(&target->shared->connections, 1, memory_order_relaxed);
-    if (!target->max_connections || open < target->max_connections)
-        return true;
-    atomic_fetch_sub_explicit(&target->shared->connections, 1, memory_order_release);
-    return false;
-}
-
-/* Release: once the count is 0 the control thread may free it (vx_pool_table_collect). */
-static void give_place(struct vx_target_shared *shared) {
-    atomic_fetch_sub_explicit(&shared->connections, 1, memory_order_release);
-}
-
 /* A time that is set stays: who comes must not put off those who wait. */
 static void poll_later(struct vx_h1_pool *pool) {
     struct vx_runtime *rt = pool->client->rt;
@@ -111,7 +97,7 @@ void vx_h1_pool_unqueue(struct h1_client_request *request) {
 static bool connect_for(struct vx_h1_pool *pool, struct h1_client_request *request, struct vx_error *error) {
     struct h1_client_connection *c = vx_h1_client_connect(pool, request, error);
     if (!c)
-        give_place(request->target->shared);
+        vx_target_give_place(request->target->shared);
     return c != NULL;
 }
 
@@ -125,7 +111,7 @@ bool vx_h1_pool_assign(struct vx_h1_pool *pool, struct h1_client_request *reques
         vx_h1_client_close(c, false);
         return false;
     }
-    if (take_place(request->target))
+    if (vx_target_take_place(request->target))
         return connect_for(pool, request, error);
     if (pool->queue_count >= request->target->queue_length) {
         *error = vx_error(VX_ERR_QUEUE_FULL, true, NULL);
@@ -160,7 +146,7 @@ static void poll_places(struct vx_timer *timer, uint64_t now_ns) {
             fail_queued(request, vx_error(VX_ERR_QUEUE_TIMEOUT, true, NULL), now_ns);
             continue;
         }
-        if (!take_place(request->target))
+        if (!vx_target_take_place(request->target))
             break;
         struct vx_error error;
         vx_h1_pool_unqueue(request);
@@ -219,7 +205,7 @@ void vx_h1_pool_unlink(struct h1_client_connection *c) {
 
 void vx_h1_pool_closed(struct h1_client_connection *c) {
     struct vx_h1_pool *pool = c->pool;
-    give_place(c->shared);
+    vx_target_give_place(c->shared);
     /* The place may be taken by the next in the queue; not here, where a user's call may be on the stack. */
     if (pool->queue_count)
         vx_timer_set(&pool->client->rt->wheel, &pool->poll, pool->client->rt->now_ns);

@@ -75,20 +75,6 @@ struct vx_h2_pool *vx_h2_pool_of(struct vx_h2_client *client, const struct vx_ta
 
 /* --- Places --------------------------------------------------------------------------------------------------- */
 
-/* A place among max_connections, over all workers. */
-static bool take_place(const struct vx_target *target) {
-    uint32_t open = atomic_fetch_add_explicit(&target->shared->connections, 1, memory_order_relaxed);
-    if (!target->max_connections || open < target->max_connections)
-        return true;
-    atomic_fetch_sub_explicit(&target->shared->connections, 1, memory_order_release);
-    return false;
-}
-
-/* Release: once the count is 0 the control thread may free it (vx_pool_table_collect). */
-static void give_place(struct vx_target_shared *shared) {
-    atomic_fetch_sub_explicit(&shared->connections, 1, memory_order_release);
-}
-
 /* A time that is set stays: who comes must not put off those who wait. */
 static void poll_later(struct vx_h2_pool *pool) {
     struct vx_runtime *rt = pool->client->rt;
@@ -214,10 +200,10 @@ static enum placed place(struct vx_h2_pool *pool, struct h2_client_request *r, b
         return FAILED;
     }
     c = find_connecting(pool, r);
-    if (!c && wants_connection(pool, r) && take_place(r->target)) {
+    if (!c && wants_connection(pool, r) && vx_target_take_place(r->target)) {
         c = vx_h2_client_connect(pool, r->target, error);
         if (!c) {
-            give_place(r->target->shared);
+            vx_target_give_place(r->target->shared);
             return FAILED;
         }
     }
@@ -310,7 +296,7 @@ static void poll_places(struct vx_timer *timer, uint64_t now_ns) {
 }
 
 void vx_h2_pool_closed(struct h2_client_connection *c) {
-    give_place(c->shared);
+    vx_target_give_place(c->shared);
     /* The place may be taken by who waits; not here, where a user's call may be on the stack. */
     vx_runtime_defer(c->pool->client->rt, &c->pool->serve);
 }

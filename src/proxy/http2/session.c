@@ -86,7 +86,6 @@ void vx_h2_session_write(struct vx_h2_session *s) {
     struct vx_slice waiting = vx_buffer_slice(&s->out);
     ssize_t n = s->transport->ops->write(s->transport, &waiting, 1);
     if (n == VX_IO_FAILED) {
-        /* What the peer said before may explain it: that is read first. */
         vx_h2_session_break(s, lost(s, false));
     } else if (n > 0) {
         s->out.start += (uint32_t)n;
