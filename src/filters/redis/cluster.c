@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which server of a cluster has a key: by a map of its slots, asked of any of its nodes (CLUSTER SLOTS) at the start, when a
- * node is lost, and after a redirection has shown that the map is old. */
+ * node is lost, and after a redirection has shown that the map is old. Nodes that a new map has left are freed once they
+ * have answered what they were asked. */
 #include <hiredis/hiredis.h>
 #include <stdlib.h>
 
 #include "filters/redis/internal.h"
 
-enum { LOOK_SOON_MS = 100, LOOK_AGAIN_MS = 500 };
+enum { LOOK_SOON_MS = 100, LOOK_AGAIN_MS = 500, SWEEP_AGAIN_MS = 100 };
 
 /* At the latest: an earlier look that is due already stays. */
 static void look_later(struct vx_redis_map *map, uint64_t ms, uint64_t now_ns) {
@@ -53,18 +54,48 @@ static bool read_range(struct vx_redis_store *s, const struct redisReply *range,
     return true;
 }
 
-/* Connects to who has slots, and lets go of who has none. */
+static void open_if_idle(struct vx_redis_connection *c, uint64_t now_ns) {
+    if (c->state == VX_REDIS_CLOSED && c->timer.at_ms == VX_TIMER_NEVER)
+        vx_redis_connection_open(c, now_ns);
+}
+
+/* Connects to who has slots, and has those swept that have none: later, as one of them may be who told the map. */
 static bool settle_nodes(struct vx_redis_store *s, uint64_t now_ns) {
     bool all_ready = true;
     for (uint16_t i = 0; i < s->node_count; i++) {
         struct vx_redis_connection *c = &s->nodes[i]->connection;
-        if (!s->nodes[i]->wanted)
-            vx_redis_connection_close(c, now_ns);
-        else if (c->state == VX_REDIS_CLOSED && c->timer.at_ms == VX_TIMER_NEVER)
-            vx_redis_connection_open(c, now_ns);
-        all_ready = all_ready && (!s->nodes[i]->wanted || c->state == VX_REDIS_READY);
+        if (!s->nodes[i]->wanted) {
+            vx_timer_set(s->options.wheel, &s->map->sweep, now_ns);
+            continue;
+        }
+        open_if_idle(c, now_ns);
+        all_ready = all_ready && c->state == VX_REDIS_READY;
     }
     return all_ready;
+}
+
+static void forget_node(struct vx_redis_map *map, uint16_t index, uint64_t now_ns) {
+    uint16_t last = (uint16_t)(map->store->node_count - 1);
+    vx_redis_node_free(map->store, index, now_ns);
+    for (unsigned slot = 0; slot < VX_REDIS_SLOTS; slot++)
+        if (map->nodes[slot] == last)
+            map->nodes[slot] = index;
+    if (map->asked == last)
+        map->asked = index;
+}
+
+/* No slot has an unwanted node, so what is under way there is all that it still has to answer. */
+static void sweep(struct vx_timer *timer, uint64_t now_ns) {
+    struct vx_redis_map *map = VX_CONTAINER_OF(timer, struct vx_redis_map, sweep);
+    struct vx_redis_store *s = map->store;
+    for (uint16_t i = s->node_count; i-- > 0;) {
+        if (s->nodes[i]->wanted)
+            continue;
+        if (s->nodes[i]->connection.call_count == 0)
+            forget_node(map, i, now_ns);
+        else
+            vx_timer_set(s->options.wheel, timer, now_ns + (uint64_t)SWEEP_AGAIN_MS * 1000000);
+    }
 }
 
 /* False: not one line of it makes sense, and nothing has changed. */
@@ -79,9 +110,13 @@ static bool read_map(struct vx_redis_map *map, const struct redisReply *reply) {
     bool any = false;
     for (size_t i = 0; i < reply->elements; i++)
         any = read_range(s, reply->element[i], s->nodes[map->asked]) || any;
-    if (!any)
-        memcpy(map->nodes, before, sizeof before);
-    return any;
+    if (any)
+        return true;
+    memcpy(map->nodes, before, sizeof before);
+    for (unsigned slot = 0; slot < VX_REDIS_SLOTS; slot++)
+        if (before[slot] != VX_REDIS_NO_NODE)
+            s->nodes[before[slot]]->wanted = true;
+    return false;
 }
 
 static void map_came(struct vx_redis_call *call, const struct redisReply *reply, uint64_t now_ns) {
@@ -114,9 +149,8 @@ static bool look(struct vx_redis_map *map, uint64_t now_ns) {
 static void try_configured_ones(struct vx_redis_store *s, uint64_t now_ns) {
     for (uint32_t i = 0; i < s->config.host_count; i++) {
         struct vx_redis_node *node = vx_redis_node_at(s, &s->config.hosts[i]);
-        if (node && node->connection.state == VX_REDIS_CLOSED &&
-            node->connection.timer.at_ms == VX_TIMER_NEVER)
-            vx_redis_connection_open(&node->connection, now_ns);
+        if (node)
+            open_if_idle(&node->connection, now_ns);
     }
 }
 
@@ -166,15 +200,14 @@ struct vx_redis_node *vx_redis_cluster_redirected(struct vx_redis_store *s, stru
                           &slot, &address))
         return NULL;
     struct vx_redis_node *to = vx_redis_node_at(s, &address);
+    if (!*for_once || !to)
+        look_later(s->map, LOOK_SOON_MS, now_ns); /* it also shows which nodes may go */
     if (!to)
         return NULL;
-    if (!*for_once) {
+    if (!*for_once)
         s->map->nodes[slot] = to->index;
-        look_later(s->map, LOOK_SOON_MS, now_ns);
-    }
     to->wanted = true;
-    if (to->connection.state == VX_REDIS_CLOSED && to->connection.timer.at_ms == VX_TIMER_NEVER)
-        vx_redis_connection_open(&to->connection, now_ns);
+    open_if_idle(&to->connection, now_ns);
     return to;
 }
 
@@ -186,6 +219,7 @@ static bool start(struct vx_redis_store *s, uint64_t now_ns) {
         return false;
     *s->map = (struct vx_redis_map){.store = s, .call = {.done = map_came}};
     vx_timer_init(&s->map->timer, on_timer);
+    vx_timer_init(&s->map->sweep, sweep);
     for (unsigned slot = 0; slot < VX_REDIS_SLOTS; slot++)
         s->map->nodes[slot] = VX_REDIS_NO_NODE;
     try_configured_ones(s, now_ns);
@@ -214,8 +248,10 @@ static void down(struct vx_redis_store *s, struct vx_redis_node *node, uint64_t 
 
 static void stop(struct vx_redis_store *s, uint64_t now_ns) {
     (void)now_ns;
-    if (s->map)
+    if (s->map) {
         vx_timer_remove(s->options.wheel, &s->map->timer);
+        vx_timer_remove(s->options.wheel, &s->map->sweep);
+    }
     free(s->map);
     s->map = NULL;
 }

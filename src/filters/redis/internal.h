@@ -15,7 +15,7 @@ struct vx_redis_node {
     struct vx_redis_connection connection;
     struct vx_redis_store *store;
     uint16_t index;
-    bool wanted; /* by the map of slots being read; of a cluster */
+    bool wanted; /* of a cluster: slots or a redirection point here; else the next sweep frees it */
 };
 
 /* Which server a question goes to: one that never changes, the master that Sentinels name, or a cluster's map. */
@@ -43,6 +43,7 @@ struct vx_redis_map {
     struct vx_redis_store *store;
     struct vx_redis_call call;
     struct vx_timer timer;          /* for the next look at the map */
+    struct vx_timer sweep;          /* frees nodes that nothing points to any more */
     bool asked_one;                 /* and the answer has not come */
     uint16_t asked;                 /* the node, last */
     uint16_t nodes[VX_REDIS_SLOTS]; /* by slot; VX_REDIS_NO_NODE: unknown */
@@ -84,6 +85,10 @@ struct vx_redis_store {
 
 /* The node at this address, made if there is none; not connected. NULL: no memory, or too many. */
 struct vx_redis_node *vx_redis_node_at(struct vx_redis_store *s, const struct vx_address *address);
+
+/* Closes and frees the node at this index, whose place the last one takes. Not from inside a connection's event: it may be
+ * this node's own. */
+void vx_redis_node_free(struct vx_redis_store *s, uint16_t index, uint64_t now_ns);
 
 /* Reads what Redis calls an address: a host in text and a port. An empty host stands for `self`. The text of a name is
  * borrowed. False: it is none. */

@@ -70,6 +70,15 @@ struct vx_redis_node *vx_redis_node_at(struct vx_redis_store *s, const struct vx
     return new_node(s, address);
 }
 
+void vx_redis_node_free(struct vx_redis_store *s, uint16_t index, uint64_t now_ns) {
+    struct vx_redis_node *node = s->nodes[index], *last = s->nodes[s->node_count - 1];
+    vx_redis_connection_close(&node->connection, now_ns);
+    last->index = index;
+    s->nodes[index] = last;
+    s->node_count--;
+    free(node);
+}
+
 bool vx_redis_read_address(struct vx_slice host, uint64_t port, const struct vx_address *self,
                            struct vx_address *out) {
     if (port == 0 || port > UINT16_MAX)

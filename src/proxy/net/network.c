@@ -12,12 +12,18 @@
 
 #include "proxy/dns/resolver.h"
 
-enum { READ_BYTES = 16 * 1024, READS_A_ROUND = 8, BUFFER_MIN_BYTES = 4096 };
+enum {
+    READ_BYTES = 16 * 1024,
+    READS_A_ROUND = 8,
+    BUFFER_MIN_BYTES = 4096,
+    NAMES_KEPT = 64, /* more only while there are links to them */
+};
 
 /* A name that was dialed: it stays watched, so that the next attempt finds its addresses at once. */
 struct name {
     struct vx_list link;
     struct vx_network_dialer *dialer;
+    uint32_t links; /* that are not closed */
     struct vx_resolver_watch *watch;
     struct vx_list waiting; /* links */
     struct vx_address address;
@@ -31,6 +37,7 @@ struct vx_link {
     const struct vx_link_events *events;
     void *user;
     struct vx_transport *transport; /* NULL: none (yet, or any more) */
+    struct name *name;              /* NULL: none, or it is closed */
     struct vx_list waiting;         /* in its name's list */
     struct vx_task task;            /* flush, tell that it is broken, or free */
     const char *broken;             /* what the task tells; NULL: nothing */
@@ -159,13 +166,35 @@ static void on_answer(void *user, const struct vx_resolver_answer *answer, uint6
     }
 }
 
+static void free_name(struct name *name) {
+    vx_list_remove(&name->link);
+    name->dialer->name_count--;
+    vx_resolver_unwatch(name->watch);
+    free(name);
+}
+
+/* A cluster may change its nodes' names again and again: those dialed longest ago go first. */
+static void forget_some_names(struct vx_network_dialer *d) {
+    struct vx_list *next;
+    for (struct vx_list *at = d->names.next; at != &d->names && d->name_count >= NAMES_KEPT; at = next) {
+        struct name *name = VX_CONTAINER_OF(at, struct name, link);
+        next = at->next;
+        if (!name->links)
+            free_name(name);
+    }
+}
+
 static struct name *find_name(struct vx_network_dialer *d, struct vx_slice text) {
     for (struct vx_list *at = d->names.next; at != &d->names; at = at->next) {
         struct name *name = VX_CONTAINER_OF(at, struct name, link);
-        if (vx_slice_ieq(vx_slice(name->text, name->len), text))
-            return name;
+        if (!vx_slice_ieq(vx_slice(name->text, name->len), text))
+            continue;
+        vx_list_remove(at);
+        vx_list_push_back(&d->names, at);
+        return name;
     }
     const char *why;
+    forget_some_names(d);
     if (!d->resolver)
         d->resolver = vx_resolver_new(d->loop, &(struct vx_resolver_options){0}, &why);
     struct name *name = d->resolver ? calloc(1, sizeof *name + text.len) : NULL;
@@ -182,14 +211,19 @@ static struct name *find_name(struct vx_network_dialer *d, struct vx_slice text)
     }
     vx_list_init(&name->link);
     vx_list_push_back(&d->names, &name->link);
+    d->name_count++;
     return name;
 }
 
 static void dial_name(struct vx_link *link, struct vx_slice text) {
     struct name *name = find_name(link->dialer, text);
-    if (!name)
+    if (!name) {
         break_later(link, "its name cannot be looked up");
-    else if (name->known)
+        return;
+    }
+    link->name = name;
+    name->links++;
+    if (name->known)
         dial(link, &name->address);
     else
         vx_list_push_back(&name->waiting, &link->waiting);
@@ -254,6 +288,9 @@ static void send_bytes(struct vx_link *link, struct vx_slice bytes) {
 static void close_link(struct vx_link *link) {
     link->closed = true;
     vx_list_remove(&link->waiting);
+    if (link->name)
+        link->name->links--;
+    link->name = NULL;
     if (link->transport)
         link->transport->ops->close(link->transport, false);
     link->transport = NULL;
@@ -275,10 +312,8 @@ void vx_network_dialer_init(struct vx_network_dialer *d, struct vx_runtime *rt, 
 void vx_network_dialer_destroy(struct vx_network_dialer *d) {
     struct vx_list *next;
     for (struct vx_list *at = d->names.next; at != &d->names; at = next) {
-        struct name *name = VX_CONTAINER_OF(at, struct name, link);
         next = at->next;
-        vx_resolver_unwatch(name->watch);
-        free(name);
+        free_name(VX_CONTAINER_OF(at, struct name, link));
     }
     vx_resolver_free(d->resolver);
 }

@@ -17,7 +17,8 @@ struct vx_network_dialer {
     const struct vx_tls_client *tls; /* NULL: plain */
     struct vx_slice server_name;     /* empty: the host that is dialed */
     struct vx_resolver *resolver;    /* NULL until a name is dialed */
-    struct vx_list names;
+    struct vx_list names;            /* that were dialed; the one dialed last is the last */
+    uint32_t name_count;
 };
 
 /* `tls` and the text of `server_name` outlive it. */

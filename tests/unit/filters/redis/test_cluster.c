@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The map of a cluster, redirections, and nodes that come and go. */
+#include "filters/redis/internal.h"
 #include "unit/filters/redis/redis_test.h"
 
 /* Slots 0 to 8191 at n1, the rest at n2; a replica beside the first. */
@@ -133,7 +134,6 @@ static void a_node_that_is_lost_has_the_map_asked_for(void **state) {
               "*2\r\n*3\r\n:0\r\n:8191\r\n*3\r\n$2\r\nn1\r\n:7000\r\n$1\r\na\r\n"
               "*3\r\n:8192\r\n:16383\r\n*3\r\n$2\r\nr2\r\n:7001\r\n$1\r\nc\r\n");
     world_say(w, link_to(w, "r2"), LOADED);
-    assert_null(link_to(w, "n2"));
     world_wait(w, 5 * SECOND_MS);
     assert_null(link_to(w, "n2"));
     world_end(w);
@@ -160,6 +160,148 @@ static void a_useless_map_is_asked_for_again(void **state) {
     }
 }
 
+/* Who has been asked for the map, within the time that it may take. */
+static struct vx_link *asked_for_map(struct world *w) {
+    for (int ms = 0; ms < 150; ms++) {
+        for (unsigned i = 0; i < w->link_count; i++)
+            if (w->links[i].open && strstr(w->links[i].sent, "SLOTS"))
+                return &w->links[i];
+        world_wait(w, 1);
+    }
+    fail_msg("nobody was asked for the map");
+    return NULL;
+}
+
+/* A map in which one node has all slots. */
+static void tell_map_of_one(struct world *w, const char *host) {
+    char map[128];
+    snprintf(map, sizeof map, "*1\r\n*3\r\n:0\r\n:16383\r\n*3\r\n$%zu\r\n%s\r\n:7000\r\n$1\r\na\r\n",
+             strlen(host), host);
+    struct vx_link *link = asked_for_map(w);
+    world_sent(link, "");
+    world_say(w, link, map);
+}
+
+/* Asks a key whose slot is at least `slot`, or else below it. */
+static void ask_by_slot(struct world *w, struct asked *a, bool at_least, unsigned slot) {
+    struct vx_redis_key digest;
+    char key[16];
+    int i = 0;
+    do {
+        snprintf(key, sizeof key, "%d", i++);
+        vx_redis_key_make(&digest, vx_slice_of(key));
+    } while ((vx_redis_slot(&digest) >= slot) != at_least);
+    assert_int_equal(world_ask(w, a, key), VX_RATE_PENDING);
+}
+
+static void nodes_whose_addresses_are_left_are_freed(void **state) {
+    (void)state;
+    struct world *w = start();
+    char before[16] = "n1", host[16], error[64];
+    for (int i = 0; i < 40; i++) {
+        struct asked a;
+        ask_by_slot(w, &a, false, 8192);
+        snprintf(host, sizeof host, "m%d", i);
+        snprintf(error, sizeof error, "-MOVED 0 %s:7000\r\n", host);
+        world_say(w, link_to(w, before), error);
+        world_say(w, link_to(w, host), LOADED ":1\r\n");
+        assert_int_equal(a.request.verdict, VX_RATE_PASS);
+        tell_map_of_one(w, host);
+        world_wait(w, 5);
+        assert_int_equal(w->store->node_count, 1);
+        assert_int_equal(world_open_links(w), 1);
+        snprintf(before, sizeof before, "%s", host);
+    }
+    world_end(w);
+}
+
+/* n1 and n2 are replaced by m, as n2 tells, while n1 still has to answer two questions. */
+static struct world *start_leaving(struct asked *first, struct asked *second) {
+    struct world *w = start();
+    struct asked moved;
+    ask_by_slot(w, &moved, true, 8192);
+    world_say(w, link_to(w, "n2"), "-MOVED 9000 m:7000\r\n");
+    world_say(w, link_to(w, "m"), LOADED ":1\r\n");
+    world_wait(w, 90);
+    ask_by_slot(w, first, false, 8192);
+    ask_by_slot(w, second, false, 8192);
+    tell_map_of_one(w, "m");
+    world_wait(w, 5);
+    assert_null(link_to(w, "n2"));
+    assert_int_equal(w->store->node_count, 2);
+    return w;
+}
+
+static void a_node_that_is_left_answers_what_it_was_asked(void **state) {
+    (void)state;
+    struct asked first, second;
+    struct world *w = start_leaving(&first, &second);
+    vx_redis_store_port(w->store)->cancel(vx_redis_store_port(w->store), &second.request);
+    world_say(w, link_to(w, "n1"), ":7\r\n");
+    assert_int_equal(first.request.debt_ns, 7);
+    world_say(w, link_to(w, "n1"), ":8\r\n");
+    assert_false(second.told);
+    world_wait(w, 105);
+    assert_int_equal(w->store->node_count, 1);
+    assert_null(link_to(w, "n1"));
+    assert_int_equal(world_count(w, VX_REDIS_COUNT_LOST), 0);
+    world_end(w);
+}
+
+static void a_node_that_is_left_and_silent_is_freed_too(void **state) {
+    (void)state;
+    struct asked first, second;
+    struct world *w = start_leaving(&first, &second);
+    world_wait(w, 100);
+    tell_map_of_one(w, "m"); /* as a node was lost */
+    world_wait(w, 5 * SECOND_MS);
+    assert_int_equal(first.request.verdict, VX_RATE_REFUSE_BLIND);
+    assert_int_equal(second.request.verdict, VX_RATE_REFUSE_BLIND);
+    assert_int_equal(w->store->node_count, 1);
+    assert_null(link_to(w, "n1"));
+    world_end(w);
+}
+
+/* A map of `count` nodes from m00 on, or of every other one of them, which then has twice the slots. */
+static void tell_map_of_many(struct world *w, unsigned count, bool every_other) {
+    char map[4096];
+    unsigned step = every_other ? 2 : 1, slots = VX_REDIS_SLOTS / count * step;
+    int len = snprintf(map, sizeof map, "*%u\r\n", count / step);
+    for (unsigned i = 0; i < count / step; i++)
+        len += snprintf(map + len, sizeof map - (size_t)len,
+                        "*3\r\n:%u\r\n:%u\r\n*2\r\n$3\r\nm%02u\r\n:7000\r\n", i * slots, (i + 1) * slots - 1,
+                        i * step + step - 1);
+    struct vx_link *link = asked_for_map(w);
+    world_sent(link, "");
+    world_say(w, link, map);
+    for (unsigned i = 0; i < w->link_count; i++)
+        if (w->links[i].open && world_sent(&w->links[i], "LOAD"))
+            world_say(w, &w->links[i], LOADED);
+    world_wait(w, 5);
+}
+
+static void keys_find_their_nodes_after_others_have_gone(void **state) {
+    (void)state;
+    struct world *w = world_new("redis+cluster://n0:7000", VX_STORE_FAILURE_DENY);
+    struct asked a;
+    char host[16];
+    world_greet(w);
+    tell_map_of_many(w, 16, false);
+    assert_int_equal(w->store->node_count, 16);
+    world_break(w, link_to(w, "m01"));
+    tell_map_of_many(w, 16, true);
+    assert_int_equal(w->store->node_count, 8);
+    for (unsigned slot = 0; slot < VX_REDIS_SLOTS; slot += 2048) {
+        struct vx_redis_key digest;
+        ask_by_slot(w, &a, true, slot);
+        vx_redis_key_make(&digest, a.request.key);
+        snprintf(host, sizeof host, "m%02u", vx_redis_slot(&digest) / 2048 * 2 + 1);
+        assert_true(world_sent(link_to(w, host), "EVALSHA"));
+        world_say(w, link_to(w, host), ":1\r\n");
+    }
+    world_end(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_key_has_its_node),
@@ -168,6 +310,10 @@ int main(void) {
         cmocka_unit_test(nonsense_is_an_error),
         cmocka_unit_test(a_node_that_is_lost_has_the_map_asked_for),
         cmocka_unit_test(a_useless_map_is_asked_for_again),
+        cmocka_unit_test(nodes_whose_addresses_are_left_are_freed),
+        cmocka_unit_test(a_node_that_is_left_answers_what_it_was_asked),
+        cmocka_unit_test(a_node_that_is_left_and_silent_is_freed_too),
+        cmocka_unit_test(keys_find_their_nodes_after_others_have_gone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -205,6 +206,24 @@ static void closed_from_inside_an_event(void **state) {
     close(server);
 }
 
+static void names_of_old_are_forgotten(void **state) {
+    (void)state;
+    struct vx_link *kept = NULL;
+    char text[32];
+    for (int i = 0; i < 1000; i++) {
+        snprintf(text, sizeof text, "host-%d.invalid", i);
+        struct vx_address to = {.kind = VX_ADDRESS_NAME, .port = 1, .text = vx_slice_of(text)};
+        struct vx_link *link = dialer.net.open(&dialer.net, &to, &events, NULL);
+        if (kept)
+            dialer.net.close(link);
+        else
+            kept = link;
+    }
+    assert_in_range(dialer.name_count, 1, 64);
+    run_until_broken(); /* the first one's name is still looked up */
+    dialer.net.close(kept);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(bytes_go_both_ways, setup, teardown),
@@ -213,6 +232,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_name, setup, teardown),
         cmocka_unit_test_setup_teardown(a_name_that_is_nobodys, setup, teardown),
         cmocka_unit_test_setup_teardown(closed_from_inside_an_event, setup, teardown),
+        cmocka_unit_test_setup_teardown(names_of_old_are_forgotten, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
