@@ -25,6 +25,9 @@ struct vx_filter_stream {
     struct vx_client_info client;
     const struct vx_route *route;   /* NULL: none */
     const struct vx_target *target; /* NULL: none was picked */
+    struct vx_carrier carrier;
+    enum vx_error_code error;
+    const char *error_detail;
     struct vx_field_map maps[4];
     bool has_map[4], writable[4];
     char body[2][FAKE_BODY_BYTES];
@@ -142,6 +145,9 @@ void vx_filter_facts(const struct vx_filter_stream *s, struct vx_filter_facts *f
         .client_ip = s->client.remote_text,
         .route = s->route,
         .target = s->target,
+        .carrier = s->carrier,
+        .error = s->error,
+        .error_detail = s->error_detail,
         .request_head_bytes = 100,
         .request_bytes = 7,
     };

@@ -73,6 +73,13 @@ static void release(struct vx_stream *s) {
     of(s)->released = true;
 }
 
+static bool describe(const struct vx_stream *s, struct vx_carrier *out) {
+    const struct fake_upstream *u = (const struct fake_upstream *)s;
+    assert_false(u->released);
+    *out = (struct vx_carrier){.tls = u->tls};
+    return true;
+}
+
 static const struct vx_stream_ops ops = {
     .pull = pull,
     .consume = consume,
@@ -81,6 +88,7 @@ static const struct vx_stream_ops ops = {
     .finish = finish,
     .flush = flush,
     .again = again,
+    .describe = describe,
     .release = release,
 };
 
@@ -113,6 +121,7 @@ static struct vx_upstream *open_one(struct vx_http_client *port, const struct vx
                .sent = !c->unsent,
                .reused = c->reused && !open->fresh},
         .target = open->target,
+        .tls = c->tls,
         .fresh = open->fresh,
         .framing = open->request->framing,
         .room = c->room,

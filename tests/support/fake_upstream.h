@@ -12,6 +12,7 @@ enum { FAKE_UPSTREAMS = 12, FAKE_UPSTREAM_BODY = 262144, FAKE_ANSWER_FIELDS = 8 
 struct fake_upstream {
     struct vx_upstream up;
     const struct vx_target *target;
+    const struct vx_tls_session *tls;
     bool fresh;
     enum vx_framing framing; /* of the request's body, as announced */
     char path[128];          /* and this, without the query */
@@ -36,11 +37,12 @@ struct fake_client {
     struct vx_http_client port;
     struct fake_upstream ups[FAKE_UPSTREAMS];
     unsigned count;
-    unsigned refuse;         /* so many opens fail at once */
-    enum vx_error_code with; /* with this */
-    bool reused;             /* attempts go out on pooled connections */
-    bool unsent;             /* attempts have sent nothing yet */
-    size_t room;             /* of each attempt */
+    unsigned refuse;                  /* so many opens fail at once */
+    enum vx_error_code with;          /* with this */
+    bool reused;                      /* attempts go out on pooled connections */
+    bool unsent;                      /* attempts have sent nothing yet */
+    size_t room;                      /* of each attempt */
+    const struct vx_tls_session *tls; /* beneath each attempt; NULL: plain */
 };
 
 void fake_client_init(struct fake_client *c);

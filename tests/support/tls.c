@@ -98,7 +98,7 @@ void vx_test_certs_end(struct vx_test_certs *c) {
     EVP_PKEY_free(c->ca_key);
 }
 
-/* "a.example 10.0.0.1" to "DNS:a.example,IP:10.0.0.1". */
+/* "a.example 10.0.0.1 a://b" to "DNS:a.example,IP:10.0.0.1,URI:a://b". */
 static void alternative_names(const char *names, char *to, size_t room) {
     size_t len = 0;
     to[0] = '\0';
@@ -106,8 +106,9 @@ static void alternative_names(const char *names, char *to, size_t room) {
         size_t n = strcspn(names, " ");
         struct vx_address ip;
         bool is_ip = vx_address_parse_ip(vx_slice(names, n), &ip);
-        len += (size_t)snprintf(to + len, room - len, "%s%s:%.*s", len ? "," : "", is_ip ? "IP" : "DNS",
-                                (int)n, names);
+        const char *colon = memchr(names, ':', n);
+        const char *kind = is_ip ? "IP" : colon && colon[1] == '/' ? "URI" : "DNS";
+        len += (size_t)snprintf(to + len, room - len, "%s%s:%.*s", len ? "," : "", kind, (int)n, names);
         VX_CHECK(len < room);
         names += n;
         names += strspn(names, " ");

@@ -22,8 +22,8 @@ void vx_test_certs_start(struct vx_test_certs *c, const char *ca_name);
 /* Removes all of it. */
 void vx_test_certs_end(struct vx_test_certs *c);
 
-/* NAME.pem and NAME.key for the DNS names and IP addresses in `names` (separated by spaces; "": none, then the CN is
- * all there is). Returns what a listener's configuration says of them. */
+/* NAME.pem and NAME.key for the DNS names, IP addresses and URIs in `names` (separated by spaces; "": none, then the
+ * CN is all there is). Returns what a listener's configuration says of them. */
 struct vx_config_certificate vx_test_cert(struct vx_test_certs *c, const char *name, const char *names);
 
 /* FOLDER/NAME, kept until _end. */

@@ -217,6 +217,7 @@ bool vx_filter_answer(struct vx_filter_stream *s, const struct vx_filter_answer 
 void vx_filter_facts(const struct vx_filter_stream *s, struct vx_filter_facts *facts) {
     const struct vx_filtering *f = s->chain;
     const struct vx_exchange *x = f->exchange;
+    const struct vx_stream *up = x->up ? &x->up->stream : NULL;
     *facts = (struct vx_filter_facts){
         .request = &x->forwarded,
         .response = f->response,
@@ -234,6 +235,8 @@ void vx_filter_facts(const struct vx_filter_stream *s, struct vx_filter_facts *f
         .error = x->error,
         .error_detail = x->error_detail,
     };
+    if (!up || !up->ops->describe || !up->ops->describe(up, &facts->carrier))
+        facts->carrier = f->carrier;
 }
 
 static struct vx_filter_note *find_note(const struct vx_filtering *f, struct vx_slice key) {

@@ -371,6 +371,23 @@ void vx_filtering_event(struct vx_exchange *x, uint64_t now_ns) {
         vx_exchange_pump_response(x, now_ns);
 }
 
+static void drop_carrier(struct vx_filtering *f) {
+    if (f->carrier.tls)
+        f->carrier.tls->ops->drop(f->carrier.tls);
+    f->carrier = (struct vx_carrier){.tls = NULL};
+}
+
+void vx_filtering_note_carrier(struct vx_exchange *x) {
+    const struct vx_stream *s = &x->up->stream;
+    struct vx_carrier carrier;
+    if (!s->ops->describe || !s->ops->describe(s, &carrier))
+        return;
+    if (carrier.tls)
+        carrier.tls->ops->hold(carrier.tls);
+    drop_carrier(x->filtering);
+    x->filtering->carrier = carrier;
+}
+
 void vx_filtering_end(struct vx_exchange *x, uint64_t now_ns) {
     struct vx_filtering *f = x->filtering;
     x->filtering = NULL;
@@ -383,6 +400,7 @@ void vx_filtering_end(struct vx_exchange *x, uint64_t now_ns) {
     for (uint32_t i = 0; i < f->count; i++)
         if (f->streams[i].context)
             f->streams[i].filter->ops->close(f->streams[i].context, now_ns);
+    drop_carrier(f);
 }
 
 bool vx_filtering_has_response(const struct vx_exchange *x) {

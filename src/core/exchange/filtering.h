@@ -82,6 +82,7 @@ struct vx_filtering {
     struct vx_slice answer_body;
     struct vx_stream reply; /* source of the body of an answer of our own: `reply_rest` */
     struct vx_slice reply_rest;
+    struct vx_carrier carrier;    /* of the last attempt that is over; its session is held */
     struct vx_filter_note *notes; /* what filters left for one another */
     size_t note_bytes;
     uint64_t now_ns; /* of the event that is being handled */
@@ -111,6 +112,8 @@ void vx_filtering_response_event(struct vx_exchange *x, uint64_t now_ns);
 struct vx_stream *vx_filtering_source(struct vx_exchange *x, enum vx_filter_direction d);
 /* Whether all of the response has been pulled from the backend, though not all of it has passed. */
 bool vx_filtering_has_response(const struct vx_exchange *x);
+/* An attempt is over and its upstream about to be released: filters may yet ask what carried it. */
+void vx_filtering_note_carrier(struct vx_exchange *x);
 /* The filters' part is over; the exchange goes on without them, or ends. */
 void vx_filtering_end(struct vx_exchange *x, uint64_t now_ns);
 

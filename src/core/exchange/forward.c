@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Attempts: pick a backend, send the request, and decide what a failed attempt means. */
+#include "core/exchange/filtering.h"
 #include "core/exchange/grpc.h"
 #include "core/exchange/internal.h"
 
 void vx_exchange_drop_upstream(struct vx_exchange *x, enum vx_backend_outcome outcome, uint64_t now_ns) {
     if (vx_backend_ticket_open(&x->ticket))
         vx_backend_ticket_end(&x->ticket, outcome, now_ns);
+    if (x->filtering)
+        vx_filtering_note_carrier(x);
     struct vx_upstream *up = x->up;
     x->up = NULL;
     up->stream.ops->release(&up->stream);

@@ -174,6 +174,7 @@ struct vx_filter_facts {
     const struct vx_snapshot *snapshot; /* that the exchange began with */
     const struct vx_route *route;
     const struct vx_target *target;                             /* NULL: no backend was picked yet */
+    struct vx_carrier carrier;                                  /* of the last attempt, as far as known */
     uint64_t started_ns;                                        /* monotonic */
     uint64_t request_head_bytes, request_bytes, response_bytes; /* the last as sent so far, head included */
     uint64_t backend_ns;                                        /* to the backend's head; 0: not known */

@@ -16,6 +16,7 @@
 #include "core/base/arena.h"
 #include "core/base/error.h"
 #include "core/http/message.h"
+#include "core/ports/tls_session.h"
 
 enum vx_pull {
     VX_PULL_BYTES,  /* *bytes holds at least one byte */
@@ -25,6 +26,12 @@ enum vx_pull {
 };
 
 struct vx_stream;
+
+/* The connection beneath an upstream. */
+struct vx_carrier {
+    struct vx_address local;          /* kind NONE: not known */
+    const struct vx_tls_session *tls; /* NULL: plain. Goes with the connection, unless it is held */
+};
 
 /* What happens to a stream, told to its user. */
 struct vx_stream_events {
@@ -59,6 +66,9 @@ struct vx_stream_ops {
      * between these two now, pull and push instead. NULL: never possible. */
     int64_t (*move)(struct vx_stream *from, struct vx_stream *to);
 
+    /* Upstreams only: tells of the connection that carries it. False: none does yet, or any more. NULL: nothing is known. */
+    bool (*describe)(const struct vx_stream *s, struct vx_carrier *out);
+
     void (*release)(struct vx_stream *s);
 };
 
@@ -76,8 +86,8 @@ struct vx_client_info {
     struct vx_address local;
     struct vx_slice remote_text; /* the peer's IP address as text; "unix:" where it has none */
     bool https;
-    struct vx_slice server_name; /* SNI; empty: none */
-    struct vx_slice tls_version, tls_cipher, peer_subject;
+    struct vx_slice server_name;      /* SNI; empty: none */
+    const struct vx_tls_session *tls; /* NULL: plain */
 };
 
 struct vx_downstream;

@@ -20,6 +20,7 @@ struct question {
 struct row {
     const char *name;
     bool (*get)(const struct question *q, struct vx_pwasm_property *out); /* false: there is none */
+    bool map;
 };
 
 uint32_t vx_pwasm_property_split(struct vx_slice path, struct vx_slice parts[VX_PWASM_PROPERTY_PARTS_MAX]) {
@@ -157,8 +158,10 @@ static bool request_duration(const struct question *q, struct vx_pwasm_property 
     return number(out, q->vm->now_ns - q->facts.started_ns);
 }
 
+/* As announced, where it is. */
 static bool request_size(const struct question *q, struct vx_pwasm_property *out) {
-    return number(out, q->facts.request_bytes);
+    const struct vx_request *r = q->facts.request;
+    return number(out, r->framing == VX_BODY_LENGTH ? r->body_bytes : q->facts.request_bytes);
 }
 
 static bool request_total_size(const struct question *q, struct vx_pwasm_property *out) {
@@ -174,23 +177,23 @@ static bool request_headers(const struct question *q, struct vx_pwasm_property *
 }
 
 static const struct row request_rows[] = {
-    {"path", request_path},
-    {"url_path", request_url_path},
-    {"host", request_host},
-    {"scheme", request_scheme},
-    {"method", request_method},
-    {"query", request_query},
-    {"protocol", request_protocol},
-    {"useragent", request_useragent},
-    {"referer", request_referer},
-    {"id", request_id},
-    {"time", request_time},
-    {"duration", request_duration},
-    {"size", request_size},
-    {"total_size", request_total_size},
-    {"headers_bytes", request_headers_bytes},
-    {"headers", request_headers},
-    {NULL, NULL},
+    {"path", request_path, false},
+    {"url_path", request_url_path, false},
+    {"host", request_host, false},
+    {"scheme", request_scheme, false},
+    {"method", request_method, false},
+    {"query", request_query, false},
+    {"protocol", request_protocol, false},
+    {"useragent", request_useragent, false},
+    {"referer", request_referer, false},
+    {"id", request_id, false},
+    {"time", request_time, false},
+    {"duration", request_duration, false},
+    {"size", request_size, false},
+    {"total_size", request_total_size, false},
+    {"headers_bytes", request_headers_bytes, false},
+    {"headers", request_headers, true},
+    {NULL, NULL, false},
 };
 
 /* response */
@@ -205,10 +208,43 @@ static bool response_code_details(const struct question *q, struct vx_pwasm_prop
     return q->facts.response && text(out, VX_SLICE("via_upstream"));
 }
 
-/* Envoy's bits for what went wrong; here the word in code_details says it. */
+/* Envoy's bits for what went wrong. */
 static bool response_flags(const struct question *q, struct vx_pwasm_property *out) {
-    (void)q;
-    return number(out, 0);
+    enum {
+        NO_HEALTHY_UPSTREAM = 1 << 1,
+        UPSTREAM_REQUEST_TIMEOUT = 1 << 2,
+        UPSTREAM_REMOTE_RESET = 1 << 4,
+        UPSTREAM_CONNECTION_FAILURE = 1 << 5,
+        UPSTREAM_CONNECTION_TERMINATION = 1 << 6,
+        UPSTREAM_OVERFLOW = 1 << 7,
+        NO_ROUTE_FOUND = 1 << 8,
+        DOWNSTREAM_CONNECTION_TERMINATION = 1 << 14,
+        STREAM_IDLE_TIMEOUT = 1 << 16,
+        UPSTREAM_PROTOCOL_ERROR = 1 << 23,
+    };
+    static const uint32_t flags[VX_ERR_COUNT] = {
+        [VX_ERR_NO_ROUTE] = NO_ROUTE_FOUND,
+        [VX_ERR_NO_MODEL] = NO_ROUTE_FOUND,
+        [VX_ERR_REQUEST_TIMEOUT] = STREAM_IDLE_TIMEOUT,
+        [VX_ERR_CLIENT_GONE] = DOWNSTREAM_CONNECTION_TERMINATION,
+        [VX_ERR_CLIENT_WRITE_TIMEOUT] = DOWNSTREAM_CONNECTION_TERMINATION,
+        [VX_ERR_CONNECT_FAILED] = UPSTREAM_CONNECTION_FAILURE,
+        [VX_ERR_CONNECT_TIMEOUT] = UPSTREAM_CONNECTION_FAILURE,
+        [VX_ERR_TLS_FAILED] = UPSTREAM_CONNECTION_FAILURE,
+        [VX_ERR_BACKEND_CLOSED] = UPSTREAM_CONNECTION_TERMINATION,
+        [VX_ERR_BACKEND_RESET] = UPSTREAM_REMOTE_RESET,
+        [VX_ERR_BACKEND_REFUSED] = UPSTREAM_REMOTE_RESET,
+        [VX_ERR_BAD_RESPONSE] = UPSTREAM_PROTOCOL_ERROR,
+        [VX_ERR_RESPONSE_TIMEOUT] = UPSTREAM_REQUEST_TIMEOUT,
+        [VX_ERR_DEADLINE] = UPSTREAM_REQUEST_TIMEOUT,
+        [VX_ERR_BODY_TIMEOUT] = STREAM_IDLE_TIMEOUT,
+        [VX_ERR_WRITE_TIMEOUT] = STREAM_IDLE_TIMEOUT,
+        [VX_ERR_BREAKER_OPEN] = UPSTREAM_OVERFLOW,
+        [VX_ERR_QUEUE_FULL] = UPSTREAM_OVERFLOW,
+        [VX_ERR_QUEUE_TIMEOUT] = UPSTREAM_OVERFLOW,
+        [VX_ERR_NO_BACKEND] = NO_HEALTHY_UPSTREAM,
+    };
+    return number(out, flags[q->facts.error]);
 }
 
 static bool response_grpc_status(const struct question *q, struct vx_pwasm_property *out) {
@@ -249,17 +285,17 @@ static bool response_backend_latency(const struct question *q, struct vx_pwasm_p
 }
 
 static const struct row response_rows[] = {
-    {"code", response_code},
-    {"code_details", response_code_details},
-    {"flags", response_flags},
-    {"grpc_status", response_grpc_status},
-    {"size", response_size},
-    {"total_size", response_size},
-    {"headers_bytes", response_headers_bytes},
-    {"headers", response_headers},
-    {"trailers", response_trailers},
-    {"backend_latency", response_backend_latency},
-    {NULL, NULL},
+    {"code", response_code, false},
+    {"code_details", response_code_details, false},
+    {"flags", response_flags, false},
+    {"grpc_status", response_grpc_status, false},
+    {"size", response_size, false},
+    {"total_size", response_size, false},
+    {"headers_bytes", response_headers_bytes, false},
+    {"headers", response_headers, true},
+    {"trailers", response_trailers, true},
+    {"backend_latency", response_backend_latency, false},
+    {NULL, NULL, false},
 };
 
 /* source, destination, connection, upstream */
@@ -291,19 +327,18 @@ static bool connection_id(const struct question *q, struct vx_pwasm_property *ou
 }
 
 static bool connection_mtls(const struct question *q, struct vx_pwasm_property *out) {
-    return truth(out, q->facts.client->peer_subject.len != 0);
+    const struct vx_tls_session *tls = q->facts.client->tls;
+    return truth(out, tls && tls->peer_certified);
 }
 
 static bool connection_server_name(const struct question *q, struct vx_pwasm_property *out) {
     return text(out, q->facts.client->server_name);
 }
 
-static bool connection_tls_version(const struct question *q, struct vx_pwasm_property *out) {
-    return text_if_any(out, q->facts.client->tls_version);
-}
-
-static bool connection_subject(const struct question *q, struct vx_pwasm_property *out) {
-    return text_if_any(out, q->facts.client->peer_subject);
+/* How the client's connection ended, where it did before the exchange. */
+static bool connection_termination_details(const struct question *q, struct vx_pwasm_property *out) {
+    bool ended = q->facts.error == VX_ERR_CLIENT_GONE || q->facts.error == VX_ERR_CLIENT_WRITE_TIMEOUT;
+    return ended && q->facts.error_detail && text(out, vx_slice_of(q->facts.error_detail));
 }
 
 static bool upstream_address(const struct question *q, struct vx_pwasm_property *out) {
@@ -314,8 +349,19 @@ static bool upstream_port(const struct question *q, struct vx_pwasm_property *ou
     return q->facts.target && number(out, q->facts.target->address.port);
 }
 
+static bool upstream_local_address(const struct question *q, struct vx_pwasm_property *out) {
+    return address(out, &q->facts.carrier.local);
+}
+
+/* Empty: nothing has failed. */
+static bool upstream_failure_reason(const struct question *q, struct vx_pwasm_property *out) {
+    bool failed = q->facts.error == VX_ERR_CONNECT_FAILED || q->facts.error == VX_ERR_TLS_FAILED;
+    const char *why = failed && q->facts.error_detail ? q->facts.error_detail : "";
+    return q->facts.target && text(out, vx_slice_of(why));
+}
+
 static bool upstream_attempts(const struct question *q, struct vx_pwasm_property *out) {
-    return q->facts.target && number(out, q->facts.attempts);
+    return number(out, q->facts.attempts);
 }
 
 static bool upstream_num_endpoints(const struct question *q, struct vx_pwasm_property *out) {
@@ -323,24 +369,64 @@ static bool upstream_num_endpoints(const struct question *q, struct vx_pwasm_pro
     return q->facts.target && route && route->config && number(out, route->config->backend_count);
 }
 
-static const struct row source_rows[] = {{"address", source_address}, {"port", source_port}, {NULL, NULL}};
+static const struct row source_rows[] = {
+    {"address", source_address, false}, {"port", source_port, false}, {NULL, NULL, false}};
 static const struct row destination_rows[] = {
-    {"address", destination_address}, {"port", destination_port}, {NULL, NULL}};
+    {"address", destination_address, false}, {"port", destination_port, false}, {NULL, NULL, false}};
 static const struct row connection_rows[] = {
-    {"id", connection_id},
-    {"mtls", connection_mtls},
-    {"requested_server_name", connection_server_name},
-    {"tls_version", connection_tls_version},
-    {"subject_peer_certificate", connection_subject},
-    {NULL, NULL},
+    {"id", connection_id, false},
+    {"mtls", connection_mtls, false},
+    {"requested_server_name", connection_server_name, false},
+    {"termination_details", connection_termination_details, false},
+    {NULL, NULL, false},
 };
 static const struct row upstream_rows[] = {
-    {"address", upstream_address},
-    {"port", upstream_port},
-    {"request_attempt_count", upstream_attempts},
-    {"num_endpoints", upstream_num_endpoints},
-    {NULL, NULL},
+    {"address", upstream_address, false},
+    {"port", upstream_port, false},
+    {"local_address", upstream_local_address, false},
+    {"transport_failure_reason", upstream_failure_reason, false},
+    {"request_attempt_count", upstream_attempts, false},
+    {"num_endpoints", upstream_num_endpoints, false},
+    {NULL, NULL, false},
 };
+
+/* What `connection` and `upstream` have of their TLS sessions. */
+
+static const struct {
+    const char *name;
+    enum vx_certificate whose;
+    enum vx_certificate_fact fact;
+} certificate_rows[] = {
+    {"subject_local_certificate", VX_CERTIFICATE_LOCAL, VX_CERTIFICATE_SUBJECT},
+    {"subject_peer_certificate", VX_CERTIFICATE_PEER, VX_CERTIFICATE_SUBJECT},
+    {"dns_san_local_certificate", VX_CERTIFICATE_LOCAL, VX_CERTIFICATE_DNS_NAME},
+    {"dns_san_peer_certificate", VX_CERTIFICATE_PEER, VX_CERTIFICATE_DNS_NAME},
+    {"uri_san_local_certificate", VX_CERTIFICATE_LOCAL, VX_CERTIFICATE_URI},
+    {"uri_san_peer_certificate", VX_CERTIFICATE_PEER, VX_CERTIFICATE_URI},
+    {"sha256_peer_certificate_digest", VX_CERTIFICATE_PEER, VX_CERTIFICATE_SHA256},
+};
+
+/* As in Envoy the subject of a certificate that was not shown is empty, while its other facts are not there. */
+static bool find_in_session(const struct vx_tls_session *tls, struct vx_slice name,
+                            struct vx_pwasm_property *out) {
+    if (!tls)
+        return false;
+    if (vx_slice_eq(name, VX_SLICE("tls_version")))
+        return text(out, tls->version);
+    for (size_t i = 0; i < sizeof certificate_rows / sizeof certificate_rows[0]; i++)
+        if (vx_slice_eq(name, vx_slice_of(certificate_rows[i].name)))
+            return tls->ops->tell(tls, certificate_rows[i].whose, certificate_rows[i].fact, &out->bytes) ||
+                   (certificate_rows[i].fact == VX_CERTIFICATE_SUBJECT && text(out, VX_SLICE("")));
+    return false;
+}
+
+static const struct vx_tls_session *of_client(const struct question *q) {
+    return q->facts.client->tls;
+}
+
+static const struct vx_tls_session *of_backend(const struct question *q) {
+    return q->facts.carrier.tls;
+}
 
 /* What Envoy calls a cluster is the backends of a route here, so both names are the route's. */
 static bool route_name(const struct question *q, struct vx_pwasm_property *out) {
@@ -354,14 +440,14 @@ static bool listener_direction(const struct question *q, struct vx_pwasm_propert
 }
 
 static const struct row xds_rows[] = {
-    {"route_name", route_name},
-    {"cluster_name", route_name},
-    {"listener_direction", listener_direction},
-    {NULL, NULL},
+    {"route_name", route_name, false},
+    {"cluster_name", route_name, false},
+    {"listener_direction", listener_direction, false},
+    {NULL, NULL, false},
 };
 
 /* What Envoy knows outside of its groups. */
-static const struct row bare_rows[] = {{"connection_id", connection_id}, {NULL, NULL}};
+static const struct row bare_rows[] = {{"connection_id", connection_id, false}, {NULL, NULL, false}};
 
 /* The plugin itself; the only ones there are without an exchange. */
 
@@ -374,20 +460,24 @@ static bool plugin_root_id(const struct question *q, struct vx_pwasm_property *o
 }
 
 static const struct row plugin_rows[] = {
-    {"plugin_name", plugin_name},
-    {"plugin_root_id", plugin_root_id},
-    {"plugin_vm_id", plugin_name},
-    {NULL, NULL},
+    {"plugin_name", plugin_name, false},
+    {"plugin_root_id", plugin_root_id, false},
+    {"plugin_vm_id", plugin_name, false},
+    {NULL, NULL, false},
 };
 
 static const struct {
     const char *name;
     const struct row *rows;
+    const struct vx_tls_session *(*session)(const struct question *q); /* NULL: it is about none */
 } groups[] = {
-    {"request", request_rows},   {"response", response_rows},
-    {"source", source_rows},     {"destination", destination_rows},
-    {"upstream", upstream_rows}, {"connection", connection_rows},
-    {"xds", xds_rows},
+    {"request", request_rows, NULL},
+    {"response", response_rows, NULL},
+    {"source", source_rows, NULL},
+    {"destination", destination_rows, NULL},
+    {"upstream", upstream_rows, of_backend},
+    {"connection", connection_rows, of_client},
+    {"xds", xds_rows, NULL},
 };
 
 static const struct row *find_row(const struct row *rows, struct vx_slice name) {
@@ -437,7 +527,12 @@ static enum vx_pwasm_status find_in_groups(const struct question *q, struct vx_p
         if (q->count == 1)
             return VX_PWASM_SERIALIZATION_FAILURE;
         const struct row *row = find_row(groups[i].rows, q->parts[1]);
-        return row && row->get(q, out) ? VX_PWASM_OK : VX_PWASM_NOT_FOUND;
+        /* Only of a map can a part be asked for. */
+        if (q->count > 2 && !(q->count == 3 && row && row->map))
+            return VX_PWASM_NOT_FOUND;
+        bool found = row ? row->get(q, out)
+                         : groups[i].session && find_in_session(groups[i].session(q), q->parts[1], out);
+        return found ? VX_PWASM_OK : VX_PWASM_NOT_FOUND;
     }
     return VX_PWASM_NOT_FOUND;
 }

@@ -163,9 +163,7 @@ void vx_server_describe_client(struct vx_client_info *client, char text[VX_SERVE
         return;
     client->https = true;
     client->server_name = t->tls->server_name;
-    client->tls_version = t->tls->version;
-    client->tls_cipher = t->tls->cipher;
-    client->peer_subject = t->tls->peer_subject;
+    client->tls = &t->tls->session;
 }
 
 enum vx_error_code vx_server_objection(const struct vx_http_server *s, const struct vx_transport *t,

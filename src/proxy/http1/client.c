@@ -113,6 +113,14 @@ static void release(struct vx_stream *stream) {
         vx_h1_client_close(c, false);
 }
 
+static bool describe(const struct vx_stream *stream, struct vx_carrier *out) {
+    const struct h1_client_connection *c = ((const struct h1_client_request *)stream)->connection;
+    if (!c || c->state == H1_CLIENT_CONNECTING)
+        return false;
+    vx_transport_describe(c->reader.transport, out);
+    return true;
+}
+
 static const struct vx_stream_ops stream_ops = {
     .pull = pull,
     .consume = consume,
@@ -122,6 +130,7 @@ static const struct vx_stream_ops stream_ops = {
     .flush = flush,
     .again = again,
     .move = move,
+    .describe = describe,
     .release = release,
 };
 

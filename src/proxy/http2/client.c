@@ -104,6 +104,14 @@ static void release(struct vx_stream *stream) {
     vx_h2_client_stream_over(c);
 }
 
+static bool describe(const struct vx_stream *stream, struct vx_carrier *out) {
+    const struct h2_client_connection *c = ((const struct h2_client_request *)stream)->connection;
+    if (!c || c->session.over)
+        return false;
+    vx_transport_describe(c->session.transport, out);
+    return true;
+}
+
 static const struct vx_stream_ops stream_ops = {
     .pull = pull,
     .consume = consume,
@@ -112,6 +120,7 @@ static const struct vx_stream_ops stream_ops = {
     .finish = finish,
     .flush = flush,
     .again = again,
+    .describe = describe,
     .release = release,
 };
 

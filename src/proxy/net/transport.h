@@ -21,6 +21,7 @@
 #include "core/base/address.h"
 #include "core/base/error.h"
 #include "core/base/slice.h"
+#include "core/ports/stream.h"
 
 enum vx_ready {
     VX_READABLE = 1, /* read() has something, or the end, or an error to tell */
@@ -66,9 +67,8 @@ enum { VX_WRITE_SLICES_MAX = 8 };
 struct vx_tls_info {
     struct vx_slice server_name; /* SNI, lower case; empty: none sent */
     struct vx_slice alpn;        /* "http/1.1", "h2" or empty */
-    struct vx_slice version, cipher;
-    struct vx_slice peer_subject; /* of a verified client certificate; empty: none */
-    uint32_t certificate;         /* index of the certificate shown, among the listener's */
+    struct vx_tls_session session;
+    uint32_t certificate; /* index of the certificate shown, among the listener's */
     bool resumed;
 };
 
@@ -99,5 +99,14 @@ struct vx_dialer {
      * not even begin (no file descriptor, no memory). */
     struct vx_transport *(*dial)(struct vx_dialer *self, const struct vx_dial *to, struct vx_error *error);
 };
+
+/* What it tells of itself as the carrier of an upstream. */
+static inline void vx_transport_describe(const struct vx_transport *t, struct vx_carrier *out) {
+    bool ip = t->local.kind == VX_ADDRESS_IP4 || t->local.kind == VX_ADDRESS_IP6;
+    *out = (struct vx_carrier){
+        .local = ip ? t->local : (struct vx_address){.kind = VX_ADDRESS_NONE},
+        .tls = t->tls ? &t->tls->session : NULL,
+    };
+}
 
 #endif

@@ -114,7 +114,8 @@ static char *put_json_answer(char *out, const struct vx_exchange_record *r,
     out = PUT(out, "\",\"referer\":\"");
     out = put_cut(out, field_of(request, VX_HEADER_REFERER), VX_LOG_REFERER_MAX, vx_format_json);
     out = PUT(out, "\",\"tls\":\"");
-    out = put_cut(out, r->client ? r->client->tls_version : VX_SLICE_NONE, VX_LOG_TLS_MAX, vx_format_json);
+    const struct vx_tls_session *tls = r->client ? r->client->tls : NULL;
+    out = put_cut(out, tls ? tls->version : VX_SLICE_NONE, VX_LOG_TLS_MAX, vx_format_json);
     out = PUT(out, "\",\"tunnel\":");
     return put_bool(out, r->tunnel);
 }

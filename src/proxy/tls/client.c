@@ -21,6 +21,7 @@ enum { SERVER_NAME_MAX = 253 };
 struct vx_tls_client {
     atomic_uint holders;
     SSL_CTX *ctx;
+    struct vx_tls_certificate *certificate; /* ours, NULL: none */
     struct vx_hash_key hash_key;
     struct vx_tls_sessions sessions;
 };
@@ -40,6 +41,15 @@ static int keep_session(SSL *ssl, SSL_SESSION *session) {
     struct vx_tls_client *c = t->context;
     vx_tls_sessions_put(&c->sessions, t->session_key, session);
     return 1;
+}
+
+static bool use_certificate(struct vx_tls_client *c, const struct vx_config_backend_tls *config,
+                            struct vx_tls_problem *problem) {
+    const X509 *leaf = vx_tls_use_files(c->ctx, config->cert_path, config->key_path, problem);
+    c->certificate = leaf ? vx_tls_certificate_read(leaf) : NULL;
+    if (leaf && !c->certificate)
+        vx_tls_explain(problem, "cannot set up TLS: out of memory");
+    return c->certificate != NULL;
 }
 
 static bool configure(struct vx_tls_client *c, const struct vx_config_backend_tls *config,
@@ -63,11 +73,12 @@ static bool configure(struct vx_tls_client *c, const struct vx_config_backend_tl
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_sess_set_new_cb(ctx, keep_session);
-    return !config->cert_path.len || vx_tls_use_files(ctx, config->cert_path, config->key_path, problem);
+    return !config->cert_path.len || use_certificate(c, config, problem);
 }
 
 static void free_client(struct vx_tls_client *c) {
     SSL_CTX_free(c->ctx);
+    free(c->certificate);
     vx_tls_sessions_free(&c->sessions);
     free(c);
 }
@@ -150,6 +161,7 @@ struct vx_transport *vx_tls_client_wrap(const struct vx_tls_client *client, stru
     struct vx_tls *t = vx_tls_new(c->ctx, worker, lower, true, vx_tls_client_hold(c), drop_client);
     if (!t)
         return NULL;
+    t->local = c->certificate;
     if (!expect_server(t->ssl, server_name)) {
         t->base.ops->close(&t->base, true);
         return NULL;

@@ -27,7 +27,8 @@ struct vx_tls_server {
     uint32_t count;
     struct {
         SSL_CTX *own, *shown; /* `shown` is some certificate's own */
-    } contexts[];             /* one for each certificate */
+        struct vx_tls_certificate *certificate;
+    } contexts[]; /* one for each certificate */
 };
 
 /* TLS 1.2: forward secrecy and AEAD only, in the order of Mozilla's intermediate list; what clients prefer between
@@ -68,6 +69,7 @@ static int select_certificate(SSL *ssl, int *alert, void *arg) {
     if (found > 0) {
         SSL_set_SSL_CTX(ssl, s->contexts[found].shown);
         vx_tls_of(ssl)->info.certificate = (uint32_t)found;
+        vx_tls_of(ssl)->local = s->contexts[found].certificate;
     }
     return SSL_TLSEXT_ERR_OK;
 }
@@ -129,7 +131,9 @@ static bool add_certificate(struct vx_tls_server *s, const struct vx_config_cert
     const X509 *leaf = vx_tls_use_files(ctx, c->cert_path, c->key_path, problem);
     if (!leaf)
         return false;
-    if (!vx_tls_names_add(&s->names, leaf, problem->certificate)) {
+    s->contexts[problem->certificate].certificate = vx_tls_certificate_read(leaf);
+    if (!s->contexts[problem->certificate].certificate ||
+        !vx_tls_names_add(&s->names, leaf, problem->certificate)) {
         vx_tls_explain(problem, "cannot set up TLS: out of memory");
         return false;
     }
@@ -155,8 +159,10 @@ static bool pair_certificates(struct vx_tls_server *s) {
 }
 
 static void free_server(struct vx_tls_server *s) {
-    for (uint32_t i = 0; i < s->count; i++)
+    for (uint32_t i = 0; i < s->count; i++) {
         SSL_CTX_free(s->contexts[i].own);
+        free(s->contexts[i].certificate);
+    }
     vx_tls_names_free(&s->names);
     vx_tls_tickets_drop(s->tickets);
     free(s);
@@ -214,7 +220,10 @@ struct vx_transport *vx_tls_server_wrap(struct vx_tls_server *s, struct vx_tls_w
                                         struct vx_transport *lower) {
     struct vx_tls *t =
         vx_tls_new(s->contexts[0].shown, worker, lower, false, vx_tls_server_hold(s), drop_server);
-    return t ? &t->base : NULL;
+    if (!t)
+        return NULL;
+    t->local = s->contexts[0].certificate;
+    return &t->base;
 }
 
 bool vx_tls_server_covers(const struct vx_tls_server *s, uint32_t certificate, struct vx_slice host) {

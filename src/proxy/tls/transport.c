@@ -12,7 +12,7 @@
  *   4. `broken` set: error is filled, and readable, writable and peer_shut are set.
  *   5. The end of the lower transport without a close_notify is a failure (RFC 8446 §6.1): a body that ends with the
  *      connection could have been cut by anybody.
- *   6. The memory is freed by a task, never below a call of the owner.
+ *   6. The memory is freed by a task, never below a call of the owner; later where somebody still holds the session.
  *
  * State     | event                     | next      | function
  * HANDSHAKE | lower ready               | HANDSHAKE | drive
@@ -401,16 +401,19 @@ static void shut_tls(struct vx_transport *base) {
     advance_shut(t);
 }
 
-static void free_tls(struct vx_tls *t) {
+void vx_tls_drop(struct vx_tls *t) {
+    if (--t->holders)
+        return;
     SSL_free(t->ssl);
     free(t->texts);
+    free(t->peer);
     t->drop_context(t->context);
     free(t);
 }
 
 static void reap(struct vx_task *task, uint64_t now_ns) {
     (void)now_ns;
-    free_tls(VX_CONTAINER_OF(task, struct vx_tls, reap));
+    vx_tls_drop(VX_CONTAINER_OF(task, struct vx_tls, reap));
 }
 
 static void close_tls(struct vx_transport *base, bool reset) {
@@ -454,57 +457,6 @@ static bool has_news(struct vx_tls *t) {
     return news || t->broken;
 }
 
-static struct vx_slice copy_lower(char **to, const char *from) {
-    char *start = *to;
-    for (; from && *from; from++)
-        *(*to)++ = vx_lower(*from);
-    return vx_slice(start, (size_t)(*to - start));
-}
-
-/* The subject of the peer's certificate, on the heap; NULL: none. */
-static char *peer_subject(SSL *ssl, size_t *len) {
-    X509 *peer = SSL_get_peer_certificate(ssl);
-    if (!peer)
-        return NULL;
-    char *text = NULL;
-    BIO *memory = BIO_new(BIO_s_mem());
-    if (memory && X509_NAME_print_ex(memory, X509_get_subject_name(peer), 0, XN_FLAG_RFC2253) >= 0) {
-        const uint8_t *bytes;
-        if (BIO_mem_contents(memory, &bytes, len) && (text = malloc(*len + 1)))
-            memcpy(text, bytes, *len);
-    }
-    BIO_free(memory);
-    X509_free(peer);
-    return text;
-}
-
-/* Fills `info`; false: no memory. */
-static bool describe(struct vx_tls *t) {
-    const char *name = t->client ? NULL : SSL_get_servername(t->ssl, TLSEXT_NAMETYPE_host_name);
-    const uint8_t *alpn;
-    unsigned alpn_len;
-    size_t subject_len = 0;
-    char *subject = t->client ? NULL : peer_subject(t->ssl, &subject_len);
-    t->texts = malloc((name ? strlen(name) : 0) + subject_len + 1);
-    if (!t->texts) {
-        free(subject);
-        return false;
-    }
-    char *end = t->texts;
-    t->info.server_name = copy_lower(&end, name);
-    if (subject) {
-        memcpy(end, subject, subject_len);
-        t->info.peer_subject = vx_slice(end, subject_len);
-        free(subject);
-    }
-    SSL_get0_alpn_selected(t->ssl, &alpn, &alpn_len);
-    t->info.alpn = vx_slice((const char *)alpn, alpn_len);
-    t->info.version = vx_slice_of(SSL_get_version(t->ssl));
-    t->info.cipher = vx_slice_of(SSL_CIPHER_get_name(SSL_get_current_cipher(t->ssl)));
-    t->info.resumed = SSL_session_reused(t->ssl) != 0;
-    return true;
-}
-
 static void report(struct vx_tls *t, uint32_t ready, uint64_t now_ns) {
     if (ready)
         t->base.on_ready(&t->base, ready, now_ns);
@@ -517,7 +469,7 @@ static void fail_handshake(struct vx_tls *t, struct vx_error error, uint64_t now
 }
 
 static void finish_handshake(struct vx_tls *t, uint64_t now_ns) {
-    if (!describe(t)) {
+    if (!vx_tls_describe(t)) {
         fail_handshake(t, vx_error(VX_ERR_OUT_OF_MEMORY, false, NULL), now_ns);
         return;
     }
@@ -647,6 +599,7 @@ struct vx_tls *vx_tls_new(SSL_CTX *ctx, struct vx_tls_worker *worker, struct vx_
     if (t) {
         t->worker = worker;
         t->client = client;
+        t->holders = 1;
     }
     if (!t || !attach(t, ctx)) {
         if (t)

@@ -68,12 +68,15 @@ class Authority:
         )
 
     def issue(self, *names, client=False, kind="ec"):
-        """A certificate for these DNS names or addresses (a client's when client is true); `kind` of key: ec or rsa."""
+        """A certificate for these DNS names, addresses or URIs (a client's when client is true); `kind` of key: ec or rsa."""
         self.count += 1
         key = ec.generate_private_key(ec.SECP256R1()) if kind == "ec" else rsa.generate_private_key(65537, 2048)
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
         alternatives = []
         for name in names:
+            if "://" in name:
+                alternatives.append(x509.UniformResourceIdentifier(name))
+                continue
             try:
                 alternatives.append(x509.IPAddress(ipaddress.ip_address(name)))
             except ValueError:

@@ -213,6 +213,50 @@ static void test_facts(void **state) {
     filtered_free(t);
 }
 
+/* A session that goes with its connection unless it is held. */
+static int session_holds;
+
+static void hold_session(const struct vx_tls_session *s) {
+    (void)s;
+    session_holds++;
+}
+
+static void drop_session(const struct vx_tls_session *s) {
+    (void)s;
+    session_holds--;
+}
+
+static void check_carrier(struct fake_filter *f, struct vx_filter_stream *s) {
+    struct vx_filter_facts facts;
+    vx_filter_facts(s, &facts);
+    assert_ptr_equal(facts.carrier.tls, f->user);
+}
+
+static void check_held_carrier(struct fake_filter *f, struct vx_filter_stream *s) {
+    assert_int_equal(session_holds, 1);
+    check_carrier(f, s);
+}
+
+/* What carried the last attempt can be asked to the end. */
+static void test_carrier(void **state) {
+    (void)state;
+    static const struct vx_tls_session_ops ops = {.hold = hold_session, .drop = drop_session};
+    struct vx_tls_session first = {.ops = &ops}, second = {.ops = &ops};
+    struct filtered *t = filtered_new(1);
+    t->a.acts[FAKE_REQUEST_HEAD] = t->a.acts[FAKE_RESPONSE_HEAD] = check_carrier;
+    t->a.on_log = check_held_carrier;
+    t->x->client.tls = &first;
+    filtered_begin(t, VX_METHOD_GET, NULL);
+    t->x->client.tls = &second;
+    fake_upstream_fail(filtered_up(t), VX_ERR_CONNECT_FAILED, t->x->now_ns);
+    assert_int_equal(t->x->client.count, 2);
+    assert_int_equal(session_holds, 1);
+    t->a.user = &second;
+    filtered_answer(t, 200, "");
+    filtered_free(t);
+    assert_int_equal(session_holds, 0);
+}
+
 static void leave_note(struct fake_filter *f, struct vx_filter_stream *s) {
     static char large[VX_FIELD_MAP_BYTES_MAX];
     struct vx_slice value;
@@ -253,6 +297,7 @@ int main(void) {
         cmocka_unit_test(test_answer_without_body),
         cmocka_unit_test(test_grpc_answers),
         cmocka_unit_test(test_facts),
+        cmocka_unit_test(test_carrier),
         cmocka_unit_test(test_notes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -322,6 +322,72 @@ static void test_properties_of_a_response(void **state) {
     assert_int_equal(word(word(OUT1)), strlen(":status204abc"));
 }
 
+static bool tell(const struct vx_tls_session *s, enum vx_certificate whose, enum vx_certificate_fact fact,
+                 struct vx_slice *text) {
+    static const struct vx_slice texts[2][VX_CERTIFICATE_FACTS] = {
+        {{"CN=us", 5}, {"us.test", 7}, {"spiffe://us", 11}, {"11", 2}},
+        {{"CN=them", 7}, {"them.test", 9}, {"spiffe://them", 13}, {"22", 2}},
+    };
+    *text = texts[whose][fact];
+    return whose == VX_CERTIFICATE_LOCAL || s->peer_certified;
+}
+
+static void expect_property(const char *group, const char *name, const char *text) {
+    char path[64];
+    size_t n = (size_t)snprintf(path, sizeof path, "%s%c%s", group, 0, name);
+    assert_int_equal(get_property(path, n), text ? VX_PWASM_OK : VX_PWASM_NOT_FOUND);
+    if (text)
+        expect_given(text);
+}
+
+static void test_properties_of_tls(void **state) {
+    (void)state;
+    static const struct vx_tls_session_ops ops = {.tell = tell};
+    struct vx_tls_session mutual = {&ops, VX_SLICE("TLSv1.3"), VX_SLICE(""), true};
+    struct vx_tls_session single = {&ops, VX_SLICE("TLSv1.2"), VX_SLICE(""), false};
+    w->stream.client.tls = &mutual;
+    w->stream.carrier.tls = &single;
+    expect_property("connection", "tls_version", "TLSv1.3");
+    expect_property("connection", "mtls", "\1");
+    expect_property("connection", "subject_local_certificate", "CN=us");
+    expect_property("connection", "subject_peer_certificate", "CN=them");
+    expect_property("connection", "dns_san_local_certificate", "us.test");
+    expect_property("connection", "dns_san_peer_certificate", "them.test");
+    expect_property("connection", "uri_san_local_certificate", "spiffe://us");
+    expect_property("connection", "uri_san_peer_certificate", "spiffe://them");
+    expect_property("connection", "sha256_peer_certificate_digest", "22");
+    expect_property("connection", "certificate", NULL);
+    expect_property("upstream", "tls_version", "TLSv1.2");
+    expect_property("upstream", "subject_local_certificate", "CN=us");
+    expect_property("upstream", "subject_peer_certificate", "");
+    expect_property("upstream", "uri_san_peer_certificate", NULL);
+    expect_property("upstream", "sha256_peer_certificate_digest", NULL);
+    w->stream.client.tls = w->stream.carrier.tls = NULL;
+    expect_property("connection", "tls_version", NULL);
+    expect_property("connection", "subject_local_certificate", NULL);
+    expect_property("upstream", "subject_peer_certificate", NULL);
+    assert_int_equal(get_property("connection\0mtls", 15), VX_PWASM_OK);
+    assert_int_equal(word(word(OUT1)) & 255, 0);
+}
+
+static void test_properties_of_a_failure(void **state) {
+    (void)state;
+    struct vx_target target = {.address = w->stream.client.remote};
+    w->stream.target = &target;
+    w->stream.error = VX_ERR_TLS_FAILED;
+    w->stream.error_detail = "certificate has expired";
+    expect_property("upstream", "transport_failure_reason", "certificate has expired");
+    expect_property("connection", "termination_details", NULL);
+    assert_int_equal(get_property("response\0flags", 14), VX_PWASM_OK);
+    assert_int_equal(word(word(OUT1)), 0x20);
+    w->stream.error = VX_ERR_CLIENT_GONE;
+    w->stream.error_detail = "reset by the peer";
+    expect_property("upstream", "transport_failure_reason", "");
+    expect_property("connection", "termination_details", "reset by the peer");
+    assert_int_equal(get_property("response\0flags", 14), VX_PWASM_OK);
+    assert_int_equal(word(word(OUT1)), 0x4000);
+}
+
 static void test_properties_of_a_backend(void **state) {
     (void)state;
     struct vx_config_route config = {.name = VX_SLICE("shop"), .backend_count = 3};
@@ -337,6 +403,9 @@ static void test_properties_of_a_backend(void **state) {
     assert_int_equal(word(word(OUT1)), 3);
     assert_int_equal(get_property("upstream\0address", 16), VX_PWASM_OK);
     expect_given("10.1.2.3:4711");
+    expect_property("upstream", "local_address", NULL);
+    w->stream.carrier.local = w->stream.client.remote;
+    expect_property("upstream", "local_address", "10.1.2.3:4711");
     w->stream.target = NULL;
     w->stream.route = NULL;
 }
@@ -368,6 +437,12 @@ static void test_properties(void **state) {
     assert_int_equal(get_property("source\0port", 11), VX_PWASM_OK);
     assert_int_equal(word(OUT2), 8);
     assert_int_equal(word(word(OUT1)), 4711);
+    assert_int_equal(get_property("request\0size", 12), VX_PWASM_OK);
+    assert_int_equal(word(word(OUT1)), 7);
+    w->stream.request.framing = VX_BODY_LENGTH;
+    w->stream.request.body_bytes = 500;
+    assert_int_equal(get_property("request\0size", 12), VX_PWASM_OK);
+    assert_int_equal(word(word(OUT1)), 500);
     assert_int_equal(get_property("connection\0id", 13), VX_PWASM_OK);
     assert_int_equal(word(OUT2), 8);
     assert_int_equal(word(word(OUT1)), 77);
@@ -388,6 +463,8 @@ static void test_properties(void **state) {
                   {"response\0headers_bytes", 22},
                   {"xds\0connection_id", 17},
                   {"request\0id", 10},
+                  {"request\0path\0more", 17},
+                  {"request\0headers\0x-twice\0more", 28},
                   {"upstream\0address", 16},
                   {"route_name", 10},
                   {"xds\0node\0id", 11},
@@ -512,6 +589,8 @@ int main(void) {
         TEST(test_streams_go_on_end_and_answer),
         TEST(test_root_context_has_no_stream),
         TEST(test_properties_of_a_response),
+        TEST(test_properties_of_tls),
+        TEST(test_properties_of_a_failure),
         TEST(test_properties_of_a_backend),
         TEST(test_properties),
         TEST(test_shared_data_and_queues),

@@ -68,7 +68,8 @@ static struct world *start(bool tls) {
 static struct fake_transport *accept_one(struct world *w, bool tls) {
     struct fake_transport *t = fake_transport_new(&w->net);
     if (tls) {
-        w->tls = (struct vx_tls_info){.server_name = VX_SLICE("a.example"), .version = VX_SLICE("TLSv1.3")};
+        w->tls = (struct vx_tls_info){.server_name = VX_SLICE("a.example"),
+                                      .session.version = VX_SLICE("TLSv1.3")};
         t->base.writable = false;
         t->base.tls = &w->tls;
     }

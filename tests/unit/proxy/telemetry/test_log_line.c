@@ -20,6 +20,7 @@ static struct vx_timestamp at;
 
 static struct vx_header fields[2];
 static struct vx_request request;
+static struct vx_tls_session tls;
 static struct vx_client_info client;
 static struct vx_config_route config;
 static struct vx_route route;
@@ -55,7 +56,8 @@ static int setup(void **state) {
                     .count = 2,
                     .capacity = 2},
     };
-    client = (struct vx_client_info){.https = true, .tls_version = VX_SLICE("TLSv1.3")};
+    tls = (struct vx_tls_session){.version = VX_SLICE("TLSv1.3")};
+    client = (struct vx_client_info){.https = true, .tls = &tls};
     config = (struct vx_config_route){.name = VX_SLICE("main")};
     route = (struct vx_route){.config = &config};
     record = (struct vx_exchange_record){
@@ -147,7 +149,7 @@ static void a_good_plain_answer(void **state) {
     record.error = VX_ERR_NONE;
     record.error_detail = NULL;
     record.status = 200;
-    client.tls_version = VX_SLICE_NONE;
+    client.tls = NULL;
     request.version = VX_HTTP_10;
     request.query = VX_SLICE_NONE;
     write_json();
@@ -237,7 +239,7 @@ static void endless_values_are_cut(void **state) {
     for (size_t i = 0; i < sizeof fills; i++) {
         memset(endless, fills[i], ENDLESS_BYTES);
         request.method_text = request.target = request.path = request.query = request.host = all;
-        record.client_ip = record.backend = config.name = client.tls_version = all;
+        record.client_ip = record.backend = config.name = tls.version = all;
         fields[0] = header(VX_HEADER_USER_AGENT, "user-agent", all);
         fields[1] = header(VX_HEADER_REFERER, "referer", all);
         endless[ENDLESS_BYTES - 1] = 0;

@@ -45,7 +45,7 @@ static int set_up(void **state) {
     vx_test_certs_start(&certs, "Test CA");
     site = vx_test_cert(&certs, "site", "site.test *.wild.test 127.0.0.1");
     other = vx_test_cert(&certs, "other", "other.test");
-    visitor = vx_test_cert(&certs, "visitor", "visitor.test");
+    visitor = vx_test_cert(&certs, "visitor", "visitor.test spiffe://test/visitor");
     return 0;
 }
 
@@ -182,9 +182,9 @@ static void shakes_hands_and_tells_about_it(void **state) {
     assert_non_null(i);
     assert_true(vx_slice_eq(i->server_name, VX_SLICE("site.test")));
     assert_true(vx_slice_eq(i->alpn, VX_SLICE("http/1.1")));
-    assert_true(vx_slice_eq(i->version, VX_SLICE("TLSv1.3")));
-    assert_true(i->cipher.len > 0);
-    assert_int_equal(i->peer_subject.len, 0);
+    assert_true(vx_slice_eq(i->session.version, VX_SLICE("TLSv1.3")));
+    assert_true(i->session.cipher.len > 0);
+    assert_false(i->session.peer_certified);
     assert_int_equal(i->certificate, 0);
     assert_false(i->resumed);
     assert_true(vx_slice_eq(s.c->tls->alpn, VX_SLICE("http/1.1")));
@@ -250,6 +250,15 @@ static void a_wrong_name_or_unknown_issuer_fails(void **state) {
     end(&s);
 }
 
+static void expect_fact(const struct vx_transport *t, enum vx_certificate whose,
+                        enum vx_certificate_fact fact, const char *text) {
+    const struct vx_tls_session *s = &t->tls->session;
+    struct vx_slice told;
+    assert_int_equal(s->ops->tell(s, whose, fact, &told), text != NULL);
+    if (text)
+        assert_true(vx_slice_eq(told, vx_slice_of(text)));
+}
+
 static void client_certificates(void **state) {
     (void)state;
     struct scene s;
@@ -258,7 +267,8 @@ static void client_certificates(void **state) {
     for (int i = 0; i < 2; i++) {
         shake_hands(&s, "site.test");
         assert_int_equal(s.s->tls->resumed, i);
-        assert_true(vx_slice_eq(s.s->tls->peer_subject, VX_SLICE("CN=visitor")));
+        assert_true(s.s->tls->session.peer_certified);
+        expect_fact(s.s, VX_CERTIFICATE_PEER, VX_CERTIFICATE_SUBJECT, "CN=visitor");
         /* The tickets come with the first bytes. */
         assert_int_equal(write_text(s.s, "hello"), 5);
         expect_text(&s, s.c, "hello");
@@ -269,6 +279,35 @@ static void client_certificates(void **state) {
     join(&s, "site.test");
     VX_TEST_UNTIL(&s.net, s.server_owner.ready & VX_FAILED);
     assert_int_equal(s.s->error.code, VX_ERR_CLIENT_CERT_REQUIRED);
+    end(&s);
+}
+
+static void both_ends_tell_of_both_certificates(void **state) {
+    (void)state;
+    struct scene s;
+    struct vx_tls_tickets *tickets = vx_tls_tickets_new(0);
+    start_with(&s, make_server(tickets, true), make_client(true, true), tickets);
+    shake_hands(&s, "other.test");
+    expect_fact(s.s, VX_CERTIFICATE_LOCAL, VX_CERTIFICATE_SUBJECT, "CN=other");
+    expect_fact(s.s, VX_CERTIFICATE_LOCAL, VX_CERTIFICATE_URI, NULL);
+    expect_fact(s.s, VX_CERTIFICATE_PEER, VX_CERTIFICATE_DNS_NAME, "visitor.test");
+    expect_fact(s.s, VX_CERTIFICATE_PEER, VX_CERTIFICATE_URI, "spiffe://test/visitor");
+    expect_fact(s.c, VX_CERTIFICATE_LOCAL, VX_CERTIFICATE_SUBJECT, "CN=visitor");
+    expect_fact(s.c, VX_CERTIFICATE_PEER, VX_CERTIFICATE_DNS_NAME, "other.test");
+    /* Who holds a session can ask when its connection is gone. */
+    const struct vx_tls_session *held = &s.s->tls->session;
+    struct vx_slice told;
+    held->ops->hold(held);
+    hang_up(&s);
+    assert_true(held->ops->tell(held, VX_CERTIFICATE_PEER, VX_CERTIFICATE_SUBJECT, &told));
+    assert_true(vx_slice_eq(told, VX_SLICE("CN=visitor")));
+    held->ops->drop(held);
+    end(&s);
+    start(&s);
+    shake_hands(&s, "site.test");
+    expect_fact(s.s, VX_CERTIFICATE_PEER, VX_CERTIFICATE_SUBJECT, NULL);
+    expect_fact(s.s, VX_CERTIFICATE_LOCAL, VX_CERTIFICATE_DNS_NAME, "site.test");
+    expect_fact(s.c, VX_CERTIFICATE_LOCAL, VX_CERTIFICATE_SUBJECT, NULL);
     end(&s);
 }
 
@@ -725,6 +764,7 @@ int main(void) {
         cmocka_unit_test(the_name_picks_the_certificate),
         cmocka_unit_test(a_wrong_name_or_unknown_issuer_fails),
         cmocka_unit_test(client_certificates),
+        cmocka_unit_test(both_ends_tell_of_both_certificates),
         cmocka_unit_test(a_ticket_does_not_replace_a_client_certificate),
         cmocka_unit_test(resumes_across_reloads_until_the_key_is_old),
         cmocka_unit_test(streams_both_ways_under_backpressure),
