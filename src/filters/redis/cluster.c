@@ -217,7 +217,7 @@ static bool start(struct vx_redis_store *s, uint64_t now_ns) {
     s->map = malloc(sizeof *s->map);
     if (!s->map)
         return false;
-    *s->map = (struct vx_redis_map){.store = s, .call = {.done = map_came}};
+    *s->map = (struct vx_redis_map){.store = s, .call = {.done = map_came, .long_reply = true}};
     vx_timer_init(&s->map->timer, on_timer);
     vx_timer_init(&s->map->sweep, sweep);
     for (unsigned slot = 0; slot < VX_REDIS_SLOTS; slot++)

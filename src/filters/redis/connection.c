@@ -7,6 +7,7 @@
  *   3. An answer that is late by more than the timeout ends the link: what follows it would be as late.
  *   4. The timer runs for the oldest call, or for the next attempt, or not at all.
  *   5. After a callback the link may be another one: `round` tells.
+ *   6. Bytes are read only while a call waits for them, into no more memory than its reply may take.
  *
  * state     event                                  next      function
  * CLOSED    open, or the timer                     GREETING  connect_now
@@ -24,7 +25,9 @@
 
 enum {
     CALLS_MAX = 16384,
-    BUFFERED_MAX_BYTES = 8 * 1024 * 1024, /* of one reply; a large cluster's slots are some hundred KiB */
+    REPLY_MAX_BYTES = 64 * 1024, /* a number, a word, an error; ROLE names some replicas */
+    LONG_REPLY_MAX_BYTES =
+        4 * 1024 * 1024, /* the map of a thousand masters with a replica each takes about one */
     PAUSE_MIN_MS = 10,
     PAUSE_MAX_MS = 2000,
 };
@@ -43,8 +46,7 @@ static void set_deadline(struct vx_redis_connection *c) {
 static void drop_link(struct vx_redis_connection *c) {
     if (c->link)
         c->shared->net->close(c->link);
-    if (c->reader)
-        redisReaderFree(c->reader);
+    vx_redis_reader_free(c->reader);
     c->link = NULL;
     c->reader = NULL;
     c->state = VX_REDIS_CLOSED;
@@ -94,12 +96,8 @@ void vx_redis_connection_close(struct vx_redis_connection *c, uint64_t now_ns) {
 
 /* --- Replies ------------------------------------------------------------------------------------------------------ */
 
-/* False: nobody waits for a reply. */
-static bool give(struct vx_redis_connection *c, const struct redisReply *reply, uint64_t now_ns) {
-    struct vx_list *node = vx_list_pop_front(&c->calls);
-    if (!node)
-        return false;
-    struct vx_redis_call *call = VX_CONTAINER_OF(node, struct vx_redis_call, link);
+static void give(struct vx_redis_connection *c, const struct redisReply *reply, uint64_t now_ns) {
+    struct vx_redis_call *call = VX_CONTAINER_OF(vx_list_pop_front(&c->calls), struct vx_redis_call, link);
     c->call_count--;
     set_deadline(c);
     if (c->state == VX_REDIS_READY) {
@@ -107,29 +105,43 @@ static bool give(struct vx_redis_connection *c, const struct redisReply *reply, 
         c->failures = 0;
     }
     call->done(call, reply, now_ns);
-    return true;
+}
+
+/* The reply to the oldest call. False: it is not whole yet, or the link is lost. */
+static bool read_reply(struct vx_redis_connection *c, uint64_t now_ns) {
+    struct redisReply *reply;
+    if (vx_list_empty(&c->calls)) {
+        lose(c, "it sent a reply to nothing", true, now_ns);
+        return false;
+    }
+    const struct vx_redis_call *oldest = VX_CONTAINER_OF(c->calls.next, struct vx_redis_call, link);
+    switch (vx_redis_reader_next(c->reader, oldest->long_reply ? LONG_REPLY_MAX_BYTES : REPLY_MAX_BYTES,
+                                 &reply)) {
+    case VX_REDIS_READ_REPLY:
+        give(c, reply, now_ns);
+        freeReplyObject(reply);
+        return true;
+    case VX_REDIS_READ_MORE:
+        return false;
+    case VX_REDIS_READ_NONSENSE:
+        lose(c, "it does not speak Redis's protocol", true, now_ns);
+        return false;
+    case VX_REDIS_READ_TOO_LARGE:
+        break;
+    }
+    lose(c, "its reply is larger than any that was asked for", true, now_ns);
+    return false;
 }
 
 static void on_bytes(void *user, struct vx_slice bytes, uint64_t now_ns) {
     struct vx_redis_connection *c = user;
     uint32_t round = c->round;
-    if (redisReaderFeed(c->reader, bytes.ptr, bytes.len) != REDIS_OK || c->reader->len > BUFFERED_MAX_BYTES) {
-        lose(c, "its reply does not fit into memory", true, now_ns);
+    if (!vx_redis_reader_feed(c->reader, bytes)) {
+        lose(c, "there is no memory for its reply", true, now_ns);
         return;
     }
-    while (c->round == round) {
-        void *reply = NULL;
-        if (redisReaderGetReply(c->reader, &reply) != REDIS_OK) {
-            lose(c, "it does not speak Redis's protocol", true, now_ns);
-            return;
-        }
-        if (!reply)
-            return;
-        bool expected = give(c, reply, now_ns);
-        freeReplyObject(reply);
-        if (!expected)
-            lose(c, "it sent a reply to nothing", true, now_ns);
-    }
+    while (c->round == round && !vx_redis_reader_is_empty(c->reader) && read_reply(c, now_ns))
+        continue;
 }
 
 static void on_broken(void *user, const char *why, uint64_t now_ns) {
@@ -205,7 +217,7 @@ static void send_greeting(struct vx_redis_connection *c, uint64_t now_ns) {
 
 static void connect_now(struct vx_redis_connection *c, uint64_t now_ns) {
     c->proven = false;
-    c->reader = redisReaderCreate();
+    c->reader = vx_redis_reader_new();
     c->link = c->reader ? c->shared->net->open(c->shared->net, &c->address, &link_events, c) : NULL;
     if (!c->link) {
         drop_link(c);

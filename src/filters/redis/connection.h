@@ -10,9 +10,7 @@
 #include "core/config/model.h"
 #include "core/ports/network.h"
 #include "filters/redis/command.h"
-
-struct redisReply;
-struct redisReader;
+#include "filters/redis/reader.h"
 
 /* A command whose reply has not come. The sender owns it until `done`. */
 struct vx_redis_call {
@@ -20,6 +18,7 @@ struct vx_redis_call {
     /* `reply` is valid during the call; NULL: it will never come. */
     void (*done)(struct vx_redis_call *call, const struct redisReply *reply, uint64_t now_ns);
     uint64_t sent_ns;
+    bool long_reply; /* it may take megabytes: a cluster's map */
 };
 
 #define VX_REDIS_CONNECTION_STATES(X)                                                                        \
@@ -62,7 +61,7 @@ struct vx_redis_connection {
     char host[VX_REDIS_HOST_MAX_BYTES];
     uint8_t state; /* enum vx_redis_connection_state */
     struct vx_link *link;
-    struct redisReader *reader;
+    struct vx_redis_reader *reader;
     struct vx_list calls; /* oldest first */
     uint32_t call_count;
     uint32_t round;    /* counts links, so that a loop over replies sees that its link is gone */

@@ -200,6 +200,44 @@ static void bad_greetings(void **state) {
     }
 }
 
+/* Says pieces until the link is gone, which must be soon. */
+static void say_until_lost(struct world *w, const char *begin, const char *piece, size_t bytes_max) {
+    struct vx_link *link = world_link(w);
+    size_t said = 0;
+    for (const char *text = begin; link->open; text = piece) {
+        world_say(w, link, text);
+        said += strlen(text);
+        assert_in_range(said, 0, bytes_max);
+    }
+}
+
+static void a_reply_that_is_too_large_ends_the_link(void **state) {
+    (void)state;
+    static char piece[1001];
+    memset(piece, 'x', sizeof piece - 1);
+    static const char *const begins[] = {"*2147483647\r\n", "*1\r\n*1\r\n*1\r\n*2147483647\r\n", "*8000\r\n",
+                                         "$2147483647\r\n"};
+    for (unsigned i = 0; i < sizeof begins / sizeof *begins; i++) {
+        struct world *w = world_new(url, VX_STORE_FAILURE_DENY);
+        struct asked a;
+        world_greet(w);
+        world_ask(w, &a, "k");
+        say_until_lost(w, begins[i], i == 2 ? ":1\r\n" : piece, 70 * 1000);
+        assert_int_equal(a.request.verdict, VX_RATE_REFUSE_BLIND);
+        assert_string_equal(w->trouble, "its reply is larger than any that was asked for");
+        world_end(w);
+    }
+}
+
+static void bytes_that_nobody_waits_for_end_the_link(void **state) {
+    (void)state;
+    struct world *w = world_new(url, VX_STORE_FAILURE_DENY);
+    world_greet(w);
+    world_say(w, world_link(w), "$1");
+    assert_string_equal(w->trouble, "it sent a reply to nothing");
+    world_end(w);
+}
+
 static void no_memory_for_a_link(void **state) {
     (void)state;
     struct world *w = world_new(url, VX_STORE_FAILURE_DENY);
@@ -257,6 +295,8 @@ int main(void) {
         cmocka_unit_test(who_breaks_after_every_greeting_is_not_asked_in_a_circle),
         cmocka_unit_test(bad_greetings),
         cmocka_unit_test(no_memory_for_a_link),
+        cmocka_unit_test(a_reply_that_is_too_large_ends_the_link),
+        cmocka_unit_test(bytes_that_nobody_waits_for_end_the_link),
         cmocka_unit_test(who_leaves_is_not_told),
         cmocka_unit_test(the_end_decides_what_is_pending),
     };
