@@ -289,6 +289,30 @@ def test_failover_by_sentinels(vortex, backend, redis):
 
 
 @slow_to_agree
+@slow_to_agree
+@pytest.mark.parametrize("user", [None, "asker"])
+def test_sentinels_with_a_password_of_their_own(vortex, backend, redis, user):
+    master = redis(password="masters")
+    sentinel = redis(
+        f"sentinel monitor mymaster 127.0.0.1 {master.port} 1",
+        "sentinel auth-pass mymaster masters",
+        "user asker on >askers resetchannels -@all +auth +sentinel|get-master-addr-by-name",
+        sentinel=True,
+        password="sentinels",
+    )
+    store = f"redis+sentinel://:masters@{sentinel.address}/mymaster"
+    login = {"sentinel_username": user, "sentinel_password": "askers"} if user else {"sentinel_password": "sentinels"}
+    proxy = connected(vortex(backend(), rate_limit={**limit("", 3), "store": store, **login}))
+    assert statuses(proxy, 4) == [200, 200, 200, 429]
+    for wrong, said in [
+        ({}, "a Sentinel wants a password: rate_limit.sentinel_password"),
+        ({**login, "sentinel_password": "wrong"}, "a Sentinel refuses rate_limit.sentinel_username"),
+    ]:
+        shut_out = vortex(backend(), rate_limit={**limit("", on_store_failure="deny"), "store": store, **wrong})
+        wait_until(lambda one=shut_out, said=said: said in one.output(), 15, said)
+        assert shut_out.get().status == 429
+
+
 def test_a_master_that_became_a_replica(vortex, backend, redis):
     master, replica, sentinels = redis.with_sentinels()
     proxy = connected(

@@ -19,6 +19,22 @@ static bool refuse_stray(struct vx_yaml_reader *r, const struct vx_yaml_node *no
     return true;
 }
 
+/* Credentials that nobody would be shown, or that are only half there. */
+static bool check_sentinel_login(struct vx_yaml_reader *r, const struct vx_config_rate_store *store,
+                                 const struct vx_yaml_node *node) {
+    const struct vx_yaml_node *user = vx_yaml_find(node, "sentinel_username");
+    const struct vx_yaml_node *password = vx_yaml_find(node, "sentinel_password");
+    if ((user || password) && store->kind != VX_RATE_STORE_SENTINEL)
+        return vx_yaml_fault(r->error, user ? user->place : password->place,
+                             "`%s` needs a `store` that begins with `redis+sentinel` or `rediss+sentinel`",
+                             user ? "sentinel_username" : "sentinel_password");
+    if (password && !store->sentinel_password.len)
+        return vx_yaml_fault(r->error, password->place,
+                             "`sentinel_password` must not be empty; leave it out where Sentinels want none");
+    return !user || password ||
+           vx_yaml_fault(r->error, user->place, "`sentinel_username` needs a `sentinel_password`");
+}
+
 bool vx_yaml_finish_default_limit(struct vx_yaml_reader *r, void *self, void *parent,
                                   const struct vx_yaml_node *node) {
     struct vx_config *config = self;
@@ -31,6 +47,8 @@ bool vx_yaml_finish_default_limit(struct vx_yaml_reader *r, void *self, void *pa
     if (tls && !store->tls)
         return vx_yaml_fault(r->error, tls->place,
                              "`tls` of the rate_limit's store needs a URL that begins with `rediss`");
+    if (!check_sentinel_login(r, store, node))
+        return false;
     if (!limit->requests)
         return refuse_stray(r, node);
     limit->enabled = true;

@@ -335,6 +335,8 @@ static const struct vx_yaml_word store_failures[] = {{"local", VX_STORE_FAILURE_
 static const struct vx_yaml_key default_limit_keys[] = {
     TEXT("store", rate_store.url, vx_config_check_store, .standard = "memory", .place = AT(rate_store.place)),
     GROUP("tls", rate_store.tls_settings, backend_tls_shape, .present = AT(rate_store.tls_settings.enabled)),
+    TEXT("sentinel_username", rate_store.sentinel_user, vx_config_check_model),
+    TEXT("sentinel_password", rate_store.sentinel_password, vx_config_check_model),
     CHOICE("on_store_failure", rate_store.on_failure, "local", store_failures),
     DURATION("store_timeout", rate_store.timeout_ns, "100ms", "1ms", "1m"),
     SIZE("memory", rate_store.memory_bytes, "32MiB", "64KiB", "64GiB"),

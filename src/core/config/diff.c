@@ -156,6 +156,8 @@ bool vx_config_route_same(const struct vx_config_route *a, const struct vx_confi
 
 static bool same_store(const struct vx_config_rate_store *a, const struct vx_config_rate_store *b) {
     return a->on_failure == b->on_failure && a->timeout_ns == b->timeout_ns && vx_slice_eq(a->url, b->url) &&
+           vx_slice_eq(a->sentinel_user, b->sentinel_user) &&
+           vx_slice_eq(a->sentinel_password, b->sentinel_password) &&
            same_tls(&a->tls_settings, &b->tls_settings);
 }
 

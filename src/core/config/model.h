@@ -210,7 +210,9 @@ struct vx_config_rate_store {
     enum vx_rate_store_kind kind;
     bool tls;
     struct vx_slice user, password,
-        master;               /* user empty: the default one; password empty: none is asked for */
+        master; /* user empty: the default one; password empty: none is asked for */
+    struct vx_slice sentinel_user,
+        sentinel_password;    /* the Sentinels' own, as user and password are the master's */
     struct vx_address *hosts; /* the Redis, its sentinels, or some nodes of its cluster */
     uint32_t host_count;
     uint32_t database;

@@ -276,6 +276,10 @@ static bool check_rate_store(const struct vx_config_rate_store *s, struct vx_con
     if (!s->present)
         return true;
     return check_text(s->place, "rate_limit.store", s->url, vx_config_check_store, error) &&
+           check_optional(s->place, "rate_limit.sentinel_username", s->sentinel_user, vx_config_check_model,
+                          error) &&
+           check_optional(s->place, "rate_limit.sentinel_password", s->sentinel_password,
+                          vx_config_check_model, error) &&
            check_tls(&s->tls_settings, error);
 }
 

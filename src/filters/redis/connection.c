@@ -11,7 +11,8 @@
  *
  * state     event                                  next      function
  * CLOSED    open, or the timer                     GREETING  connect_now
- * GREETING  all replies of the greeting are good   READY     greeting_done
+ * GREETING  all replies of the greeting are good   READY     greeting_done, be_ready
+ * GREETING  there is nothing to greet with         READY     connect_now, be_ready
  * GREETING  a bad one, broken, too late            CLOSED    lose
  * READY     broken, too late, garbage              CLOSED    lose
  * any       closed by its owner                    CLOSED    vx_redis_connection_close
@@ -159,18 +160,25 @@ static bool is_role_but_master(const struct redisReply *reply) {
             strcmp(reply->element[0]->str, "master") != 0);
 }
 
+static void be_ready(struct vx_redis_connection *c, uint64_t now_ns) {
+    c->state = VX_REDIS_READY;
+    c->on_up(c, now_ns);
+}
+
 static void greeting_done(struct vx_redis_call *call, const struct redisReply *reply, uint64_t now_ns) {
     struct vx_redis_connection *c = VX_CONTAINER_OF(call, struct vx_redis_greeting, call)->connection;
     if (!reply)
         return; /* whoever ended the link knows */
     if (reply->type == REDIS_REPLY_ERROR) {
-        lose(c, "it refuses the greeting: wrong user or password, no such database, or not ready", true,
-             now_ns);
+        lose(c,
+             c->is_sentinel
+                 ? "a Sentinel refuses rate_limit.sentinel_username and sentinel_password"
+                 : "it refuses the greeting: wrong user or password, no such database, or not ready",
+             true, now_ns);
     } else if (is_role_but_master(reply)) {
         lose(c, "it is not the master", true, now_ns);
     } else if (--c->greetings_left == 0) {
-        c->state = VX_REDIS_READY;
-        c->on_up(c, now_ns);
+        be_ready(c, now_ns);
     }
 }
 
@@ -194,17 +202,20 @@ static void greet(struct vx_redis_connection *c, struct vx_redis_command command
 }
 
 static void send_greeting(struct vx_redis_connection *c, uint64_t now_ns) {
-    const struct vx_config_rate_store *config = c->shared->config;
+    uint32_t database = c->shared->config->database;
     char digits[VX_DECIMAL_MAX_BYTES];
     c->greeting_count = 0;
-    if (config->password.len) {
-        struct vx_slice words[3] = {VX_SLICE("AUTH"), config->user, config->password};
-        if (!config->user.len)
-            words[1] = config->password;
-        greet(c, vx_redis_command_of(words, config->user.len ? 3 : 2), now_ns);
+    if (c->password.len) {
+        struct vx_slice words[3] = {VX_SLICE("AUTH"), c->user, c->password};
+        if (!c->user.len)
+            words[1] = c->password;
+        greet(c, vx_redis_command_of(words, c->user.len ? 3 : 2), now_ns);
     }
-    if (config->database) {
-        struct vx_slice words[] = {VX_SLICE("SELECT"), vx_decimal(config->database, digits)};
+    c->greetings_left = c->greeting_count;
+    if (c->is_sentinel)
+        return;
+    if (database) {
+        struct vx_slice words[] = {VX_SLICE("SELECT"), vx_decimal(database, digits)};
         greet(c, vx_redis_command_of(words, 2), now_ns);
     }
     if (c->must_master)
@@ -225,11 +236,10 @@ static void connect_now(struct vx_redis_connection *c, uint64_t now_ns) {
         vx_redis_connection_open(c, now_ns);
         return;
     }
-    c->state = c->greets ? VX_REDIS_GREETING : VX_REDIS_READY;
-    if (c->greets)
-        send_greeting(c, now_ns);
-    else
-        c->on_up(c, now_ns);
+    c->state = VX_REDIS_GREETING;
+    send_greeting(c, now_ns);
+    if (c->greetings_left == 0)
+        be_ready(c, now_ns);
 }
 
 static void on_timer(struct vx_timer *timer, uint64_t now_ns) {

@@ -55,9 +55,10 @@ struct vx_redis_connection {
      * calls' `done`. */
     void (*on_up)(struct vx_redis_connection *c, uint64_t now_ns);
     void (*on_down)(struct vx_redis_connection *c, const char *why, uint64_t now_ns);
-    bool greets;               /* false: a Sentinel, which is asked as it is */
-    bool must_master;          /* the greeting asks for ROLE */
-    struct vx_address address; /* its text is in `host` */
+    struct vx_slice user, password; /* as of a configuration's store; the texts outlive the connection */
+    bool is_sentinel;               /* which has neither databases nor scripts */
+    bool must_master;               /* the greeting asks for ROLE */
+    struct vx_address address;      /* its text is in `host` */
     char host[VX_REDIS_HOST_MAX_BYTES];
     uint8_t state; /* enum vx_redis_connection_state */
     struct vx_link *link;

@@ -73,7 +73,7 @@ struct vx_redis_store {
     struct vx_redis_script script;
     struct vx_redis_node **nodes;
     uint16_t node_count;
-    bool in_trouble; /* as reported */
+    const char *trouble; /* the last one; NULL: all is well */
     struct vx_redis_ask *free_asks;
     struct vx_redis_sentinels *sentinels; /* NULL: none */
     struct vx_redis_map *map;             /* NULL: no cluster */
@@ -82,6 +82,9 @@ struct vx_redis_store {
 };
 
 /* store.c */
+
+/* Something that keeps the store from being asked (static text), or NULL: that is over. The log is told of the first. */
+void vx_redis_store_report(struct vx_redis_store *s, const char *trouble);
 
 /* The node at this address, made if there is none; not connected. NULL: no memory, or too many. */
 struct vx_redis_node *vx_redis_node_at(struct vx_redis_store *s, const struct vx_address *address);

@@ -39,6 +39,17 @@ static bool read_master(const struct redisReply *reply, struct vx_address *out) 
            vx_redis_read_address(vx_slice(reply->element[0]->str, reply->element[0]->len), port, NULL, out);
 }
 
+/* What is wrong with an answer that names no master. */
+static const char *fault_of(const struct redisReply *reply) {
+    struct vx_slice error = vx_slice(reply->str, reply->type == REDIS_REPLY_ERROR ? reply->len : 0);
+    if (vx_slice_starts_with(error, VX_SLICE("NOAUTH")))
+        return "a Sentinel wants a password: rate_limit.sentinel_password";
+    if (vx_slice_starts_with(error, VX_SLICE("NOPERM")))
+        return "a Sentinel does not let rate_limit.sentinel_username ask for the master";
+    return reply->type == REDIS_REPLY_NIL ? "a Sentinel does not know the master's name"
+                                          : "a Sentinel does not name the master";
+}
+
 static void answered(struct vx_redis_call *call, const struct redisReply *reply, uint64_t now_ns) {
     struct vx_redis_sentinels *q = VX_CONTAINER_OF(call, struct vx_redis_sentinels, call);
     struct vx_redis_node *node = q->store->nodes[0];
@@ -46,6 +57,7 @@ static void answered(struct vx_redis_call *call, const struct redisReply *reply,
     if (!reply)
         return; /* its connection is gone; asker_down goes on */
     if (!read_master(reply, &master)) {
+        vx_redis_store_report(q->store, fault_of(reply));
         vx_redis_connection_close(&q->asker, now_ns);
         pass_on(q, now_ns);
         return;
@@ -55,7 +67,6 @@ static void answered(struct vx_redis_call *call, const struct redisReply *reply,
     vx_redis_connection_open(&node->connection, now_ns);
 }
 
-/* A Sentinel is asked as it is: there is no greeting, so the question is the first thing sent. */
 static void asker_up(struct vx_redis_connection *c, uint64_t now_ns) {
     struct vx_redis_sentinels *q = VX_CONTAINER_OF(c, struct vx_redis_sentinels, asker);
     const struct vx_slice words[] = {VX_SLICE("SENTINEL"), VX_SLICE("get-master-addr-by-name"),
@@ -65,8 +76,9 @@ static void asker_up(struct vx_redis_connection *c, uint64_t now_ns) {
 }
 
 static void asker_down(struct vx_redis_connection *c, const char *why, uint64_t now_ns) {
-    (void)why;
-    pass_on(VX_CONTAINER_OF(c, struct vx_redis_sentinels, asker), now_ns);
+    struct vx_redis_sentinels *q = VX_CONTAINER_OF(c, struct vx_redis_sentinels, asker);
+    vx_redis_store_report(q->store, why);
+    pass_on(q, now_ns);
 }
 
 static bool start(struct vx_redis_store *s, uint64_t now_ns) {
@@ -80,6 +92,9 @@ static bool start(struct vx_redis_store *s, uint64_t now_ns) {
     vx_redis_connection_init(&q->asker, &s->shared);
     q->asker.on_up = asker_up;
     q->asker.on_down = asker_down;
+    q->asker.user = s->config.sentinel_user;
+    q->asker.password = s->config.sentinel_password;
+    q->asker.is_sentinel = true;
     ask_next(q, now_ns);
     return true;
 }

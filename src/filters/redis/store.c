@@ -23,22 +23,23 @@ bool vx_redis_store_is_up(const struct vx_redis_store *s) {
     return false;
 }
 
-static void report(struct vx_redis_store *s, const char *trouble) {
-    if (s->in_trouble == (trouble != NULL))
+void vx_redis_store_report(struct vx_redis_store *s, const char *trouble) {
+    bool was_in_trouble = s->trouble != NULL;
+    s->trouble = trouble;
+    if (was_in_trouble == (trouble != NULL))
         return;
-    s->in_trouble = trouble != NULL;
     s->options.report(s->options.user, trouble);
 }
 
 static void node_up(struct vx_redis_connection *c, uint64_t now_ns) {
     struct vx_redis_node *node = VX_CONTAINER_OF(c, struct vx_redis_node, connection);
-    report(node->store, NULL);
+    vx_redis_store_report(node->store, NULL);
     node->store->topology->up(node->store, node, now_ns);
 }
 
 static void node_down(struct vx_redis_connection *c, const char *why, uint64_t now_ns) {
     struct vx_redis_node *node = VX_CONTAINER_OF(c, struct vx_redis_node, connection);
-    report(node->store, why);
+    vx_redis_store_report(node->store, why);
     node->store->topology->down(node->store, node, now_ns);
 }
 
@@ -56,7 +57,8 @@ static struct vx_redis_node *new_node(struct vx_redis_store *s, const struct vx_
     node->wanted = false;
     node->connection.on_up = node_up;
     node->connection.on_down = node_down;
-    node->connection.greets = true;
+    node->connection.user = s->config.user;
+    node->connection.password = s->config.password;
     node->connection.must_master = s->config.kind == VX_RATE_STORE_SENTINEL;
     vx_redis_connection_aim(&node->connection, address);
     s->nodes[s->node_count++] = node;
@@ -311,7 +313,8 @@ static struct vx_slice keep(char **at, struct vx_slice text) {
 /* A copy of what the store looks at, which outlives the configuration that it came from. False: no memory. */
 static bool copy_config(struct vx_redis_store *s, const struct vx_config_rate_store *config) {
     size_t hosts_bytes = config->host_count * sizeof *config->hosts;
-    size_t bytes = hosts_bytes + config->user.len + config->password.len + config->master.len;
+    size_t bytes = hosts_bytes + config->user.len + config->password.len + config->master.len +
+                   config->sentinel_user.len + config->sentinel_password.len;
     for (uint32_t i = 0; i < config->host_count; i++)
         bytes += config->hosts[i].text.len;
     s->memory = malloc(bytes);
@@ -323,6 +326,8 @@ static bool copy_config(struct vx_redis_store *s, const struct vx_config_rate_st
     s->config.user = keep(&at, config->user);
     s->config.password = keep(&at, config->password);
     s->config.master = keep(&at, config->master);
+    s->config.sentinel_user = keep(&at, config->sentinel_user);
+    s->config.sentinel_password = keep(&at, config->sentinel_password);
     for (uint32_t i = 0; i < config->host_count; i++)
         s->config.hosts[i].text = keep(&at, config->hosts[i].text);
     return true;

@@ -154,6 +154,8 @@ static bool load_store(struct vx_setup *s, struct vx_config_error *error) {
     uint64_t hash = mix(identify(&store->tls_settings), store->url.ptr, store->url.len);
     hash = mix(hash, &store->timeout_ns, sizeof store->timeout_ns);
     hash = mix(hash, &store->on_failure, sizeof store->on_failure);
+    hash = mix(hash, store->sentinel_user.ptr, store->sentinel_user.len);
+    hash = mix(hash, store->sentinel_password.ptr, store->sentinel_password.len);
     s->store_identity = hash ? hash : 1;
     if (!store->tls)
         return true;

@@ -48,6 +48,19 @@ static void limits_can_be_off(void **state) {
     vx_config_free(c);
 }
 
+static void sentinels_have_credentials_of_their_own(void **state) {
+    (void)state;
+    struct vx_config *c =
+        must_read(fill(IN_FILE, "%s",
+                       "rate_limit: {store: 'redis+sentinel://u:p@a/m', sentinel_username: 'v w', "
+                       "sentinel_password: '%41@:/', requests: 1}"));
+    assert_slice(c->rate_store.user, "u");
+    assert_slice(c->rate_store.password, "p");
+    assert_slice(c->rate_store.sentinel_user, "v w");
+    assert_slice(c->rate_store.sentinel_password, "%41@:/"); /* as it stands: it is in no URL */
+    vx_config_free(c);
+}
+
 static void what_is_refused(void **state) {
     (void)state;
     static const char *const bad[][2] = {
@@ -64,6 +77,12 @@ static void what_is_refused(void **state) {
         {"rate_limit: {requests: 1, cost: @@tokens}", "must be a header as"},
         {"rate_limit: {requests: 1, memory: @@1KiB}", "from 64KiB to 64GiB"},
         {"rate_limit: {store: @@disk}", "must be"},
+        {"rate_limit: {store: 'redis://a', sentinel_password: @@x}",
+         "`sentinel_password` needs a `store` that begins"},
+        {"rate_limit: {sentinel_username: @@x, sentinel_password: y}", "`sentinel_username` needs a `store`"},
+        {"rate_limit: {store: 'redis+sentinel://a/m', sentinel_username: @@x}",
+         "needs a `sentinel_password`"},
+        {"rate_limit: {store: 'redis+sentinel://a/m', sentinel_password: @@''}", "must not be empty"},
         {"rate_limit: @@{requests: 1, per: 30d, burst: 100}", "takes more than 104 days to earn"},
     };
     for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
@@ -77,6 +96,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_route_takes_the_default_or_its_own),
         cmocka_unit_test(limits_can_be_off),
+        cmocka_unit_test(sentinels_have_credentials_of_their_own),
         cmocka_unit_test(what_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -119,6 +119,8 @@ static void settings(void **state) {
     CHANGED(WASM, after.config.wasm.cache_path = VX_SLICE("off"));
     CHANGED(NORMALIZE, after.config.merge_slashes = true);
     CHANGED(RATE_LIMIT, after.config.default_limit.requests++);
+    CHANGED(RATE_LIMIT, after.config.rate_store.sentinel_user = VX_SLICE("x"));
+    CHANGED(RATE_LIMIT, after.config.rate_store.sentinel_password = VX_SLICE("x"));
     CHANGED(RATE_LIMIT_MEMORY, after.config.rate_store.memory_bytes++);
 #undef CHANGED
     before.config.access_log.enabled = after.config.access_log.enabled = false;

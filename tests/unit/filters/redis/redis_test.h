@@ -91,8 +91,8 @@ static inline void world_report(void *user, const char *trouble) {
     w->reports++;
 }
 
-/* A store for `url`, with a timeout of 100 ms. */
-static inline struct world *world_new(const char *url, enum vx_store_failure on_failure) {
+/* A store with these settings and a timeout of 100 ms; what follows from the URL is filled in. */
+static inline struct world *world_with(const struct vx_config_rate_store *settings) {
     struct world *w = calloc(1, sizeof *w);
     assert_non_null(w);
     w->net = (struct vx_network){world_open, world_send, world_close};
@@ -102,8 +102,8 @@ static inline struct world *world_new(const char *url, enum vx_store_failure on_
     w->local_verdict = VX_RATE_PASS;
     vx_timer_wheel_init(&w->wheel, w->now_ns);
     vx_arena_init(&w->arena, w->memory, sizeof w->memory, NULL);
-    w->config = (struct vx_config_rate_store){
-        .url = vx_slice_of(url), .on_failure = on_failure, .timeout_ns = 100000000};
+    w->config = *settings;
+    w->config.timeout_ns = 100000000;
     assert_true(vx_config_complete_store(&w->config, &w->arena));
     struct vx_redis_store_options options = {
         .net = &w->net,
@@ -117,6 +117,10 @@ static inline struct world *world_new(const char *url, enum vx_store_failure on_
     w->store = vx_redis_store_new(&w->config, &options, w->now_ns);
     assert_non_null(w->store);
     return w;
+}
+
+static inline struct world *world_new(const char *url, enum vx_store_failure on_failure) {
+    return world_with(&(struct vx_config_rate_store){.url = vx_slice_of(url), .on_failure = on_failure});
 }
 
 static inline void world_end(struct world *w) {

@@ -57,6 +57,54 @@ static void one_after_the_other_until_one_knows(void **state) {
     }
 }
 
+/* User and password of the URL are the master's; the Sentinels have their own. */
+static void credentials_of_both(void **state) {
+    (void)state;
+    static const struct {
+        const char *user, *auth;
+    } rows[] = {{"asker", "*3\r\n$4\r\nAUTH\r\n$5\r\nasker\r\n$4\r\npa s\r\n"},
+                {"", "*2\r\n$4\r\nAUTH\r\n$4\r\npa s\r\n"}};
+    for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct world *w = world_with(&(struct vx_config_rate_store){
+            .url = VX_SLICE("redis+sentinel://:secret@s1/mymaster/3"),
+            .on_failure = VX_STORE_FAILURE_DENY,
+            .sentinel_user = vx_slice_of(rows[i].user),
+            .sentinel_password = VX_SLICE("pa s"),
+        });
+        assert_string_equal(world_link(w)->sent, rows[i].auth);
+        world_sent(world_link(w), "");
+        world_say(w, world_link(w), "+OK\r\n");
+        assert_true(world_sent(world_link(w), "mymaster"));
+        world_say(w, world_link(w), NAMES("2\r\nm1", "6390"));
+        assert_string_equal(world_link(w)->host, "m1");
+        assert_non_null(strstr(world_link(w)->sent, "AUTH\r\n$6\r\nsecret\r\n"));
+        assert_null(strstr(world_link(w)->sent, "pa s"));
+        world_say(w, world_link(w), "+OK\r\n+OK\r\n" MASTER LOADED);
+        assert_true(vx_redis_store_is_up(w->store));
+        assert_null(w->trouble);
+        world_end(w);
+    }
+}
+
+static void a_sentinel_that_refuses_is_told_of(void **state) {
+    (void)state;
+    struct world *w = start();
+    world_say(w, world_link(w), "-NOAUTH Authentication required.\r\n");
+    assert_string_equal(w->trouble, "a Sentinel wants a password: rate_limit.sentinel_password");
+    world_end(w);
+    w = start();
+    world_say(w, world_link(w), "*-1\r\n");
+    assert_string_equal(w->trouble, "a Sentinel does not know the master's name");
+    world_end(w);
+    w = world_with(&(struct vx_config_rate_store){.url = VX_SLICE("redis+sentinel://s1/mymaster"),
+                                                  .sentinel_password = VX_SLICE("wrong")});
+    world_say(w, world_link(w), "-WRONGPASS no\r\n");
+    assert_string_equal(w->trouble, "a Sentinel refuses rate_limit.sentinel_username and sentinel_password");
+    world_wait(w, 25);
+    assert_int_equal(world_open_links(w), 1); /* it is asked again */
+    world_end(w);
+}
+
 static void a_replica_is_no_master(void **state) {
     (void)state;
     struct world *w = start();
@@ -92,10 +140,9 @@ static void a_master_that_is_lost_is_asked_for_again(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_first_one_knows),
-        cmocka_unit_test(one_after_the_other_until_one_knows),
-        cmocka_unit_test(a_replica_is_no_master),
-        cmocka_unit_test(a_master_that_is_lost_is_asked_for_again),
+        cmocka_unit_test(the_first_one_knows),    cmocka_unit_test(one_after_the_other_until_one_knows),
+        cmocka_unit_test(credentials_of_both),    cmocka_unit_test(a_sentinel_that_refuses_is_told_of),
+        cmocka_unit_test(a_replica_is_no_master), cmocka_unit_test(a_master_that_is_lost_is_asked_for_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
