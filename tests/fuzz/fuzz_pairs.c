@@ -21,9 +21,10 @@ static void check_pairs(struct vx_slice input) {
     uint8_t *out = malloc(whole + 1);
     VX_CHECK(out);
     if (count) {
-        struct vx_pwasm_pairs p = vx_pwasm_pairs_begin(out, count);
+        struct vx_pwasm_pairs p = vx_pwasm_pairs_begin(out, count, whole);
         for (uint32_t i = 0; i < count; i++)
-            vx_pwasm_pairs_put(&p, fields[i].name, fields[i].value, false);
+            VX_CHECK(vx_pwasm_pairs_put(&p, fields[i].name, fields[i].value, false));
+        VX_CHECK(vx_pwasm_pairs_full(&p));
         VX_CHECK(memcmp(out, input.ptr, whole) == 0);
     }
     free(out);

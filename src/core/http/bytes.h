@@ -109,4 +109,26 @@ static inline const char *vx_bytes_find(const char *p, const char *end, char c) 
     return vx_bytes_find_either(p, end, c, c);
 }
 
+/* Whether all bytes may stand in the value of a field: no control characters but tabs (RFC 9110 §5.5). The scanner of
+ * HTTP/1 heads goes by the same rule. */
+static inline bool vx_bytes_are_value(const char *p, const char *end) {
+#ifdef __SSSE3__
+    const __m128i space = _mm_set1_epi8(' '), del = _mm_set1_epi8(0x7f), tab = _mm_set1_epi8('\t');
+    while (p < end) {
+        size_t n = end - p < 16 ? (size_t)(end - p) : 16;
+        __m128i v = vx_bytes_load(p, n);
+        /* min(v, ' ') == v and v != ' ': below it, unsigned. */
+        __m128i low = _mm_andnot_si128(_mm_cmpeq_epi8(v, space), _mm_cmpeq_epi8(_mm_min_epu8(v, space), v));
+        __m128i bad = _mm_or_si128(_mm_andnot_si128(_mm_cmpeq_epi8(v, tab), low), _mm_cmpeq_epi8(v, del));
+        if (_mm_movemask_epi8(bad))
+            return false;
+        p += n;
+    }
+#endif
+    for (; p < end; p++)
+        if (((unsigned char)*p < ' ' && *p != '\t') || *p == 0x7f)
+            return false;
+    return true;
+}
+
 #endif

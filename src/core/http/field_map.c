@@ -131,10 +131,7 @@ static bool is_name(struct vx_slice name) {
 }
 
 static bool is_value(struct vx_slice value) {
-    if (!value.len)
-        return true;
-    const char *end = value.ptr + value.len;
-    return vx_bytes_find_either(value.ptr, end, '\r', '\n') == end && !memchr(value.ptr, '\0', value.len);
+    return !value.len || vx_bytes_are_value(value.ptr, value.ptr + value.len);
 }
 
 /* Takes `bytes` off what may still be written. */

@@ -6,8 +6,9 @@
  *   Transfer-Encoding, Upgrade, ...) is not listed either, and writing it has no effect; nor has it for TE and Expect.
  *   Content-Length can be read and written, but the proxy frames what it sends itself.
  *   Names are compared without case. They are listed as they came; whoever wants them in lower case lowers them.
- *   What is written is checked, as nothing behind this looks at it again: names are tokens, values hold no CR, LF or
- *   NUL, `:path` and `:authority` are normalised like a client's. What fails the check changes nothing.
+ *   What is written is checked, as nothing behind this looks at it again: names are tokens, values hold no
+ *   control characters but tabs, `:path` and `:authority` are normalised like a client's. What fails the check changes
+ *   nothing.
  *   A pseudo field can be replaced but is never absent: removing one, or assigning a list without it, leaves it.
  *
  * The bytes of what is written are copied into the arena. One thread. */

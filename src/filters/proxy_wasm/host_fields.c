@@ -37,20 +37,19 @@ static size_t measure(struct vx_field_map *map, uint32_t *count) {
 
 enum vx_pwasm_status vx_pwasm_give_map(struct vx_pwasm_vm *vm, struct vx_field_map *map, uint32_t address_at,
                                        uint32_t size_at) {
-    uint32_t count = 0, still;
+    uint32_t count = 0;
     size_t bytes = map ? measure(map, &count) : 0;
     uint8_t *out;
     enum vx_pwasm_status status = vx_pwasm_reserve(vm, bytes, address_at, size_at, &out);
     if (status != VX_PWASM_OK || !out)
         return status;
-    /* The guest's allocator has run, and may have edited what was measured. */
-    if (measure(map, &still) != bytes || still != count)
-        return VX_PWASM_INTERNAL_FAILURE;
-    struct vx_pwasm_pairs pairs = vx_pwasm_pairs_begin(out, count);
+    struct vx_pwasm_pairs pairs = vx_pwasm_pairs_begin(out, count, bytes);
     struct vx_field field;
-    for (uint32_t at = 0; vx_field_map_next(map, &at, &field);)
-        vx_pwasm_pairs_put(&pairs, field.name, field.value, true);
-    return VX_PWASM_OK;
+    bool fits = true;
+    for (uint32_t at = 0; fits && vx_field_map_next(map, &at, &field);)
+        fits = vx_pwasm_pairs_put(&pairs, field.name, field.value, true);
+    /* The guest's allocator has run, and may have edited what was measured. */
+    return fits && vx_pwasm_pairs_full(&pairs) ? VX_PWASM_OK : VX_PWASM_INTERNAL_FAILURE;
 }
 
 enum vx_pwasm_status vx_pwasm_host_get_header_map_pairs(struct vx_pwasm_vm *vm, const uint32_t *a) {

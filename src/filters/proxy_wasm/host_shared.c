@@ -5,14 +5,6 @@
 #include "filters/proxy_wasm/host.h"
 #include "filters/proxy_wasm/hub.h"
 
-/* Gives a value to the guest and frees our copy. */
-static enum vx_pwasm_status hand_over(struct vx_pwasm_vm *vm, struct vx_pwasm_value *value,
-                                      uint32_t address_at, uint32_t size_at) {
-    enum vx_pwasm_status status = vx_pwasm_give(vm, vx_slice(value->data, value->len), address_at, size_at);
-    free(value->data);
-    return status;
-}
-
 /* Shared data */
 
 enum vx_pwasm_status vx_pwasm_host_set_shared_data(struct vx_pwasm_vm *vm, const uint32_t *a) {
@@ -31,7 +23,8 @@ enum vx_pwasm_status vx_pwasm_host_get_shared_data(struct vx_pwasm_vm *vm, const
         vm->plan->scope ? vx_pwasm_shared_get(vm->plan->scope, key, &value) : VX_PWASM_NOT_FOUND;
     if (status != VX_PWASM_OK)
         return status;
-    status = hand_over(vm, &value, a[2], a[3]);
+    status = vx_pwasm_give(vm, vx_slice(value.data, value.len), a[2], a[3]);
+    free(value.data);
     if (status == VX_PWASM_OK && !vx_pwasm_write(vm, a[4], value.cas, 4))
         status = VX_PWASM_INVALID_MEMORY_ACCESS;
     return status;
@@ -74,12 +67,18 @@ enum vx_pwasm_status vx_pwasm_host_enqueue_shared_queue(struct vx_pwasm_vm *vm, 
 }
 
 enum vx_pwasm_status vx_pwasm_host_dequeue_shared_queue(struct vx_pwasm_vm *vm, const uint32_t *a) {
-    struct vx_pwasm_value item;
-    /* Checked before the item is taken, which would be lost otherwise. */
-    if (!vx_wasm_instance_bytes(&vm->sandbox, a[1], 4) || !vx_wasm_instance_bytes(&vm->sandbox, a[2], 4))
-        return VX_PWASM_INVALID_MEMORY_ACCESS;
-    enum vx_pwasm_status status = vx_pwasm_queue_pop(vm->plan->hub->shared, a[0], &item);
-    return status == VX_PWASM_OK ? hand_over(vm, &item, a[1], a[2]) : status;
+    struct vx_pwasm_shared *shared = vm->plan->hub->shared;
+    struct vx_pwasm_item *item;
+    enum vx_pwasm_status status = vx_pwasm_queue_pop(shared, a[0], &item);
+    if (status != VX_PWASM_OK)
+        return status;
+    status = vx_pwasm_give(vm, vx_slice(item->data, item->len), a[1], a[2]);
+    if (status == VX_PWASM_OK)
+        free(item);
+    else
+        vx_pwasm_queue_unpop(shared, a[0],
+                             item); /* the guest has no memory, or has died of asking it for some */
+    return status;
 }
 
 /* Metrics */

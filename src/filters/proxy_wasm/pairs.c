@@ -42,9 +42,11 @@ bool vx_pwasm_pairs_read(struct vx_slice bytes, struct vx_field *fields, uint32_
     return rest.len == 0;
 }
 
-struct vx_pwasm_pairs vx_pwasm_pairs_begin(uint8_t *out, uint32_t count) {
+struct vx_pwasm_pairs vx_pwasm_pairs_begin(uint8_t *out, uint32_t count, size_t bytes) {
+    uint8_t *text = out + 4 + (size_t)count * 8;
     put4(out, count);
-    return (struct vx_pwasm_pairs){.lengths = out + 4, .text = out + 4 + (size_t)count * 8};
+    return (struct vx_pwasm_pairs){
+        .lengths = out + 4, .lengths_end = text, .text = text, .text_end = out + bytes};
 }
 
 static void put_text(struct vx_pwasm_pairs *p, struct vx_slice s) {
@@ -54,7 +56,9 @@ static void put_text(struct vx_pwasm_pairs *p, struct vx_slice s) {
     *p->text++ = 0;
 }
 
-void vx_pwasm_pairs_put(struct vx_pwasm_pairs *p, struct vx_slice name, struct vx_slice value, bool lower) {
+bool vx_pwasm_pairs_put(struct vx_pwasm_pairs *p, struct vx_slice name, struct vx_slice value, bool lower) {
+    if (p->lengths == p->lengths_end || (size_t)(p->text_end - p->text) < name.len + value.len + 2)
+        return false;
     put4(p->lengths, (uint32_t)name.len);
     put4(p->lengths + 4, (uint32_t)value.len);
     p->lengths += 8;
@@ -63,4 +67,5 @@ void vx_pwasm_pairs_put(struct vx_pwasm_pairs *p, struct vx_slice name, struct v
     for (size_t i = 0; lower && i < name.len; i++)
         text[i] = (uint8_t)vx_lower((char)text[i]);
     put_text(p, value);
+    return true;
 }

@@ -15,14 +15,20 @@ static inline size_t vx_pwasm_pairs_bytes(uint32_t count, size_t bytes) {
     return count ? 4 + count * (size_t)10 + bytes : 0;
 }
 
-/* Writes a list pair by pair into vx_pwasm_pairs_bytes() of room. */
+/* Writes a list pair by pair into the room that was measured for it, and never beyond: a guest may have run since. */
 struct vx_pwasm_pairs {
-    uint8_t *lengths, *text;
+    uint8_t *lengths, *lengths_end, *text, *text_end;
 };
 
-struct vx_pwasm_pairs vx_pwasm_pairs_begin(uint8_t *out, uint32_t count);
+/* `bytes` is vx_pwasm_pairs_bytes() of `count` pairs, not 0. */
+struct vx_pwasm_pairs vx_pwasm_pairs_begin(uint8_t *out, uint32_t count, size_t bytes);
 
-/* `lower`: the name is written in lower case. */
-void vx_pwasm_pairs_put(struct vx_pwasm_pairs *p, struct vx_slice name, struct vx_slice value, bool lower);
+/* `lower`: the name is written in lower case. False: there is no room for it. */
+bool vx_pwasm_pairs_put(struct vx_pwasm_pairs *p, struct vx_slice name, struct vx_slice value, bool lower);
+
+/* Whether all of the list has been written, so that the lengths add up. */
+static inline bool vx_pwasm_pairs_full(const struct vx_pwasm_pairs *p) {
+    return p->lengths == p->lengths_end && p->text == p->text_end;
+}
 
 #endif

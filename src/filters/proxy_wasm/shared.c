@@ -20,17 +20,11 @@ struct entry {
     uint32_t cas;
 };
 
-struct item {
-    struct item *next;
-    size_t len;
-    char data[];
-};
-
 struct queue {
     struct vx_pwasm_scope *scope;
     struct vx_slice name; /* lies behind the struct */
     uint32_t id;
-    struct item *first, **last;
+    struct vx_pwasm_item *first, **last;
     struct vx_pwasm_listener listener;
     uint32_t untold; /* items pushed since the listener was told */
     bool telling;    /* a word is on its way */
@@ -49,8 +43,9 @@ struct vx_pwasm_scope {
 struct vx_pwasm_shared {
     pthread_mutex_t lock;
     struct vx_list scopes;
-    struct queue *queues[VX_PWASM_QUEUES_MAX]; /* by id - 1 */
-    uint32_t queue_count;                      /* ids given so far */
+    struct queue *queues[VX_PWASM_QUEUES_MAX]; /* by (id - 1) % VX_PWASM_QUEUES_MAX */
+    uint32_t next_ids[VX_PWASM_QUEUES_MAX];    /* of the queue that comes to each place */
+    uint32_t queue_count;                      /* places used so far */
     uint32_t next_cas;
     struct vx_hash_key key;
 };
@@ -61,6 +56,8 @@ struct vx_pwasm_shared *vx_pwasm_shared_new(void) {
         return NULL;
     pthread_mutex_init(&s->lock, NULL);
     vx_list_init(&s->scopes);
+    for (uint32_t i = 0; i < VX_PWASM_QUEUES_MAX; i++)
+        s->next_ids[i] = i + 1;
     if (getrandom(&s->key, sizeof s->key, 0) < 0)
         s->key = (struct vx_hash_key){(uintptr_t)s, 1};
     return s;
@@ -123,7 +120,7 @@ struct vx_pwasm_scope *vx_pwasm_scope_hold(struct vx_pwasm_shared *s, struct vx_
 }
 
 static void free_queue(struct queue *q) {
-    for (struct item *i = q->first, *next; i; i = next) {
+    for (struct vx_pwasm_item *i = q->first, *next; i; i = next) {
         next = i->next;
         free(i);
     }
@@ -270,7 +267,8 @@ static struct queue *find_queue(const struct vx_pwasm_shared *s, const struct vx
 }
 
 static struct queue *queue_of(const struct vx_pwasm_shared *s, uint32_t id) {
-    return id && id <= s->queue_count ? s->queues[id - 1] : NULL;
+    struct queue *q = s->queues[(id - 1) % VX_PWASM_QUEUES_MAX];
+    return q && q->id == id ? q : NULL;
 }
 
 static struct queue *make_queue(struct vx_pwasm_shared *s, struct vx_pwasm_scope *scope,
@@ -285,7 +283,11 @@ static struct queue *make_queue(struct vx_pwasm_shared *s, struct vx_pwasm_scope
     q->scope = scope;
     q->name = copy;
     q->last = &q->first;
-    q->id = slot + 1;
+    q->id = s->next_ids[slot];
+    s->next_ids[slot] += VX_PWASM_QUEUES_MAX;
+    /* Four million queues later in one place its numbers begin anew. */
+    if (s->next_ids[slot] < VX_PWASM_QUEUES_MAX)
+        s->next_ids[slot] = slot + 1;
     s->queues[slot] = q;
     if (slot == s->queue_count)
         s->queue_count++;
@@ -320,8 +322,8 @@ bool vx_pwasm_queue_find(struct vx_pwasm_shared *s, struct vx_slice scope_name, 
 }
 
 static bool append(struct queue *q, struct vx_slice bytes) {
-    size_t more = sizeof(struct item) + bytes.len;
-    struct item *i = has_room(q->scope, 0, more) ? malloc(more) : NULL;
+    size_t more = sizeof(struct vx_pwasm_item) + bytes.len;
+    struct vx_pwasm_item *i = has_room(q->scope, 0, more) ? malloc(more) : NULL;
     if (!i)
         return false;
     i->next = NULL;
@@ -374,25 +376,39 @@ uint32_t vx_pwasm_queue_told(struct vx_pwasm_shared *s, uint32_t id) {
     return count;
 }
 
-enum vx_pwasm_status vx_pwasm_queue_pop(struct vx_pwasm_shared *s, uint32_t id, struct vx_pwasm_value *out) {
-    enum vx_pwasm_status status = VX_PWASM_EMPTY;
-    struct item *i = NULL;
+static size_t bytes_of(const struct vx_pwasm_item *item) {
+    return sizeof *item + item->len;
+}
+
+enum vx_pwasm_status vx_pwasm_queue_pop(struct vx_pwasm_shared *s, uint32_t id, struct vx_pwasm_item **item) {
+    enum vx_pwasm_status status = VX_PWASM_NOT_FOUND;
     pthread_mutex_lock(&s->lock);
     struct queue *q = queue_of(s, id);
-    if (!q)
-        status = VX_PWASM_NOT_FOUND;
-    else
-        i = q->first;
-    if (i && !copy_out(i->data, i->len, out)) {
-        status = VX_PWASM_INTERNAL_FAILURE;
-    } else if (i) {
+    if (q && q->first) {
         status = VX_PWASM_OK;
-        q->first = i->next;
+        *item = q->first;
+        q->first = (*item)->next;
         if (!q->first)
             q->last = &q->first;
-        q->scope->bytes -= sizeof *i + i->len;
-        free(i);
+        q->scope->bytes -= bytes_of(*item);
+    } else if (q) {
+        status = VX_PWASM_EMPTY;
     }
     pthread_mutex_unlock(&s->lock);
     return status;
+}
+
+void vx_pwasm_queue_unpop(struct vx_pwasm_shared *s, uint32_t id, struct vx_pwasm_item *item) {
+    pthread_mutex_lock(&s->lock);
+    struct queue *q = queue_of(s, id);
+    if (q) {
+        item->next = q->first;
+        if (!q->first)
+            q->last = &item->next;
+        q->first = item;
+        q->scope->bytes += bytes_of(item);
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (!q)
+        free(item);
 }

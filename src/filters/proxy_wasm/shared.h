@@ -15,7 +15,7 @@ struct vx_pwasm_scope;
 
 enum {
     VX_PWASM_SCOPE_BYTES_MAX = 64 * 1024 * 1024, /* of keys, values and queued items together */
-    VX_PWASM_QUEUES_MAX = 1024,                  /* in the whole process */
+    VX_PWASM_QUEUES_MAX = 1024,                  /* in the whole process at a time */
 };
 
 /* A copy that the caller frees with free(). `data` is NULL when it is empty. */
@@ -51,7 +51,8 @@ enum vx_pwasm_status vx_pwasm_shared_set(struct vx_pwasm_scope *scope, struct vx
                                          struct vx_slice value, uint32_t cas);
 
 /* The scope's queue of this name, made if there is none; `listener` takes the place of the one before. False: no memory,
- * or too many queues. Ids begin at 1. */
+ * or too many queues. Ids begin at 1, and none is given a second time: who keeps one for longer than its scope lasts
+ * reaches nobody else's queue. */
 bool vx_pwasm_queue_register(struct vx_pwasm_scope *scope, struct vx_slice name,
                              struct vx_pwasm_listener listener, uint32_t *id);
 
@@ -68,7 +69,17 @@ void vx_pwasm_queue_untold(struct vx_pwasm_shared *s, uint32_t id);
 /* The word has come: how many items were pushed since the one before. */
 uint32_t vx_pwasm_queue_told(struct vx_pwasm_shared *s, uint32_t id);
 
-/* The oldest item. NOT_FOUND, EMPTY. */
-enum vx_pwasm_status vx_pwasm_queue_pop(struct vx_pwasm_shared *s, uint32_t id, struct vx_pwasm_value *item);
+/* An item out of its queue: the caller's, who frees it with free() or gives it back. */
+struct vx_pwasm_item {
+    struct vx_pwasm_item *next;
+    size_t len;
+    char data[];
+};
+
+/* Takes the oldest item. NOT_FOUND, EMPTY. */
+enum vx_pwasm_status vx_pwasm_queue_pop(struct vx_pwasm_shared *s, uint32_t id, struct vx_pwasm_item **item);
+
+/* Puts an item that could not be delivered back to where it was taken from: it is the oldest again. */
+void vx_pwasm_queue_unpop(struct vx_pwasm_shared *s, uint32_t id, struct vx_pwasm_item *item);
 
 #endif

@@ -82,12 +82,28 @@ static void searches(void **state) {
     }
 }
 
+static void values(void **state) {
+    (void)state;
+    for (size_t len = 0; len < 70; len++) {
+        char *p = malloc(len ? len : 1);
+        assert_non_null(p);
+        memset(p, 'x', len);
+        assert_true(vx_bytes_are_value(p, p + len));
+        for (size_t at = 0; at < len; at++) {
+            for (int c = 0; c < 256; c++) {
+                p[at] = (char)c;
+                assert_int_equal(vx_bytes_are_value(p, p + len), c == '\t' || (c >= ' ' && c != 0x7f));
+            }
+            p[at] = 'x';
+        }
+        free(p);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(classes),
-        cmocka_unit_test(hex_digits),
-        cmocka_unit_test(token_lengths),
-        cmocka_unit_test(searches),
+        cmocka_unit_test(classes),  cmocka_unit_test(hex_digits), cmocka_unit_test(token_lengths),
+        cmocka_unit_test(searches), cmocka_unit_test(values),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,6 +10,8 @@
 
 #include <cmocka.h>
 
+#include "support/http_check.h"
+
 struct map_test {
     struct vx_field_map map;
     struct vx_request request;
@@ -215,6 +217,25 @@ static void test_what_is_refused(void **state) {
     end_test(t);
 }
 
+/* What a peer may send, a filter may write, and nothing else: whatever writes. */
+static void test_values_are_those_of_the_parser(void **state) {
+    (void)state;
+    struct map_test *t = with_request();
+    for (int c = 0; c < 256; c++) {
+        char head[64], value[] = {'a', (char)c, 'b'};
+        int n = snprintf(head, sizeof head, "GET / HTTP/1.1\r\nHost: a\r\nV: a%cb\r\n\r\n", c);
+        char *parsed =
+            vx_test_parse(VX_TEST_REQUEST, vx_slice(head, (size_t)n), &vx_test_limits, VX_TEST_WHOLE);
+        enum vx_field_result want = strncmp(parsed, "GET ", 4) == 0 ? VX_FIELD_DONE : VX_FIELD_BAD;
+        free(parsed);
+        struct vx_field field = {VX_SLICE("x-new"), vx_slice(value, sizeof value)};
+        assert_int_equal(vx_field_map_add(&t->map, field.name, field.value), want);
+        assert_int_equal(vx_field_map_replace(&t->map, VX_SLICE("x-one"), field.value), want);
+        assert_int_equal(vx_field_map_assign(&t->map, &field, 1), want);
+    }
+    end_test(t);
+}
+
 static void test_responses(void **state) {
     (void)state;
     struct map_test *t = new_test();
@@ -288,6 +309,7 @@ int main(void) {
         cmocka_unit_test(test_fields_of_the_connection_stay),
         cmocka_unit_test(test_pseudo_fields),
         cmocka_unit_test(test_what_is_refused),
+        cmocka_unit_test(test_values_are_those_of_the_parser),
         cmocka_unit_test(test_responses),
         cmocka_unit_test(test_trailers),
         cmocka_unit_test(test_assign),

@@ -500,8 +500,12 @@ static void test_shared_data_and_queues(void **state) {
     assert_int_equal(CALL(enqueue_shared_queue, id, MORE, value), VX_PWASM_OK);
     assert_int_equal(CALL(dequeue_shared_queue, id, END, OUT2),
                      VX_PWASM_INVALID_MEMORY_ACCESS); /* and is not lost */
+    char large[40000] = "";
+    assert_int_equal(vx_pwasm_hub_enqueue(&w->hub, id, vx_slice(large, sizeof large)), VX_PWASM_OK);
     assert_int_equal(CALL(dequeue_shared_queue, id, OUT1, OUT2), VX_PWASM_OK);
     expect_given("value");
+    for (int i = 0; i < 2; i++) /* the guest has no room for it, and may ask again */
+        assert_int_equal(CALL(dequeue_shared_queue, id, OUT1, OUT2), VX_PWASM_INVALID_MEMORY_ACCESS);
 }
 
 static void test_calls_need_what_a_request_needs(void **state) {
@@ -510,7 +514,7 @@ static void test_calls_need_what_a_request_needs(void **state) {
     uint32_t n = put(MORE, "\1\0\0\0\7\0\0\0\3\0\0\0:method\0GET\0", 24);
     assert_int_equal(CALL(http_call, TEXT, up, MORE, n, 0, 0, 0, 0, 100, OUT1), VX_PWASM_BAD_ARGUMENT);
     uint8_t *room = vx_wasm_instance_bytes(&w->vm.sandbox, MORE, 200);
-    struct vx_pwasm_pairs p = vx_pwasm_pairs_begin(room, 3);
+    struct vx_pwasm_pairs p = vx_pwasm_pairs_begin(room, 3, 200);
     vx_pwasm_pairs_put(&p, VX_SLICE(":method"), VX_SLICE("GET"), false);
     vx_pwasm_pairs_put(&p, VX_SLICE(":path"), VX_SLICE("/x"), false);
     vx_pwasm_pairs_put(&p, VX_SLICE(":authority"), VX_SLICE(""), false);

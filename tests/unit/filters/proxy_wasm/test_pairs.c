@@ -25,10 +25,12 @@ static void test_written_lists_are_read(void **state) {
     (void)state;
     uint8_t room[256];
     size_t bytes = vx_pwasm_pairs_bytes(3, 4 + 5 + 0 + 1 + 2 + 0);
-    struct vx_pwasm_pairs p = vx_pwasm_pairs_begin(room, 3);
-    vx_pwasm_pairs_put(&p, VX_SLICE("NaMe"), VX_SLICE("VaLue"), true);
-    vx_pwasm_pairs_put(&p, VX_SLICE(""), VX_SLICE("x"), false);
-    vx_pwasm_pairs_put(&p, VX_SLICE("Ab"), VX_SLICE_NONE, false);
+    struct vx_pwasm_pairs p = vx_pwasm_pairs_begin(room, 3, bytes);
+    assert_true(vx_pwasm_pairs_put(&p, VX_SLICE("NaMe"), VX_SLICE("VaLue"), true));
+    assert_true(vx_pwasm_pairs_put(&p, VX_SLICE(""), VX_SLICE("x"), false));
+    assert_false(vx_pwasm_pairs_full(&p));
+    assert_true(vx_pwasm_pairs_put(&p, VX_SLICE("Ab"), VX_SLICE_NONE, false));
+    assert_true(vx_pwasm_pairs_full(&p));
     assert_ptr_equal(p.text, room + bytes);
     uint32_t count;
     assert_true(vx_pwasm_pairs_read(vx_slice((const char *)room, bytes), fields, &count));
@@ -38,6 +40,21 @@ static void test_written_lists_are_read(void **state) {
     assert_int_equal(fields[1].name.len, 0);
     assert_true(vx_slice_eq(fields[2].name, VX_SLICE("Ab")));
     assert_int_equal(fields[2].value.len, 0);
+}
+
+/* What is longer, or more, than what was measured is not written. */
+static void test_no_list_goes_beyond_its_room(void **state) {
+    (void)state;
+    size_t bytes = vx_pwasm_pairs_bytes(2, 2 + 4);
+    uint8_t *room = malloc(bytes); /* a sanitizer knows its end */
+    assert_non_null(room);
+    struct vx_pwasm_pairs p = vx_pwasm_pairs_begin(room, 2, bytes);
+    assert_true(vx_pwasm_pairs_put(&p, VX_SLICE("a"), VX_SLICE("bc"), false));
+    assert_false(vx_pwasm_pairs_put(&p, VX_SLICE("d"), VX_SLICE("efg"), false));
+    assert_true(vx_pwasm_pairs_put(&p, VX_SLICE("d"), VX_SLICE("e"), false));
+    assert_false(vx_pwasm_pairs_full(&p)); /* a byte is left */
+    assert_false(vx_pwasm_pairs_put(&p, VX_SLICE_NONE, VX_SLICE_NONE, false));
+    free(room);
 }
 
 static void test_empty_lists(void **state) {
@@ -99,9 +116,10 @@ static void test_as_many_pairs_as_may_be(void **state) {
     uint8_t *room = malloc(n);
     uint32_t count;
     assert_non_null(room);
-    struct vx_pwasm_pairs p = vx_pwasm_pairs_begin(room, VX_FIELD_MAP_PAIRS_MAX);
+    struct vx_pwasm_pairs p = vx_pwasm_pairs_begin(room, VX_FIELD_MAP_PAIRS_MAX, n);
     for (int i = 0; i < VX_FIELD_MAP_PAIRS_MAX; i++)
-        vx_pwasm_pairs_put(&p, VX_SLICE_NONE, VX_SLICE_NONE, true);
+        assert_true(vx_pwasm_pairs_put(&p, VX_SLICE_NONE, VX_SLICE_NONE, true));
+    assert_true(vx_pwasm_pairs_full(&p));
     assert_true(vx_pwasm_pairs_read(vx_slice((const char *)room, n), fields, &count));
     assert_int_equal(count, VX_FIELD_MAP_PAIRS_MAX);
     free(room);
@@ -109,9 +127,12 @@ static void test_as_many_pairs_as_may_be(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_written_lists_are_read),      cmocka_unit_test(test_empty_lists),
-        cmocka_unit_test(test_hostile_lengths_are_refused), cmocka_unit_test(test_size_is_bounded),
+        cmocka_unit_test(test_written_lists_are_read),
+        cmocka_unit_test(test_empty_lists),
+        cmocka_unit_test(test_hostile_lengths_are_refused),
+        cmocka_unit_test(test_size_is_bounded),
         cmocka_unit_test(test_as_many_pairs_as_may_be),
+        cmocka_unit_test(test_no_list_goes_beyond_its_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -317,7 +317,7 @@ static void test_word_of_a_queue(void **state) {
     w->words[0].run(w->words[0].arg, w->now_ns);
     w->word_count = 0;
     uint32_t id;
-    struct vx_pwasm_value item;
+    struct vx_pwasm_item *item;
     assert_true(vx_pwasm_queue_find(w->hub.shared, VX_SLICE("probe"), VX_SLICE("jobs"), &id));
     assert_int_equal(vx_pwasm_queue_pop(w->hub.shared, id, &item), VX_PWASM_EMPTY); /* it was taken */
     context = open_stream(&w->stream, "enqueue");

@@ -108,7 +108,7 @@ static const struct vx_pwasm_listener nobody = {0}, somebody = {.vm = 5, .worker
 
 static void test_queues(void **state) {
     struct world *w = *state;
-    struct vx_pwasm_value item;
+    struct vx_pwasm_item *item;
     struct vx_pwasm_listener tell;
     uint32_t id, again, found;
     assert_true(vx_pwasm_queue_register(w->scope, VX_SLICE("jobs"), nobody, &id));
@@ -135,8 +135,8 @@ static void test_queues(void **state) {
     static const char *const want[] = {"first", "", "third"};
     for (int i = 0; i < 3; i++) {
         assert_int_equal(vx_pwasm_queue_pop(w->shared, id, &item), VX_PWASM_OK);
-        assert_true(vx_slice_eq(vx_slice(item.data, item.len), vx_slice_of(want[i])));
-        free(item.data);
+        assert_true(vx_slice_eq(vx_slice(item->data, item->len), vx_slice_of(want[i])));
+        free(item);
     }
     assert_int_equal(vx_pwasm_queue_pop(w->shared, id, &item), VX_PWASM_EMPTY);
 }
@@ -151,7 +151,60 @@ static void test_queues_end_with_their_scope(void **state) {
     vx_pwasm_scope_drop(scope);
     assert_int_equal(vx_pwasm_queue_push(w->shared, id, VX_SLICE("x"), &tell), VX_PWASM_NOT_FOUND);
     assert_true(vx_pwasm_queue_register(w->scope, VX_SLICE("q"), nobody, &next));
-    assert_int_equal(next, id); /* its number is free again */
+    assert_int_not_equal(next, id); /* who still has the old number does not reach it */
+    assert_int_equal(vx_pwasm_queue_push(w->shared, id, VX_SLICE("x"), &tell), VX_PWASM_NOT_FOUND);
+    assert_int_equal(vx_pwasm_queue_push(w->shared, next, VX_SLICE("y"), &tell), VX_PWASM_OK);
+    struct vx_pwasm_item *item;
+    assert_int_equal(vx_pwasm_queue_pop(w->shared, id, &item), VX_PWASM_NOT_FOUND);
+    assert_int_equal(vx_pwasm_queue_told(w->shared, id), 0);
+}
+
+/* Their places are used again, their numbers are not. */
+static void test_queue_numbers_are_given_once(void **state) {
+    struct world *w = *state;
+    uint32_t seen[3 * VX_PWASM_QUEUES_MAX], count = 0, id;
+    for (int round = 0; round < 3; round++) {
+        struct vx_pwasm_scope *scope = vx_pwasm_scope_hold(w->shared, VX_SLICE("many"));
+        for (int i = 0;; i++) {
+            char name[16];
+            snprintf(name, sizeof name, "q%d", i);
+            if (!vx_pwasm_queue_register(scope, vx_slice_of(name), nobody, &id))
+                break;
+            seen[count++] = id;
+        }
+        vx_pwasm_scope_drop(scope);
+    }
+    assert_in_range(count, 3 * (VX_PWASM_QUEUES_MAX - 8), 3 * VX_PWASM_QUEUES_MAX);
+    for (uint32_t i = 0; i < count; i++)
+        for (uint32_t k = i + 1; k < count; k++)
+            assert_int_not_equal(seen[i], seen[k]);
+}
+
+static void test_item_that_could_not_be_delivered(void **state) {
+    struct world *w = *state;
+    struct vx_pwasm_listener tell;
+    struct vx_pwasm_item *one, *two;
+    uint32_t id;
+    struct vx_pwasm_scope *scope = vx_pwasm_scope_hold(w->shared, VX_SLICE("fails"));
+    assert_true(vx_pwasm_queue_register(scope, VX_SLICE("q"), nobody, &id));
+    vx_pwasm_queue_push(w->shared, id, VX_SLICE("1"), &tell);
+    vx_pwasm_queue_push(w->shared, id, VX_SLICE("2"), &tell);
+    assert_int_equal(vx_pwasm_queue_pop(w->shared, id, &one), VX_PWASM_OK);
+    vx_pwasm_queue_unpop(w->shared, id, one);
+    assert_int_equal(vx_pwasm_queue_pop(w->shared, id, &one), VX_PWASM_OK);
+    assert_int_equal(one->data[0], '1');
+    assert_int_equal(vx_pwasm_queue_pop(w->shared, id, &two), VX_PWASM_OK);
+    vx_pwasm_queue_unpop(w->shared, id, two); /* into an empty one, which goes on */
+    vx_pwasm_queue_push(w->shared, id, VX_SLICE("3"), &tell);
+    free(one);
+    for (int i = '2'; i <= '3'; i++) {
+        assert_int_equal(vx_pwasm_queue_pop(w->shared, id, &two), VX_PWASM_OK);
+        assert_int_equal(two->data[0], i);
+        if (i == '2')
+            free(two);
+    }
+    vx_pwasm_scope_drop(scope);
+    vx_pwasm_queue_unpop(w->shared, id, two); /* its queue has gone: so has it */
 }
 
 enum { THREADS = 4, ROUNDS = 2000 };
@@ -194,8 +247,9 @@ static void test_threads_count_right(void **state) {
     memcpy(&n, value.data, sizeof n);
     free(value.data);
     assert_int_equal(n, THREADS * ROUNDS);
-    for (n = 0; vx_pwasm_queue_pop(w->shared, id, &value) == VX_PWASM_OK; n++)
-        free(value.data);
+    struct vx_pwasm_item *item;
+    for (n = 0; vx_pwasm_queue_pop(w->shared, id, &item) == VX_PWASM_OK; n++)
+        free(item);
     assert_int_equal(n, THREADS * ROUNDS);
 }
 
@@ -207,6 +261,8 @@ int main(void) {
         cmocka_unit_test(test_many_keys_and_a_full_scope),
         cmocka_unit_test(test_queues),
         cmocka_unit_test(test_queues_end_with_their_scope),
+        cmocka_unit_test(test_queue_numbers_are_given_once),
+        cmocka_unit_test(test_item_that_could_not_be_delivered),
         cmocka_unit_test(test_threads_count_right),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
