@@ -2,6 +2,7 @@
 """Balancing, failures, breakers, retries, health checks, limits and pools."""
 
 import collections
+import re
 import threading
 import time
 
@@ -10,7 +11,7 @@ import pytest
 from harness.backend import echo, refuse, response, serve
 from harness.client import request
 from harness.net import Refused
-from harness.proxy import settle, targets
+from harness.proxy import command, settle, targets
 from harness.wait import wait_until
 
 UNAVAILABLE = {
@@ -476,6 +477,66 @@ def test_a_worker_gives_an_idle_connection_up_for_another(vortex, backend):
     for _ in range(3):
         for client in clients:
             assert client.request("GET", "/").status == 200
+
+
+def dump(proxy):
+    done = command("stats", "--verbose", "--socket", str(proxy.folder / "admin.sock"), cwd=proxy.folder)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def figures(pattern, proxy):
+    """A figure of the dump: of each worker, or of each backend."""
+    return [int(found) for found in re.findall(pattern, dump(proxy))]
+
+
+OPEN = r"accepting, (\d+) connections"
+TOLD = r"others told (\d+) times"
+
+
+def clients_of_both_workers(proxy):
+    """A client whose connection the first worker has, and one of the second; the kernel chooses which gets what."""
+    found = {}
+    others = []
+    while len(found) < 2:
+        before = figures(OPEN, proxy)
+        client = proxy.client()
+        wait_until(lambda: sum(figures(OPEN, proxy)) > sum(before), what="the connection")
+        after = figures(OPEN, proxy)
+        found.setdefault(after[0] == before[0], client)
+        others.append(client)
+    return found[False], found[True]
+
+
+def test_a_worker_tells_another_of_the_place_it_gives_up(vortex, backend):
+    """One place, and the requests of two workers by turns: each waits while the other's is answered, then is told. Nobody
+    finds a place by looking again."""
+    holds = {f"/{n}": threading.Event() for n in range(8)}
+    target = backend(serve(lambda r: (holds[r.target].wait(30), echo(r))[1]))
+    proxy = vortex({"address": target.address, "max_connections": 1}, workers=2, admin={"socket": "admin.sock"})
+    clients = clients_of_both_workers(proxy)
+    clients[0].send(request("GET", "/0"))
+    target.wait_requests()
+    for n in range(1, 8):
+        clients[n % 2].send(request("GET", f"/{n}"))
+        wait_until(lambda: figures(r"(\d+) waiting", proxy) == [1], what="the other worker's request to wait")
+        holds[f"/{n - 1}"].set()
+        assert clients[1 - n % 2].read().status == 200
+    holds["/7"].set()
+    assert clients[1].read().status == 200
+    assert sum(figures(TOLD, proxy)) == 7
+    assert figures(r"(\d+) found late", proxy) == [0, 0]
+    assert target.most_live <= 2  # the backend may see the end of the one after the begin of the next
+
+
+def test_two_workers_share_one_place(vortex, backend):
+    """Whatever both have to send, each gets on."""
+    target = backend()
+    proxy = vortex({"address": target.address, "max_connections": 1}, workers=2, admin={"socket": "admin.sock"})
+    keepers = clients_of_both_workers(proxy)
+    assert len(hits(proxy, 320, threads=16)) == 1
+    assert all(client.request("GET", "/").status == 200 for client in keepers)
+    assert sum(figures(TOLD, proxy)) > 0
 
 
 def test_queued_request_of_a_client_that_leaves_is_forgotten(vortex, backend):

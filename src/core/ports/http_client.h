@@ -11,11 +11,14 @@
 struct vx_tls_client;      /* proxy/tls */
 struct vx_backend_metrics; /* the recorder's own; keyed by route and name, outlives snapshots */
 
+enum { VX_WORKERS_MAX = 1024 };
+
 /* Counts of one target over all workers. Lives from snapshot to snapshot, as long as any refers to it. */
 struct vx_target_shared {
-    _Atomic uint32_t connections;        /* open or opening */
-    _Atomic uint32_t waiting;            /* requests queued for a connection */
-    _Atomic uint64_t connections_opened; /* ever */
+    _Atomic uint32_t connections;                          /* open or opening */
+    _Atomic uint32_t waiting;                              /* requests queued for a connection */
+    _Atomic uint64_t connections_opened;                   /* ever */
+    _Atomic uint64_t waiting_workers[VX_WORKERS_MAX / 64]; /* a bit for each that has requests waiting */
 };
 
 /* One place requests can go, and how. Immutable; lives as long as the snapshot that holds it. */
@@ -33,18 +36,31 @@ struct vx_target {
     uint64_t pool_idle_ns, pool_max_age_ns, queue_timeout_ns;
 };
 
-/* Release: once the count is 0 the control thread may free it (vx_pool_table_collect). Any worker. */
+/* Whether max_connections leaves a place just now. Any worker. */
+static inline bool vx_target_has_place(const struct vx_target *target) {
+    return !target->max_connections ||
+           atomic_load_explicit(&target->shared->connections, memory_order_seq_cst) < target->max_connections;
+}
+
+/* Once the count is 0 the control thread may free it (vx_pool_table_collect). Where requests wait, one of them is to be told
+ * (proxy/runtime/places.h). Any worker. */
 static inline void vx_target_give_place(struct vx_target_shared *shared) {
-    atomic_fetch_sub_explicit(&shared->connections, 1, memory_order_release);
+    atomic_fetch_sub_explicit(&shared->connections, 1, memory_order_seq_cst);
 }
 
 /* A place among max_connections, over all workers, to be given back when the connection has closed. False: all are
- * taken. Any worker. */
+ * taken, by connections that count and not by others who are looking as well. Any worker. */
 static inline bool vx_target_take_place(const struct vx_target *target) {
-    uint32_t open = atomic_fetch_add_explicit(&target->shared->connections, 1, memory_order_relaxed);
-    if (!target->max_connections || open < target->max_connections)
+    struct vx_target_shared *shared = target->shared;
+    if (!target->max_connections) {
+        atomic_fetch_add_explicit(&shared->connections, 1, memory_order_relaxed);
         return true;
-    vx_target_give_place(target->shared);
+    }
+    uint32_t open = atomic_load_explicit(&shared->connections, memory_order_seq_cst);
+    while (open < target->max_connections)
+        if (atomic_compare_exchange_weak_explicit(&shared->connections, &open, open + 1, memory_order_seq_cst,
+                                                  memory_order_seq_cst))
+            return true;
     return false;
 }
 

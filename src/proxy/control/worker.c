@@ -278,7 +278,7 @@ static void on_tick(struct vx_timer *timer, uint64_t now_ns) {
 }
 
 /* An inbox that is full is being read, but nobody would be told a second time: a tick looks for news as well. */
-static void tell(struct vx_worker *w) {
+static void announce(struct vx_worker *w) {
     (void)vx_loop_post(w->engine.loop, take_up_news, w);
 }
 
@@ -288,31 +288,51 @@ void vx_worker_adopt(struct vx_adoption *adoption) {
     while (!atomic_compare_exchange_weak_explicit(&w->adoptions, &adoption->before, adoption,
                                                   memory_order_release, memory_order_relaxed))
         ;
-    tell(w);
+    announce(w);
 }
 
 void vx_worker_drain(struct vx_worker *w) {
     atomic_store_explicit(&w->drain_wanted, true, memory_order_release);
-    tell(w);
+    announce(w);
+}
+
+/* One message of a kind at a time to each worker: what it does is good for all that wait. The flag goes down before the
+ * worker looks, in one order with what was written before it was found up (see places.h). False: the inbox is full. */
+static bool notify(struct vx_worker *w, atomic_bool *notified, void (*run_it)(void *, uint64_t)) {
+    if (atomic_exchange(notified, true) || vx_loop_post(w->engine.loop, run_it, w))
+        return true;
+    atomic_store(notified, false);
+    return false;
 }
 
 static void spare(void *arg, uint64_t now_ns) {
     (void)now_ns;
     struct vx_worker *w = arg;
-    atomic_store_explicit(&w->asked_to_spare, false, memory_order_relaxed);
+    atomic_exchange(&w->asked_to_spare, false);
     vx_h1_client_spare(&w->engine.clients.h1);
 }
 
-/* One message at a time to each: what it does is good for all that wait. */
-static void ask_others(void *user) {
-    struct vx_worker *w = user;
-    for (uint32_t i = 0; i < w->count; i++) {
-        struct vx_worker *other = &w->all[i];
-        if (other == w || atomic_exchange_explicit(&other->asked_to_spare, true, memory_order_relaxed))
-            continue;
-        if (!vx_loop_post(other->engine.loop, spare, other))
-            atomic_store_explicit(&other->asked_to_spare, false, memory_order_relaxed);
-    }
+static void look(void *arg, uint64_t now_ns) {
+    (void)now_ns;
+    struct vx_worker *w = arg;
+    atomic_exchange(&w->told_to_look, false);
+    vx_h1_client_look(&w->engine.clients.h1);
+}
+
+static struct vx_worker *worker_of(struct vx_places *places) {
+    return VX_CONTAINER_OF(places, struct vx_worker, engine.clients.h1.places);
+}
+
+static void ask_others(struct vx_places *places) {
+    struct vx_worker *w = worker_of(places);
+    for (uint32_t i = 0; i < w->count; i++)
+        if (i != w->index)
+            notify(&w->all[i], &w->all[i].asked_to_spare, spare);
+}
+
+static bool tell(struct vx_places *places, uint32_t worker) {
+    struct vx_worker *other = &worker_of(places)->all[worker];
+    return notify(other, &other->told_to_look, look);
 }
 
 static void pin(const struct vx_worker *w) {
@@ -375,8 +395,8 @@ bool vx_worker_init(struct vx_worker *w, const struct vx_worker_options *options
     w->index = options->index;
     w->all = options->all;
     w->count = options->count;
-    w->engine.clients.h1.ask = ask_others;
-    w->engine.clients.h1.user = w;
+    w->engine.clients.h1.places.ask = ask_others;
+    w->engine.clients.h1.places.tell = tell;
     w->cpu = options->cpu;
     w->budget = options->budget;
     w->bans = options->bans;
@@ -414,6 +434,9 @@ void vx_worker_halt(struct vx_worker *w) {
 
 void vx_worker_stop(struct vx_worker *w) {
     vx_worker_halt(w);
+    /* Others may be gone already. */
+    w->engine.clients.h1.places.ask = NULL;
+    w->engine.clients.h1.places.tell = NULL;
     /* A generation that was handed over too late, or before there was a thread, has to be let go as well. */
     vx_loop_run_once(w->engine.loop, 0);
     take_up_news(w, w->engine.rt.now_ns);

@@ -51,6 +51,7 @@ struct vx_worker {
     struct vx_worker *all; /* with `count` workers */
     uint32_t count;
     atomic_bool asked_to_spare; /* connections that another worker's requests wait for */
+    atomic_bool told_to_look;   /* for a place that another worker has given up */
     uint64_t starved_counted;   /* of the listeners' pauses for want of descriptors */
     pthread_t thread;
     bool started;

@@ -171,5 +171,7 @@ void vx_h1_client_init(struct vx_h1_client *client, struct vx_runtime *rt) {
         .port = {.open = open_request},
         .rt = rt,
         .limits = {.header_bytes = 64 * 1024, .headers = 256, .uri_bytes = 64 * 1024},
+        .places = {.worker = rt->worker},
     };
+    vx_list_init(&client->waiting);
 }

@@ -5,6 +5,7 @@
 
 #include "core/ports/http_client.h"
 #include "proxy/http1/sink.h"
+#include "proxy/runtime/places.h"
 #include "proxy/runtime/runtime.h"
 #include "proxy/telemetry/text.h"
 
@@ -17,11 +18,9 @@ struct vx_h1_client {
     struct vx_h1_pool **pools;  /* by vx_target.pool */
     uint32_t pool_count;
     uint32_t connection_count;
-    bool draining; /* nothing goes back to a pool */
-    /* A request waits for a place among max_connections: the other workers' clients are to look whether they can spare one
-     * (vx_h1_client_spare). NULL: there are none. */
-    void (*ask)(void *user);
-    void *user;
+    bool draining;           /* nothing goes back to a pool */
+    struct vx_list waiting;  /* pools with requests that wait for a place among max_connections */
+    struct vx_places places; /* its tell: vx_h1_client_look there; its ask: vx_h1_client_spare there */
 };
 
 /* `rt` outlives the client. */
@@ -37,6 +36,9 @@ void vx_h1_client_dump(const struct vx_h1_client *client, const struct vx_target
 
 /* Closes idle connections to targets for which requests of other workers wait. */
 void vx_h1_client_spare(struct vx_h1_client *client);
+
+/* Another worker has given a place up: looks for one, at the end of the round. */
+void vx_h1_client_look(struct vx_h1_client *client);
 
 /* Closes every connection and frees the pools. All upstreams have been released. */
 void vx_h1_client_destroy(struct vx_h1_client *client);

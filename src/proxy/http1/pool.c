@@ -1,13 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Pools of idle connections, one a target and worker, and the queue of requests that max_connections keeps waiting.
- * The limit counts open connections over all workers; a worker therefore gives up an idle one when somebody waits. */
+ * The limit counts open connections over all workers (proxy/runtime/places.h). A worker therefore gives an idle one up when
+ * somebody else waits, and one that its own queue could use when its turn is over: with fewer places than workers they pass
+ * from worker to worker, in a ring. */
 #include <stdlib.h>
 
 #include "proxy/http1/client_internal.h"
 
-enum { POLL_MS = 10 };
+enum {
+    TURN_MS = 10, /* one connection at most in this time goes to other workers while the own queue waits */
+    LOOK_AGAIN_MS = 1000 /* for places that nobody told of; see places.h */
+};
 
-static void poll_places(struct vx_timer *timer, uint64_t now_ns);
+static void look_again(struct vx_timer *timer, uint64_t now_ns);
+static void serve_task(struct vx_task *task, uint64_t now_ns);
 
 static struct vx_h1_pool *new_pool(struct vx_h1_client *client) {
     struct vx_h1_pool *pool = calloc(1, sizeof *pool);
@@ -17,7 +23,9 @@ static struct vx_h1_pool *new_pool(struct vx_h1_client *client) {
     vx_list_init(&pool->idle);
     vx_list_init(&pool->leaving);
     vx_list_init(&pool->queue);
-    vx_timer_init(&pool->poll, poll_places);
+    vx_list_init(&pool->link);
+    vx_timer_init(&pool->look, look_again);
+    vx_task_init(&pool->serve, serve_task);
     return pool;
 }
 
@@ -70,35 +78,99 @@ static struct h1_client_connection *pop_idle(struct vx_h1_pool *pool, const stru
     return NULL;
 }
 
-/* A time that is set stays: who comes must not put off those who wait. */
-static void poll_later(struct vx_h1_pool *pool) {
+static uint64_t ms(uint64_t n) {
+    return n * 1000000;
+}
+
+static struct h1_client_request *first_queued(struct vx_h1_pool *pool) {
+    return vx_list_empty(&pool->queue) ? NULL
+                                       : VX_CONTAINER_OF(pool->queue.next, struct h1_client_request, link);
+}
+
+/* Requests for a target wait in this pool. They may be for two, when its index has come to mean another one. */
+static bool waits_for(const struct vx_h1_pool *pool, const struct vx_target_shared *shared) {
+    for (const struct vx_list *at = pool->queue.next; at != &pool->queue; at = at->next)
+        if (VX_CONTAINER_OF(at, const struct h1_client_request, link)->target->shared == shared)
+            return true;
+    return false;
+}
+
+/* Looks for places at the end of the round: here a user's call may be on the stack. */
+static void serve_soon(struct vx_h1_pool *pool) {
+    vx_runtime_defer(pool->client->rt, &pool->serve);
+}
+
+/* When the first in the queue has waited too long, or it is time to look again. */
+static void set_look(struct vx_h1_pool *pool) {
     struct vx_runtime *rt = pool->client->rt;
-    if (pool->poll.at_ms == VX_TIMER_NEVER)
-        vx_timer_set(&rt->wheel, &pool->poll, rt->now_ns + (uint64_t)POLL_MS * 1000000);
+    uint64_t at_ns = rt->now_ns + ms(LOOK_AGAIN_MS);
+    uint64_t until_ns = first_queued(pool)->queued_until_ns;
+    vx_timer_set(&rt->wheel, &pool->look, until_ns < at_ns ? until_ns : at_ns);
+}
+
+static bool turn_is_over(const struct vx_h1_pool *pool) {
+    return pool->client->rt->now_ns >= pool->turn_until_ns;
+}
+
+static void begin_turn(struct vx_h1_pool *pool) {
+    pool->turn_until_ns = pool->client->rt->now_ns + ms(TURN_MS);
+}
+
+/* A place is free and somebody waits for it: this worker, if it still has its turn or is the only one, or the next. */
+static void pass_place(struct vx_h1_pool *pool, const struct vx_target_shared *shared) {
+    if (pool->queue_count && !turn_is_over(pool))
+        serve_soon(pool);
+    else if (vx_places_tell_next(&pool->client->places, shared))
+        begin_turn(pool);
+    else if (pool->queue_count)
+        serve_soon(pool);
 }
 
 static void enqueue(struct vx_h1_pool *pool, struct h1_client_request *request) {
-    uint64_t now_ns = pool->client->rt->now_ns;
-    request->queued_until_ns = now_ns + request->target->queue_timeout_ns;
+    struct vx_places *places = &pool->client->places;
+    struct vx_target_shared *shared = request->target->shared;
+    bool first = !waits_for(pool, shared);
+    request->queued_until_ns = pool->client->rt->now_ns + request->target->queue_timeout_ns;
     vx_list_push_back(&pool->queue, &request->link);
-    pool->queue_count++;
-    atomic_fetch_add_explicit(&request->target->shared->waiting, 1, memory_order_relaxed);
-    poll_later(pool);
-    if (pool->client->ask)
-        pool->client->ask(pool->client->user);
+    if (!pool->queue_count++) {
+        vx_list_push_back(&pool->client->waiting, &pool->link);
+        set_look(pool);
+    }
+    if (vx_places_wait(places, shared, first))
+        serve_soon(pool);
+    if (places->ask)
+        places->ask(places);
 }
 
 void vx_h1_pool_unqueue(struct h1_client_request *request) {
+    struct vx_h1_pool *pool = request->pool;
+    const struct vx_target *target = request->target;
     vx_list_remove(&request->link);
-    request->pool->queue_count--;
-    atomic_fetch_sub_explicit(&request->target->shared->waiting, 1, memory_order_relaxed);
+    if (!--pool->queue_count) {
+        vx_list_remove(&pool->link);
+        vx_timer_unset(&pool->look);
+    }
+    if (vx_places_wait_over(&pool->client->places, target, !waits_for(pool, target->shared)))
+        pass_place(pool, target->shared);
+}
+
+static void give_place(struct vx_h1_pool *pool, struct vx_target_shared *shared) {
+    vx_target_give_place(shared);
+    if (VX_UNLIKELY(vx_places_wanted(shared)))
+        pass_place(pool, shared);
 }
 
 static bool connect_for(struct vx_h1_pool *pool, struct h1_client_request *request, struct vx_error *error) {
-    struct h1_client_connection *c = vx_h1_client_connect(pool, request, error);
-    if (!c)
-        vx_target_give_place(request->target->shared);
-    return c != NULL;
+    begin_turn(pool);
+    if (vx_h1_client_connect(pool, request, error))
+        return true;
+    give_place(pool, request->target->shared);
+    return false;
+}
+
+/* Who comes does not overtake those who wait, on whatever worker. */
+static bool may_take_place(const struct vx_h1_pool *pool, const struct vx_target *target) {
+    return !target->max_connections || (!pool->queue_count && !vx_places_wanted(target->shared));
 }
 
 bool vx_h1_pool_assign(struct vx_h1_pool *pool, struct h1_client_request *request, bool fresh,
@@ -111,7 +183,7 @@ bool vx_h1_pool_assign(struct vx_h1_pool *pool, struct h1_client_request *reques
         vx_h1_client_close(c, false);
         return false;
     }
-    if (vx_target_take_place(request->target))
+    if (may_take_place(pool, request->target) && vx_target_take_place(request->target))
         return connect_for(pool, request, error);
     if (pool->queue_count >= request->target->queue_length) {
         *error = vx_error(VX_ERR_QUEUE_FULL, true, NULL);
@@ -128,18 +200,9 @@ static void fail_queued(struct h1_client_request *request, struct vx_error error
     request->up.stream.events->on_failed(request->up.stream.user, now_ns);
 }
 
-static struct h1_client_request *first_queued(struct vx_h1_pool *pool) {
-    return vx_list_empty(&pool->queue) ? NULL
-                                       : VX_CONTAINER_OF(pool->queue.next, struct h1_client_request, link);
-}
-
-/* Requests wait for a place; those of this worker have been seen to before. */
-static bool wanted_elsewhere(const struct vx_target_shared *shared) {
-    return atomic_load_explicit(&shared->waiting, memory_order_relaxed) > 0;
-}
-
-static void poll_places(struct vx_timer *timer, uint64_t now_ns) {
-    struct vx_h1_pool *pool = VX_CONTAINER_OF(timer, struct vx_h1_pool, poll);
+/* Takes places for those who wait, in their order; returns how many there were. */
+static uint32_t serve(struct vx_h1_pool *pool, uint64_t now_ns) {
+    uint32_t taken = 0;
     struct h1_client_request *request;
     while ((request = first_queued(pool)) != NULL) {
         if (request->queued_until_ns <= now_ns) {
@@ -148,6 +211,7 @@ static void poll_places(struct vx_timer *timer, uint64_t now_ns) {
         }
         if (!vx_target_take_place(request->target))
             break;
+        taken++;
         struct vx_error error;
         vx_h1_pool_unqueue(request);
         if (!connect_for(pool, request, &error)) {
@@ -155,8 +219,25 @@ static void poll_places(struct vx_timer *timer, uint64_t now_ns) {
             request->up.stream.events->on_failed(request->up.stream.user, now_ns);
         }
     }
+    return taken;
+}
+
+static void serve_task(struct vx_task *task, uint64_t now_ns) {
+    serve(VX_CONTAINER_OF(task, struct vx_h1_pool, serve), now_ns);
+}
+
+static void look_again(struct vx_timer *timer, uint64_t now_ns) {
+    struct vx_h1_pool *pool = VX_CONTAINER_OF(timer, struct vx_h1_pool, look);
+    pool->client->places.late += serve(pool, now_ns);
     if (pool->queue_count)
-        poll_later(pool);
+        set_look(pool);
+}
+
+/* Served in turns of their own, as a pool that has nothing more to wait for leaves the list. */
+void vx_h1_client_look(struct vx_h1_client *client) {
+    client->places.heard++;
+    for (struct vx_list *at = client->waiting.next; at != &client->waiting; at = at->next)
+        serve_soon(VX_CONTAINER_OF(at, struct vx_h1_pool, link));
 }
 
 /* Hands a free connection to the first in the queue. */
@@ -182,9 +263,9 @@ void vx_h1_pool_return(struct h1_client_connection *c, const struct vx_target *t
     struct vx_h1_pool *pool = c->pool;
     bool fit = c->shared == pool->shared && !pool->client->draining &&
                !too_old(c, target, pool->client->rt->now_ns) && is_silent(c->reader.transport);
-    if (fit && serve_queue(pool, c))
+    bool wanted = target->max_connections && vx_places_wanted_elsewhere(&pool->client->places, c->shared);
+    if (fit && !(wanted && turn_is_over(pool)) && serve_queue(pool, c))
         return;
-    bool wanted = target->max_connections && wanted_elsewhere(c->shared);
     if (!fit || wanted || pool->idle_count >= target->max_idle) {
         vx_h1_client_close(c, false);
         return;
@@ -204,15 +285,10 @@ void vx_h1_pool_unlink(struct h1_client_connection *c) {
 }
 
 void vx_h1_pool_closed(struct h1_client_connection *c) {
-    struct vx_h1_pool *pool = c->pool;
-    vx_target_give_place(c->shared);
-    /* The place may be taken by the next in the queue; not here, where a user's call may be on the stack. */
-    if (pool->queue_count)
-        vx_timer_set(&pool->client->rt->wheel, &pool->poll, pool->client->rt->now_ns);
+    give_place(c->pool, c->shared);
 }
 
-/* A worker with nothing to do must not keep the places that another one's requests wait for. Whoever waits goes on
- * asking for them by itself. */
+/* A worker with nothing to do must not keep the places that another one's requests wait for. */
 void vx_h1_client_spare(struct vx_h1_client *client) {
     for (uint32_t i = 0; i < client->pool_count; i++) {
         struct vx_h1_pool *pool = client->pools[i];
@@ -248,7 +324,8 @@ void vx_h1_client_destroy(struct vx_h1_client *client) {
             continue;
         close_listed(&client->pools[i]->idle);
         close_listed(&client->pools[i]->leaving);
-        vx_timer_remove(&client->rt->wheel, &client->pools[i]->poll);
+        vx_timer_remove(&client->rt->wheel, &client->pools[i]->look);
+        vx_task_cancel(&client->pools[i]->serve);
         free(client->pools[i]);
     }
     free(client->pools);

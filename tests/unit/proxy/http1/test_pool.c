@@ -256,33 +256,195 @@ static void test_a_closed_connection_gives_its_place_to_the_queue(void **state) 
     client_end(w);
 }
 
-static void spare(void *user) {
-    vx_h1_client_spare(user);
+/* The second of two workers, on the same network and clock. A message to one of them waits for `deliver`. */
+struct second_worker {
+    struct vx_h1_client client;
+    struct client_world *w;
+    bool told[2], asked[2];
+    bool deaf; /* its inbox is full */
+};
+
+static struct second_worker *two_workers;
+
+static struct vx_h1_client *worker(unsigned i) {
+    return i ? &two_workers->client : &two_workers->w->client;
+}
+
+static bool tell(struct vx_places *self, uint32_t other) {
+    assert_int_not_equal(other, self->worker);
+    if (two_workers->deaf)
+        return false;
+    two_workers->told[other] = true;
+    return true;
+}
+
+static void ask(struct vx_places *self) {
+    two_workers->asked[1 - self->worker] = true;
+}
+
+/* Each worker reads its inbox. */
+static void deliver(void) {
+    for (unsigned i = 0; i < 2; i++) {
+        bool asked = two_workers->asked[i], told = two_workers->told[i];
+        two_workers->asked[i] = two_workers->told[i] = false;
+        if (asked)
+            vx_h1_client_spare(worker(i));
+        if (told)
+            vx_h1_client_look(worker(i));
+    }
+    fake_net_round(&two_workers->w->net);
+}
+
+static struct client_world *start_two(struct second_worker *second) {
+    struct client_world *w = client_start();
+    *second = (struct second_worker){.w = w};
+    two_workers = second;
+    vx_h1_client_init(&second->client, &w->net.rt);
+    for (unsigned i = 0; i < 2; i++) {
+        worker(i)->places.worker = i;
+        worker(i)->places.tell = tell;
+        worker(i)->places.ask = ask;
+    }
+    w->b.target.max_connections = 1;
+    return w;
+}
+
+static void end_two(struct client_world *w) {
+    vx_h1_client_destroy(&two_workers->client);
+    for (unsigned i = 0; i < 2; i++)
+        worker(i)->places.tell = NULL;
+    client_end(w);
+}
+
+static void answer(struct client_world *w, struct call *call) {
+    fake_send(fake_dialed(&w->net), CALL_OK);
+    assert_int_equal(call->status, 200);
+    call_drink(call);
+    call_release(call);
 }
 
 /* Two workers, one place: an idle connection of the first kept it although the second one's request waited. */
 static void test_an_idle_worker_gives_up_its_place(void **state) {
     (void)state;
-    struct client_world *w = client_start();
-    struct vx_h1_client second;
-    vx_h1_client_init(&second, &w->net.rt);
-    second.ask = spare; /* at once, where a worker would get a message */
-    second.user = &w->client;
-    w->b.target.max_connections = 1;
+    struct second_worker second;
+    struct client_world *w = start_two(&second);
     struct fake_transport *t = call_whole(&w->call, &w->client, &w->b, &w->net);
     fake_net_advance(&w->net, FAKE_S(1));
     assert_false(t->closed);
-    call_get(&w->other, &second, &w->b);
+    call_get(&w->other, &second.client, &w->b);
     assert_int_equal(atomic_load(&w->b.shared.waiting), 1);
-    fake_net_advance(&w->net, FAKE_MS(50));
+    assert_int_equal(w->net.count, 1);
+    deliver();
     assert_true(t->closed);
+    deliver();
     assert_int_equal(w->net.count, 2);
     fake_connected(fake_dialed(&w->net));
-    fake_send(fake_dialed(&w->net), CALL_OK);
-    assert_int_equal(w->other.status, 200);
+    answer(w, &w->other);
+    assert_int_equal(second.client.places.heard, 1);
+    assert_int_equal(second.client.places.late, 0);
+    end_two(w);
+}
+
+/* No clock: it was found by looking every 10 ms. */
+static void test_who_gives_a_place_up_tells_who_waits(void **state) {
+    (void)state;
+    struct second_worker second;
+    struct client_world *w = start_two(&second);
+    call_get(&w->call, &w->client, &w->b);
+    fake_connected(fake_dialed(&w->net));
+    call_get(&w->other, &second.client, &w->b);
+    deliver();
+    assert_int_equal(w->net.count, 1);
+    assert_false(second.told[0] || second.told[1]);
+    answer(w, &w->call);
+    assert_true(second.told[1]);
+    assert_int_equal(atomic_load(&w->b.shared.connections), 0);
+    /* A newcomer does not overtake who was told. */
+    call_get(&w->third, &w->client, &w->b);
+    fake_net_round(&w->net);
+    assert_int_equal(atomic_load(&w->b.shared.connections), 0);
+    deliver();
+    assert_int_equal(w->net.count, 2);
+    assert_int_equal(atomic_load(&w->b.shared.waiting), 1);
+    fake_connected(fake_dialed(&w->net));
+    answer(w, &w->other);
+    deliver();
+    assert_int_equal(w->net.count, 3);
+    fake_connected(fake_dialed(&w->net));
+    answer(w, &w->third);
+    assert_int_equal(w->client.places.late + second.client.places.late, 0);
+    assert_int_equal(atomic_load(&w->b.shared.waiting_workers[0]), 0);
+    end_two(w);
+}
+
+/* Who was told of a place and has no use for it any more passes it on. */
+static void test_a_place_passes_on_from_who_has_left(void **state) {
+    (void)state;
+    struct second_worker second;
+    struct client_world *w = start_two(&second);
+    call_get(&w->call, &w->client, &w->b);
+    fake_connected(fake_dialed(&w->net));
+    call_get(&w->other, &second.client, &w->b);
+    deliver();
+    answer(w, &w->call);
+    call_get(&w->third, &w->client, &w->b);
+    assert_true(second.told[1]);
     call_release(&w->other);
-    vx_h1_client_destroy(&second);
-    client_end(w);
+    assert_true(second.told[0]);
+    deliver();
+    assert_int_equal(w->net.count, 2);
+    fake_connected(fake_dialed(&w->net));
+    answer(w, &w->third);
+    end_two(w);
+}
+
+/* A worker whose queue never ends must let the other one have its turn. */
+static void test_a_long_queue_does_not_keep_the_only_place(void **state) {
+    (void)state;
+    struct second_worker second;
+    struct client_world *w = start_two(&second);
+    call_get(&w->call, &w->client, &w->b);
+    fake_connected(fake_dialed(&w->net));
+    call_get(&w->third, &second.client, &w->b);
+    call_get(&w->other, &w->client, &w->b);
+    answer(w, &w->call); /* its turn is not over: the connection serves its own queue */
+    deliver();
+    assert_int_equal(w->net.count, 1);
+    call_get(&w->call, &w->client, &w->b);
+    fake_net_advance(&w->net, FAKE_MS(11));
+    answer(w, &w->other);
+    assert_true(w->net.all[0]->closed);
+    assert_true(second.told[1]);
+    deliver();
+    assert_int_equal(w->net.count, 2);
+    fake_connected(fake_dialed(&w->net));
+    answer(w, &w->third);
+    deliver();
+    assert_int_equal(w->net.count, 3);
+    fake_connected(fake_dialed(&w->net));
+    answer(w, &w->call);
+    end_two(w);
+}
+
+/* What cannot be told is found all the same, later. */
+static void test_a_worker_that_cannot_be_told_looks_again(void **state) {
+    (void)state;
+    struct second_worker second;
+    struct client_world *w = start_two(&second);
+    call_get(&w->call, &w->client, &w->b);
+    fake_connected(fake_dialed(&w->net));
+    call_get(&w->other, &second.client, &w->b);
+    deliver();
+    second.deaf = true;
+    answer(w, &w->call);
+    deliver();
+    assert_int_equal(w->net.count, 1);
+    fake_net_advance(&w->net, FAKE_MS(1100));
+    assert_int_equal(w->net.count, 2);
+    assert_int_equal(second.client.places.late, 1);
+    fake_connected(fake_dialed(&w->net));
+    answer(w, &w->other);
+    end_two(w);
 }
 
 static void test_a_reload_keeps_pools_by_number(void **state) {
@@ -346,6 +508,10 @@ int main(void) {
         cmocka_unit_test(test_a_queued_request_may_be_let_go),
         cmocka_unit_test(test_a_closed_connection_gives_its_place_to_the_queue),
         cmocka_unit_test(test_an_idle_worker_gives_up_its_place),
+        cmocka_unit_test(test_who_gives_a_place_up_tells_who_waits),
+        cmocka_unit_test(test_a_place_passes_on_from_who_has_left),
+        cmocka_unit_test(test_a_long_queue_does_not_keep_the_only_place),
+        cmocka_unit_test(test_a_worker_that_cannot_be_told_looks_again),
         cmocka_unit_test(test_a_reload_keeps_pools_by_number),
         cmocka_unit_test(test_a_number_that_means_another_backend_inherits_nothing),
         cmocka_unit_test(test_a_draining_client_keeps_nothing),
