@@ -233,15 +233,27 @@ static void match_body(struct vx_exchange *x) {
     }
 }
 
+/* What a HEAD or a 304 says of a length is about another response: one whose body filters might have edited has none that
+ * is known before (RFC 9110 §8.6). */
+static void forget_length(const struct vx_filtering *f, struct vx_response *response) {
+    if (!any_wants(f, VX_FILTER_RESPONSE, VX_FILTER_RESPONSE_BODY | VX_FILTER_RESPONSE_TRAILERS) ||
+        !any_wants(f, VX_FILTER_RESPONSE, VX_FILTER_EDITS_BODY))
+        return;
+    vx_headers_remove(&response->headers, VX_HEADER_CONTENT_LENGTH);
+    response->framing = VX_BODY_NONE;
+}
+
 static bool frame_response(struct vx_exchange *x) {
     struct vx_filtering *f = x->filtering;
     struct vx_response *response = f->response;
     bool edits = any_edits(f, VX_FILTER_RESPONSE);
     if (edits)
         reframe(&f->sides[VX_FILTER_RESPONSE], &response->framing, &response->body_bytes);
-    /* What a HEAD or a 304 says of a length is about another response. */
-    bool own = edits || f->maps[VX_FILTER_MAP_RESPONSE_HEADERS].changed;
-    if (!own || !client_takes_body(x, response->status))
+    if (!client_takes_body(x, response->status)) {
+        forget_length(f, response);
+        return true;
+    }
+    if (!edits && !f->maps[VX_FILTER_MAP_RESPONSE_HEADERS].changed)
         return true;
     return state_length(&response->headers, x->down->arena, response->framing, response->body_bytes);
 }

@@ -98,7 +98,7 @@ bool vx_wasm_cache_read(const char *dir, const struct vx_wasm_key *key, uint8_t 
     char path[PATH_MAX];
     if (!path_of(path, sizeof path, dir, key, ""))
         return false;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK); /* nor may a pipe hold it up */
     if (fd < 0)
         return false;
     *content = read_content(fd, key, bytes);

@@ -63,9 +63,9 @@ void vx_h1_server_watch_writes(struct h1_server *c) {
             c->write_deadline_ns = 0;
             vx_h1_server_arm(c);
         }
-    } else if (!c->write_deadline_ns || c->sent_mark != c->sink.sent) {
+    } else if (!c->write_deadline_ns || c->sent_mark != vx_h1_sink_progress(&c->sink)) {
         c->write_deadline_ns = h1_runtime(c)->now_ns + c->base.server->timeouts.write_ns;
-        c->sent_mark = c->sink.sent;
+        c->sent_mark = vx_h1_sink_progress(&c->sink);
         vx_h1_server_arm(c);
     }
 }
@@ -502,7 +502,10 @@ static void read_timed_out(struct h1_server *c, uint64_t now_ns) {
 
 static void timed_out(struct vx_timer *timer, uint64_t now_ns) {
     struct h1_server *c = VX_CONTAINER_OF(timer, struct h1_server, timer);
-    if (c->write_deadline_ns && c->write_deadline_ns <= now_ns) {
+    if (c->write_deadline_ns && c->write_deadline_ns <= now_ns &&
+        c->sent_mark != vx_h1_sink_progress(&c->sink)) {
+        vx_h1_server_watch_writes(c); /* nobody tells how a pipe drains, before it is empty */
+    } else if (c->write_deadline_ns && c->write_deadline_ns <= now_ns) {
         c->write_deadline_ns = 0;
         broken(c, vx_error(VX_ERR_CLIENT_WRITE_TIMEOUT, false, NULL), now_ns);
     } else if (c->read_deadline_ns && c->read_deadline_ns <= now_ns) {

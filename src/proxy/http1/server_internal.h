@@ -56,7 +56,7 @@ struct h1_server {
     struct vx_client_info client;
     char remote_text[VX_SERVER_REMOTE_TEXT_MAX];
     uint64_t read_deadline_ns, write_deadline_ns; /* 0: none */
-    uint64_t sent_mark; /* sink.sent when write_deadline_ns was set: progress moves it on */
+    uint64_t sent_mark; /* the sink's progress when write_deadline_ns was set: more moves it on */
     uint64_t linger_until_ns;
     uint8_t state; /* enum h1_server_state */
     bool in_begin; /* the handler's begin() is on the stack */

@@ -163,7 +163,7 @@ static void respond(struct vx_downstream *d, struct vx_response *response) {
         how.connection = persistence(s, response, framing);
         how.declare_length = framing == VX_BODY_NONE && response->status != 204 &&
                              (response->framing == VX_BODY_LENGTH ||
-                              vx_headers_has(&response->headers, VX_HEADER_CONTENT_LENGTH));
+                              vx_headers_find(&response->headers, VX_HEADER_CONTENT_LENGTH));
     }
     if (!write_head(&c->sink, response, &how)) {
         c->sink.failed = c->sink.no_memory = true;

@@ -51,6 +51,12 @@ static inline bool vx_h1_sink_pending(const struct vx_h1_sink *s) {
     return vx_buffer_len(&s->out) > 0 || s->transport->pending_bytes > 0;
 }
 
+/* How much the transport has written out, up to a constant: it grows only when the far end takes bytes, while what move()
+ * takes may lie in a pipe for long. */
+static inline uint64_t vx_h1_sink_progress(const struct vx_h1_sink *s) {
+    return s->sent - s->transport->pending_bytes;
+}
+
 /* See vx_stream_ops.move: from the reader's body into the sink's, when both are unframed bytes on plain sockets and
  * there is much to move. */
 int64_t vx_h1_move(struct vx_h1_reader *r, struct vx_h1_sink *s);

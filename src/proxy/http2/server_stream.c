@@ -111,7 +111,7 @@ static bool declares_length(const struct vx_response *response) {
         return false;
     return response->framing == VX_BODY_LENGTH ||
            (response->framing == VX_BODY_NONE &&
-            vx_headers_has(&response->headers, VX_HEADER_CONTENT_LENGTH));
+            vx_headers_find(&response->headers, VX_HEADER_CONTENT_LENGTH));
 }
 
 static void add_status(struct vx_h2_fields *fields, uint16_t status) {

@@ -456,6 +456,43 @@ static void test_status_decides_on_the_body(void **state) {
     filtered_free(t);
 }
 
+/* What a backend says of the length of a body that nobody gets. */
+static void answer_bodyless(struct filtered *t, enum vx_method method, uint16_t status) {
+    filtered_begin(t, method, NULL);
+    struct fake_upstream *u = filtered_up(t);
+    u->response = (struct vx_response){
+        .status = status,
+        .version = VX_HTTP_11,
+        .framing = VX_BODY_NONE,
+        .body_bytes = 50,
+        .headers = {.items = u->items, .capacity = sizeof u->items / sizeof *u->items},
+    };
+    assert_true(vx_headers_add(&u->response.headers, NULL, VX_HEADER_CONTENT_LENGTH,
+                               VX_SLICE("content-length"), VX_SLICE("50")));
+    u->up.stream.events->on_response(u->up.stream.user, &u->response, t->x->now_ns);
+    filtered_check(t, status, "");
+}
+
+static void test_length_of_a_body_that_would_be_edited(void **state) {
+    (void)state;
+    static const struct {
+        enum vx_method method;
+        uint16_t status;
+    } rows[] = {{VX_METHOD_HEAD, 200}, {VX_METHOD_GET, 304}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct filtered *t = filtered_new(1);
+        answer_bodyless(t, rows[i].method, rows[i].status);
+        assert_null(vx_headers_find(&t->x->f.response.headers, VX_HEADER_CONTENT_LENGTH));
+        filtered_free(t);
+
+        t = filtered_new(1);
+        t->a.base.wants &= ~(uint32_t)VX_FILTER_EDITS_BODY;
+        answer_bodyless(t, rows[i].method, rows[i].status);
+        assert_non_null(vx_headers_find(&t->x->f.response.headers, VX_HEADER_CONTENT_LENGTH));
+        filtered_free(t);
+    }
+}
+
 /* Trailers */
 
 static struct vx_header trailer_item = {
@@ -560,6 +597,7 @@ int main(void) {
         cmocka_unit_test(test_backend_gone_after_its_response),
         cmocka_unit_test(test_backend_gone_before),
         cmocka_unit_test(test_status_decides_on_the_body),
+        cmocka_unit_test(test_length_of_a_body_that_would_be_edited),
         cmocka_unit_test(test_trailers_end_a_message),
         cmocka_unit_test(test_held_trailers),
         cmocka_unit_test(test_made_trailers),

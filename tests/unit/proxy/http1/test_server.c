@@ -481,6 +481,32 @@ static void test_a_client_that_does_not_read_is_cut(void **state) {
     end(w);
 }
 
+/* What move() took waits in a pipe, of which nothing is heard before it is empty. */
+static void test_a_pipe_that_drains_is_progress(void **state) {
+    (void)state;
+    enum { PIPE = 5000 };
+    struct world *w = start(true);
+    char byte = 'x';
+    fake_send(w->t, GET("/"));
+    respond(w, 200, VX_BODY_LENGTH, 100000);
+    w->down->stream.ops->flush(&w->down->stream);
+    w->t->room = 0;
+    w->t->base.writable = false;
+    w->t->pipe = calloc(1, PIPE);
+    w->t->base.pending_bytes = w->t->pipe_len = PIPE;
+    assert_int_equal(w->down->stream.ops->push(&w->down->stream, vx_slice(&byte, 1)), 0);
+    for (int i = 0; i < 4; i++) {
+        fake_net_advance(&w->net, FAKE_S(29));
+        fake_give_room(w->t, PIPE / 5);
+        assert_int_equal(w->writable, 0);
+    }
+    fake_net_advance(&w->net, FAKE_S(29));
+    assert_int_equal(w->failed, 0);
+    fake_net_advance(&w->net, FAKE_S(32));
+    assert_int_equal(w->failure, VX_ERR_CLIENT_WRITE_TIMEOUT);
+    end(w);
+}
+
 static void test_a_written_answer_waits_for_the_client_in_flushing(void **state) {
     (void)state;
     struct world *w = start(false);
@@ -657,6 +683,7 @@ int main(void) {
         cmocka_unit_test(test_interim_heads_go_to_http11_only),
         cmocka_unit_test(test_a_body_that_stalls_times_out),
         cmocka_unit_test(test_a_client_that_does_not_read_is_cut),
+        cmocka_unit_test(test_a_pipe_that_drains_is_progress),
         cmocka_unit_test(test_a_written_answer_waits_for_the_client_in_flushing),
         cmocka_unit_test(test_a_reset_is_told_once),
         cmocka_unit_test(test_a_half_closed_client_still_gets_its_answer),
