@@ -129,7 +129,8 @@ void limits_end(struct sim *sim) {
     if (l->records != l->refused)
         sim_fail(sim, "%llu requests were refused, %llu recorded so", (unsigned long long)l->refused,
                  (unsigned long long)l->records);
-    if (sim->scenario->limits && sim->begins > 200 && !l->refused)
+    /* Where backends fail, requests may come slowly enough for all to pass. */
+    if (sim->scenario->limits && !sim->scenario->faults && sim->begins > 200 && !l->refused)
         sim_fail(sim, "nobody was refused: the limit is too wide to show anything");
     while (l->questions) {
         struct sim_question *next = l->questions->next;
