@@ -69,6 +69,12 @@ EXPORT(proxy_on_response_headers) int proxy_on_response_headers(uint32_t id, uin
 }
 
 EXPORT(proxy_on_log) void proxy_on_log(uint32_t id) {
+    struct text status = {NULL, 0};
     (void)id;
     answer(1);
+    int32_t got = proxy_get_header_map_value(RESPONSE_HEADERS, ":status", 7, &status.p, &status.n);
+    if (got == NOT_FOUND)
+        say("there was no response");
+    else if (got != OK)
+        __builtin_trap(); /* as SDKs do */
 }

@@ -8,6 +8,7 @@ import ssl
 import pytest
 
 from harness.backend import response, serve
+from harness.client import request
 from harness.http2_backend import Answer, http2_serve
 from harness.modules import guest
 from harness.ports import take
@@ -155,3 +156,15 @@ def test_size_is_what_the_client_has_announced(start, backend):
     proxy = start(backend(serve(lambda request: response(b"hello"))))
     answer = proxy.request("POST", "/", [("x-ask", "request.size")], b"x" * 333)
     assert answer.get("request.size") == "333"
+
+
+def test_log_of_an_exchange_without_response(start, backend):
+    """SDKs trap on anything but OK and NOT_FOUND there."""
+    back = backend(lambda conn: (conn.request(), conn.gone(15)))
+    proxy = start(back)
+    client = proxy.client()
+    client.send(request("GET", "/"))
+    back.wait_requests()
+    client.reset()
+    wait_until(lambda: "there was no response" in proxy.output(), 15, "the line of the log")
+    assert proxy.metric("vortex_filter_traps_total", filter="asker") == 0

@@ -431,7 +431,8 @@ enum vx_pwasm_status vx_pwasm_call_fill(struct vx_pwasm_call *c, struct vx_slice
         return VX_PWASM_INTERNAL_FAILURE;
     for (uint32_t i = 0; i < count; i++) {
         /* An authority that is empty stands for the upstream's own. */
-        bool own = !fields[i].value.len && vx_slice_eq(fields[i].name, VX_SLICE(":authority"));
+        bool own = !fields[i].value.len && (vx_slice_eq(fields[i].name, VX_SLICE(":authority")) ||
+                                            vx_slice_eq(fields[i].name, VX_SLICE("host")));
         enum vx_field_result result =
             vx_field_map_add(&head, fields[i].name, own ? upstream : fields[i].value);
         if (result != VX_FIELD_DONE)

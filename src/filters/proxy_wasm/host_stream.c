@@ -5,15 +5,25 @@
 
 /* Buffers */
 
-/* What is there to be read. NOT_FOUND: not at this moment. */
+static struct vx_slice body_of(struct vx_filter_stream *stream, enum vx_filter_direction d) {
+    struct vx_slice bytes;
+    return stream && vx_filter_body(stream, d, &bytes) ? bytes : VX_SLICE_NONE;
+}
+
+/* What is there to be read: of bodies perhaps nothing, as in Envoy. NOT_FOUND: not at this moment. */
 static enum vx_pwasm_status read_buffer(const struct vx_pwasm_vm *vm, uint32_t type, struct vx_slice *bytes) {
     struct vx_filter_stream *stream = vx_pwasm_stream(vm);
     *bytes = VX_SLICE_NONE;
     switch (type) {
     case VX_PWASM_REQUEST_BODY:
-        return stream && vx_filter_body(stream, VX_FILTER_REQUEST, bytes) ? VX_PWASM_OK : VX_PWASM_NOT_FOUND;
+        *bytes = body_of(stream, VX_FILTER_REQUEST);
+        return VX_PWASM_OK;
     case VX_PWASM_RESPONSE_BODY:
-        return stream && vx_filter_body(stream, VX_FILTER_RESPONSE, bytes) ? VX_PWASM_OK : VX_PWASM_NOT_FOUND;
+        *bytes = body_of(stream, VX_FILTER_RESPONSE);
+        return VX_PWASM_OK;
+    case VX_PWASM_DOWNSTREAM_DATA:
+    case VX_PWASM_UPSTREAM_DATA:
+        return VX_PWASM_OK;
     case VX_PWASM_CALL_BODY:
         *bytes = vm->arrival.body;
         return bytes->ptr ? VX_PWASM_OK : VX_PWASM_NOT_FOUND;
@@ -78,11 +88,13 @@ enum vx_pwasm_status vx_pwasm_host_set_buffer_bytes(struct vx_pwasm_vm *vm, cons
 
 /* Going on and ending */
 
+/* Where no stream is, these do nothing and say so to nobody, as in Envoy: a callback may come later than the end of the
+ * stream that it is about, and SDKs trap on anything but OK. */
+
 static enum vx_pwasm_status go_on(struct vx_pwasm_vm *vm, enum vx_filter_direction d) {
     struct vx_filter_stream *stream = vx_pwasm_stream(vm);
-    if (!stream)
-        return VX_PWASM_UNIMPLEMENTED; /* the root context has nothing that could go on */
-    vx_filter_continue(stream, d);
+    if (stream)
+        vx_filter_continue(stream, d);
     return VX_PWASM_OK;
 }
 
@@ -105,9 +117,9 @@ enum vx_pwasm_status vx_pwasm_host_close_stream(struct vx_pwasm_vm *vm, const ui
     struct vx_filter_stream *stream = vx_pwasm_stream(vm);
     if (a[0] > VX_PWASM_STREAM_UPSTREAM)
         return VX_PWASM_BAD_ARGUMENT;
-    if (!stream)
-        return VX_PWASM_UNIMPLEMENTED;
-    vx_filter_close(stream);
+    /* The other two are connections, which are not a plugin's. */
+    if (stream && a[0] <= VX_PWASM_STREAM_RESPONSE)
+        vx_filter_close(stream);
     return VX_PWASM_OK;
 }
 
@@ -138,8 +150,10 @@ enum vx_pwasm_status vx_pwasm_host_send_local_response(struct vx_pwasm_vm *vm, c
         !vx_pwasm_read(vm, a[5], a[6], &headers))
         return VX_PWASM_INVALID_MEMORY_ACCESS;
     struct vx_filter_answer answer = {.body = body, .fields = fields, .grpc_status = (int32_t)a[7]};
-    if (!stream || a[0] < 200 || a[0] > 599 || !vx_pwasm_pairs_read(headers, fields, &answer.field_count))
+    if (a[0] < 200 || a[0] > 599 || !vx_pwasm_pairs_read(headers, fields, &answer.field_count))
         return VX_PWASM_BAD_ARGUMENT;
+    if (!stream)
+        return VX_PWASM_OK;
     answer.status = (uint16_t)a[0];
     return vx_filter_answer(stream, &answer) ? VX_PWASM_OK : VX_PWASM_BAD_ARGUMENT;
 }

@@ -104,8 +104,8 @@ static bool has_field(const struct vx_pwasm_call_request *r, struct vx_slice nam
 static bool is_complete(const struct vx_pwasm_vm *vm, const struct vx_pwasm_call_request *r) {
     bool http2;
     return has_field(r, VX_SLICE(":method")) && has_field(r, VX_SLICE(":path")) &&
-           has_field(r, VX_SLICE(":authority")) && r->timeout_ms <= INT32_MAX &&
-           (!vm->taking_part || vx_pwasm_call_knows(vm, r->upstream, &http2));
+           (has_field(r, VX_SLICE(":authority")) || has_field(r, VX_SLICE("host"))) &&
+           r->timeout_ms <= INT32_MAX && (!vm->taking_part || vx_pwasm_call_knows(vm, r->upstream, &http2));
 }
 
 static enum vx_pwasm_status fill(struct vx_pwasm_call *c, const struct vx_pwasm_call_request *r) {

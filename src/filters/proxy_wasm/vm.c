@@ -57,7 +57,12 @@ static bool call_within(struct vx_pwasm_vm *vm, const wasmtime_func_t *function,
 bool vx_pwasm_vm_call(struct vx_pwasm_vm *vm, enum vx_pwasm_export e, struct vx_pwasm_context *context,
                       wasmtime_val_raw_t *values, size_t count, uint64_t now_ns) {
     VX_ASSERT(vx_pwasm_vm_has(vm, e));
-    return !vm->dead && call_within(vm, &vm->functions[e], context, values, count, vm->plan->time_ns, now_ns);
+    if (vm->dead)
+        return false;
+    vm->logging = e == VX_PWASM_ON_LOG;
+    bool fine = call_within(vm, &vm->functions[e], context, values, count, vm->plan->time_ns, now_ns);
+    vm->logging = false;
+    return fine;
 }
 
 uint8_t *vx_pwasm_vm_allocate(struct vx_pwasm_vm *vm, uint32_t n, uint32_t *address) {

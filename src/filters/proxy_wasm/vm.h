@@ -69,6 +69,7 @@ struct vx_pwasm_vm {
     char grpc_message[256];
     uint32_t grpc_message_len;
     bool configuring;  /* inside proxy_on_configure */
+    bool logging;      /* inside proxy_on_log */
     bool taking_part;  /* its worker has entered */
     bool dead;         /* it has trapped: it is never called again */
     bool nested_fault; /* the allocator failed inside a host call, which must not return to the guest */

@@ -175,6 +175,20 @@ static void test_fields_are_read(void **state) {
     assert_int_equal(CALL(get_header_map_size, 2, OUT1), VX_PWASM_BAD_ARGUMENT);
 }
 
+/* A request that never got a response is logged too, and the log callback asks for it like for any other. */
+static void test_what_never_came_is_not_found_when_it_is_logged(void **state) {
+    (void)state;
+    w->vm.logging = true;
+    for (uint32_t map = 1; map < VX_PWASM_MAP_COUNT; map++)
+        assert_int_equal(get_value(map, "x"), VX_PWASM_NOT_FOUND);
+    assert_int_equal(get_value(VX_PWASM_MAP_COUNT, "x"), VX_PWASM_BAD_ARGUMENT);
+    w->plan.code.version = VX_PWASM_0_1_0;
+    assert_int_equal(get_value(2, "x"), VX_PWASM_OK);
+    w->plan.code.version = VX_PWASM_0_2_0;
+    assert_int_equal(word(OUT2), 0);
+    assert_int_equal(CALL(get_header_map_pairs, 2, OUT1, OUT2), VX_PWASM_OK);
+}
+
 static void test_pairs_are_read_and_assigned(void **state) {
     (void)state;
     static struct vx_field fields[VX_FIELD_MAP_PAIRS_MAX];
@@ -222,7 +236,13 @@ static void test_fields_are_written(void **state) {
 
 static void test_buffers(void **state) {
     (void)state;
-    assert_int_equal(CALL(get_buffer_bytes, VX_PWASM_REQUEST_BODY, 0, 9, OUT1, OUT2), VX_PWASM_NOT_FOUND);
+    for (uint32_t type = 0; type < VX_PWASM_BUFFER_COUNT + 1; type++) {
+        static const enum vx_pwasm_status want[] = {
+            VX_PWASM_OK,        VX_PWASM_OK, VX_PWASM_OK,        VX_PWASM_OK,        VX_PWASM_NOT_FOUND,
+            VX_PWASM_NOT_FOUND, VX_PWASM_OK, VX_PWASM_NOT_FOUND, VX_PWASM_NOT_FOUND, VX_PWASM_BAD_ARGUMENT};
+        assert_int_equal(CALL(get_buffer_bytes, type, 0, 0, OUT1, OUT2), want[type]);
+        assert_int_equal(CALL(get_buffer_status, type, OUT1, OUT2), want[type]);
+    }
     assert_int_equal(CALL(set_buffer_bytes, VX_PWASM_REQUEST_BODY, 0, 0, TEXT, 1), VX_PWASM_BAD_ARGUMENT);
     w->stream.has_body[0] = true;
     memcpy(w->stream.body[0], "0123456789", 10);
@@ -274,6 +294,9 @@ static void test_streams_go_on_end_and_answer(void **state) {
     assert_int_equal(w->stream.continued[0], 2);
     assert_int_equal(w->stream.continued[1], 2);
     assert_int_equal(CALL(close_stream, 9), VX_PWASM_BAD_ARGUMENT);
+    assert_int_equal(CALL(close_stream, 2), VX_PWASM_OK);
+    assert_int_equal(CALL(close_stream, 3), VX_PWASM_OK);
+    assert_int_equal(w->stream.closed, 0); /* connections are not a plugin's */
     assert_int_equal(CALL(close_stream, 1), VX_PWASM_OK);
     assert_int_equal(w->stream.closed, 1);
     assert_int_equal(CALL(clear_route_cache, 0), VX_PWASM_OK);
@@ -300,9 +323,19 @@ static void test_root_context_has_no_stream(void **state) {
     assert_int_equal(get_value(0, "host"), VX_PWASM_BAD_ARGUMENT);
     assert_int_equal(CALL(get_header_map_pairs, 0, OUT1, OUT2), VX_PWASM_OK);
     assert_int_equal(word(OUT2), 0);
-    assert_int_equal(CALL(continue_stream, 0), VX_PWASM_UNIMPLEMENTED);
-    assert_int_equal(CALL(close_stream, 0), VX_PWASM_UNIMPLEMENTED);
-    assert_int_equal(CALL(send_local_response, 200, 0, 0, 0, 0, 0, 0, 0), VX_PWASM_BAD_ARGUMENT);
+    assert_int_equal(CALL(continue_stream, 0), VX_PWASM_OK);
+    assert_int_equal(CALL(continue_request, 0), VX_PWASM_OK);
+    assert_int_equal(CALL(continue_stream, 3), VX_PWASM_UNIMPLEMENTED);
+    assert_int_equal(CALL(close_stream, 0), VX_PWASM_OK);
+    assert_int_equal(CALL(close_stream, 4), VX_PWASM_BAD_ARGUMENT);
+    assert_int_equal(CALL(send_local_response, 200, 0, 0, 0, 0, 0, 0, 0), VX_PWASM_OK);
+    assert_int_equal(CALL(send_local_response, 99, 0, 0, 0, 0, 0, 0, 0), VX_PWASM_BAD_ARGUMENT);
+    assert_int_equal(CALL(get_buffer_bytes, 0, 0, 9, OUT1, OUT2), VX_PWASM_OK);
+    assert_int_equal(word(OUT2), 0);
+    assert_int_equal(CALL(set_buffer_bytes, 0, 0, 0, TEXT, 4), VX_PWASM_NOT_FOUND);
+    assert_int_equal(CALL(set_header_map_pairs, 0, 0, 0), VX_PWASM_BAD_ARGUMENT);
+    assert_int_equal(CALL(get_header_map_size, 0, OUT1), VX_PWASM_BAD_ARGUMENT);
+    assert_int_equal(CALL(set_property, TEXT, 4, TEXT, 4), VX_PWASM_NOT_FOUND);
     assert_int_equal(get_property("request\0path", 12), VX_PWASM_NOT_FOUND);
     assert_int_equal(get_property("plugin_root_id", 14), VX_PWASM_OK);
     expect_given("root");
@@ -536,6 +569,12 @@ static void test_calls_need_what_a_request_needs(void **state) {
     assert_int_equal(CALL(grpc_cancel, id), VX_PWASM_OK);
     assert_int_equal(CALL(grpc_cancel, id), VX_PWASM_NOT_FOUND);
     assert_int_equal(CALL(grpc_cancel, 4), VX_PWASM_BAD_ARGUMENT);
+    p = vx_pwasm_pairs_begin(room, 3, 200);
+    vx_pwasm_pairs_put(&p, VX_SLICE(":method"), VX_SLICE("GET"), false);
+    vx_pwasm_pairs_put(&p, VX_SLICE(":path"), VX_SLICE("/x"), false);
+    vx_pwasm_pairs_put(&p, VX_SLICE("host"), VX_SLICE("h"), false); /* the same as :authority */
+    n = (uint32_t)(p.text - room);
+    assert_int_equal(CALL(http_call, TEXT, up, MORE, n, 0, 0, 0, 0, 0, OUT1), VX_PWASM_OK);
     assert_int_equal(CALL(get_status, OUT3, OUT1, OUT2), VX_PWASM_OK);
     assert_int_equal(word(OUT2), 0);
 }
@@ -586,6 +625,7 @@ int main(void) {
         TEST(test_log_and_time),
         TEST(test_log_is_bounded),
         TEST(test_fields_are_read),
+        TEST(test_what_never_came_is_not_found_when_it_is_logged),
         TEST(test_pairs_are_read_and_assigned),
         TEST(test_fields_are_written),
         TEST(test_buffers),
