@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reloads and pushes of plugins, asked for while the proxy runs. The modules that they bring may take seconds to compile:
- * that is done first, on a thread of its own, so that the control thread goes on meanwhile; then it does the rest, which is
- * quick. One after the other. Control thread. */
+/* What needs modules compiled: the start, reloads, pushes of plugins. That may take seconds and is done first, on a thread of
+ * its own, so that the control thread goes on meanwhile; then it does the rest, which is quick. One after the other. Control
+ * thread. */
 #ifndef VX_PROXY_CONTROL_AHEAD_H
 #define VX_PROXY_CONTROL_AHEAD_H
 
@@ -9,6 +9,7 @@
 
 #include "core/base/list.h"
 #include "core/ports/admin.h"
+#include "proxy/telemetry/text.h"
 
 struct vx_control;
 
@@ -22,6 +23,9 @@ struct vx_ahead {
 
 void vx_ahead_init(struct vx_ahead *a);
 
+/* For the first load to come: compiles the modules of the file in use while the loop runs, so that a signal is heard. */
+void vx_ahead_first(struct vx_control *c);
+
 /* Reloads from `path` (empty: the file in use). `call` (NULL: nobody waits) is answered when it is done. False: no memory. */
 bool vx_ahead_reload(struct vx_control *c, struct vx_slice path, struct vx_admin_call *call);
 
@@ -29,7 +33,11 @@ bool vx_ahead_reload(struct vx_control *c, struct vx_slice path, struct vx_admin
 bool vx_ahead_push(struct vx_control *c, struct vx_slice name, struct vx_slice binary,
                    struct vx_admin_call *call, const char **why);
 
-/* Waits for what is being compiled, and answers that nothing came of it. */
-void vx_ahead_end(struct vx_control *c);
+/* What is being compiled, and what waits. */
+void vx_ahead_dump(const struct vx_ahead *a, struct vx_text *out);
+
+/* Answers that nothing came of what is under way. False: a module is still being compiled, which nothing can interrupt: the
+ * engine of filters, the control thread's loop and *c stay in use. It may be asked again. */
+bool vx_ahead_end(struct vx_control *c);
 
 #endif

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "proxy/compose.h"
 #include "proxy/compose_filters.h"
@@ -55,6 +56,8 @@ static void drain_is_over(struct vx_timer *timer, uint64_t now_ns) {
 
 static void begin_drain(struct vx_control *c, uint64_t now_ns) {
     c->readiness = VX_DRAINING;
+    if (!c->setup)
+        return; /* it is still starting: there is nothing to wait for */
     c->workers_draining = c->worker_count;
     vx_log(VX_LOG_INFO, "draining: no new connections, running requests end");
     vx_timer_set(&c->engine.rt.wheel, &c->drain_timer, now_ns + c->setup->config->drain_ns);
@@ -73,8 +76,10 @@ static void on_signal(void *user, int number, uint64_t now_ns) {
     bool draining = c->readiness == VX_DRAINING;
     if (number == SIGUSR1)
         reopen_logs(c);
-    else if (number == SIGHUP)
+    else if (number == SIGHUP && c->setup) /* else the file is about to be read anyway */
         vx_ahead_reload(c, VX_SLICE_NONE, NULL);
+    else if (number == SIGHUP)
+        return;
     else if (!draining)
         begin_drain(c, now_ns);
     else
@@ -156,14 +161,14 @@ static bool start_workers(struct vx_control *c, uint32_t wanted) {
         };
         if (!vx_worker_init(&c->workers[w], &options))
             return false;
-        c->worker_count++; /* what finish() has to stop */
+        c->worker_count++; /* what end_service() has to stop */
     }
     return true;
 }
 
 /* What the file asks for that has to be known before anything else is built, and cannot change later. */
 struct dimensions {
-    uint32_t workers;
+    uint32_t workers, filters;
     uint64_t rate_memory_bytes;
 };
 
@@ -171,7 +176,7 @@ static bool peek(const struct vx_control *c, struct dimensions *d, struct vx_con
     struct vx_config *config = vx_compose_config_source()->load(c->path, error);
     if (!config)
         return false;
-    *d = (struct dimensions){config->workers, config->rate_store.memory_bytes};
+    *d = (struct dimensions){config->workers, config->filter_count, config->rate_store.memory_bytes};
     vx_compose_config_source()->free(config);
     return true;
 }
@@ -218,6 +223,12 @@ static void say_ready(struct vx_control *c) {
     vx_log(VX_LOG_INFO, "ready: %u worker(s), listening on %s", c->worker_count, list);
 }
 
+/* A signal came while modules were compiled or names looked up. Always false. */
+static bool was_stopped(struct vx_control *c) {
+    c->exit_code = 0;
+    return false;
+}
+
 /* True once it runs; else c->exit_code says how it ends. */
 static bool start(struct vx_control *c) {
     struct vx_config_error error;
@@ -232,16 +243,22 @@ static bool start(struct vx_control *c) {
         vx_log(VX_LOG_ERROR, "cannot start: %s", strerror(errno ? errno : ENOMEM));
         return false;
     }
-    if (!vx_control_load(c, c->path, &error)) {
+    if (dimensions.filters) {
+        vx_log(VX_LOG_INFO, "compiling %u filter(s)", dimensions.filters);
+        vx_ahead_first(c);
+    }
+    if (c->readiness == VX_DRAINING)
+        return was_stopped(c);
+    bool loaded = vx_control_load(c, c->path, &error);
+    c->filters->forget_compiled(c->filters);
+    if (!loaded) {
         complain(c, &error);
         c->exit_code = 2;
         return false;
     }
     await_names(c);
-    if (c->readiness == VX_DRAINING) {
-        c->exit_code = 0; /* a signal came while names were looked up */
-        return false;
-    }
+    if (c->readiness == VX_DRAINING)
+        return was_stopped(c);
     if (!run_workers(c)) {
         vx_log(VX_LOG_ERROR, "cannot start a worker: %s", strerror(errno));
         return false;
@@ -253,7 +270,8 @@ static bool start(struct vx_control *c) {
     return true;
 }
 
-static void finish(struct vx_control *c) {
+/* Nobody outside sees anything of the proxy any more when it returns. */
+static void end_service(struct vx_control *c) {
     vx_ahead_end(c);
     for (uint32_t w = 0; w < c->worker_count; w++)
         vx_worker_halt(&c->workers[w]);
@@ -264,15 +282,19 @@ static void finish(struct vx_control *c) {
     vx_names_free(&c->names);
     if (c->generation)
         vx_snapshot_drop(&c->generation->snapshot, c->worker_count);
+    vx_loop_run_once(c->engine.loop, 0); /* what was just answered leaves */
     vx_control_close_sites(c);
     vx_bans_free(c->bans);
     for (unsigned rounds = 0; c->generations_left && rounds < 100; rounds++)
         vx_loop_run_once(c->engine.loop, 1000000);
     vx_control_free_listeners(c);
     vx_setup_drop(c->setup);
-    vx_compose_filters_free(c->filters);
     if (c->access_log)
         vx_access_log_stop(c->access_log, LOG_FLUSH_MS);
+}
+
+static void free_all(struct vx_control *c) {
+    vx_compose_filters_free(c->filters);
     vx_access_log_free(c->access_log);
     if (c->metrics)
         vx_backend_registry_destroy(&c->registry);
@@ -309,8 +331,13 @@ int vx_control_run(const char *path) {
     vx_timer_init(&c.filters_tick, tend_filters);
     if (start(&c))
         vx_loop_run(c.engine.loop);
-    finish(&c);
+    end_service(&c);
+    bool compiling = !vx_ahead_end(&c);
+    if (!compiling)
+        free_all(&c);
     if (c.exit_code == 0)
         vx_log(VX_LOG_INFO, "ended");
+    if (compiling)
+        _exit(c.exit_code); /* what a compiler works with cannot be freed under it */
     return c.exit_code;
 }

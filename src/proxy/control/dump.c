@@ -97,6 +97,7 @@ static void write_control(const struct vx_control *c, struct vx_text *out) {
                    atomic_load_explicit(&c->budget.open, memory_order_relaxed),
                    atomic_load_explicit(&c->budget.limit, memory_order_relaxed));
     write_filters(c->setup, out);
+    vx_ahead_dump(&c->ahead, out);
     write_bans(c, out);
     write_routes(&c->generation->snapshot, out);
     vx_text_format(out, "control thread:\n");

@@ -206,12 +206,16 @@ static uint64_t wall_ns(void) {
     return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
 }
 
+static bool is_draining(const struct vx_control *c, char *said, size_t size) {
+    if (c->readiness == VX_DRAINING)
+        snprintf(said, size, "the proxy is draining");
+    return c->readiness == VX_DRAINING;
+}
+
 bool vx_control_reload(struct vx_control *c, const char *path, char *said, size_t size) {
     struct vx_config_error error;
-    if (c->readiness == VX_DRAINING) {
-        snprintf(said, size, "the proxy is draining");
+    if (is_draining(c, said, size))
         return false;
-    }
     bool ok = vx_control_load(c, path, &error);
     vx_metrics_reloaded(c->metrics, ok, wall_ns());
     if (ok) {
@@ -249,6 +253,8 @@ bool vx_control_update_filter(struct vx_control *c, struct vx_slice name, struct
                               size_t size) {
     struct vx_config_error error;
     const struct vx_config *config = c->setup->config;
+    if (is_draining(c, said, size))
+        return false;
     uint32_t index = find_filter(config, name, said, size);
     if (index == config->filter_count)
         return false;

@@ -79,3 +79,32 @@ class Plugin:
             f' (func (export "proxy_abi_version_0_2_1"))'
             f' (func (export "proxy_on_memory_allocate") (param i32) (result i32) (i32.const 65536)) {callbacks})'
         )
+
+
+def leb128(number):
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*out, number])
+
+
+def section(kind, body):
+    return bytes([kind]) + leb128(len(body)) + body
+
+
+def never_compiled(folder, name, turns=40000):
+    """Makes FOLDER/NAME.wasm, an `execute` module of a megabyte whose one function has so many branches that the compiler
+    needs minutes for it; its path."""
+    # (if (local.get 0) (then local 0 = (local 0 + 1) * 13) (else local 0 = (local 0 ^ 3) - 11))
+    turn = bytes.fromhex("2000044020004101 6a410d6c2100 052000410373410b6b2100 0b")
+    code = b"\x01\x01\x7f" + turn * turns + bytes.fromhex("20000b")
+    path = folder / f"{name}.wasm"
+    path.write_bytes(
+        b"\0asm\1\0\0\0"
+        + section(1, bytes.fromhex("01 60 00 01 7f"))
+        + section(3, bytes.fromhex("01 00"))
+        + section(7, b"\x01" + leb128(7) + b"execute" + bytes.fromhex("00 00"))
+        + section(10, b"\x01" + leb128(len(code)) + code)
+    )
+    return str(path)

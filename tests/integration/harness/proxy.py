@@ -61,9 +61,10 @@ def parse_metrics(text):
 
 
 class Vortex:
-    """One running proxy. `config` is a mapping or YAML text."""
+    """One running proxy, waited for until its output has `until`. `config` is a mapping or YAML text."""
 
-    def __init__(self, folder, config, *, nofile=None, arguments=None, prefix=()):
+    def __init__(self, folder, config, *, nofile=None, arguments=None, prefix=(), until="ready"):
+        self.until = until
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.file = self.folder / "vortex.yaml"
@@ -92,7 +93,9 @@ class Vortex:
                 call, cwd=self.folder, stdout=out, stderr=err, stdin=subprocess.DEVNULL
             )
         try:
-            wait_until(lambda: self.ready() or self.process.poll() is not None, 30, "the line with `ready`")
+            wait_until(
+                lambda: self.ready() or self.process.poll() is not None, 30, f"the line with `{until}`"
+            )
             assert self.process.poll() is None, f"ended with {self.process.returncode} at start"
         except BaseException as error:
             self.kill()
@@ -115,7 +118,7 @@ class Vortex:
         return self.process.pid
 
     def ready(self):
-        return re.search(r"\bready\b", self.output()) is not None
+        return re.search(rf"\b{self.until}\b", self.output()) is not None
 
     def output(self):
         return self.out.read_text(errors="replace") + self.err.read_text(errors="replace")
@@ -302,8 +305,8 @@ class Builder:
         self.started.append(proxy)
         return proxy
 
-    def __call__(self, *backends, nofile=None, **options):
-        return self.start(self.config(*backends, **options), nofile=nofile)
+    def __call__(self, *backends, nofile=None, until="ready", **options):
+        return self.start(self.config(*backends, **options), nofile=nofile, until=until)
 
     def finish(self):
         problems = []

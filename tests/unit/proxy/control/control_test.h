@@ -117,7 +117,7 @@ static inline void control_settle(struct control_world *w) {
 /* As finish() in control.c. Every generation has to be freed. */
 static inline void control_end(struct control_world *w) {
     struct vx_control *c = &w->c;
-    vx_ahead_end(c);
+    assert_true(vx_ahead_end(c));
     for (uint32_t i = 0; i < c->worker_count; i++)
         vx_worker_stop(&c->workers[i]);
     vx_dumps_end(&c->admin.dumps, &c->engine.rt);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reloads and pushes with an engine whose compiler takes as long as the test wants: the control thread goes on meanwhile,
- * jobs keep their order, and the end waits. */
+ * jobs keep their order, and the end does not wait. */
 #include "proxy/control/ahead.h"
 
+#include <pthread.h>
 #include <semaphore.h>
 
 #include "control_test.h"
@@ -10,6 +11,7 @@
 static sem_t started, go_on; /* of compile() */
 static atomic_uint compiled_count;
 static unsigned held, forgotten;
+static struct vx_control *signalled;
 static char answers[512]; /* `+` or `-` and the text of each, in the order in which they came */
 
 static void attach(struct vx_filter_engine *self, uint32_t index, const struct vx_filter_worker *worker) {
@@ -185,16 +187,76 @@ static void test_what_is_refused_at_once(void **state) {
     end(w);
 }
 
-static void test_the_end_answers_everybody(void **state) {
+static void test_the_end_answers_everybody_and_waits_for_nobody(void **state) {
     (void)state;
     struct control_world *w = start();
     push(w, "", VX_SLICE("new"));
     push(w, "", VX_SLICE("newer"));
+    assert_true(vx_ahead_reload(&w->c, VX_SLICE_NONE, &call));
+    sem_wait(&started);
+    assert_false(vx_ahead_end(&w->c));
+    assert_string_equal(answers, "-the proxy has ended;-the proxy has ended;-the proxy has ended;");
+    sem_post(&go_on);
+    while (!vx_ahead_end(&w->c))
+        vx_loop_run_once(w->c.engine.loop, 1000000);
+    assert_int_equal(atomic_load(&compiled_count), 1);
+    assert_int_equal(w->c.version, 1);
+    end(w);
+    assert_string_equal(answers, "-the proxy has ended;-the proxy has ended;-the proxy has ended;");
+}
+
+static void *let_compile(void *arg) {
+    (void)arg;
     sem_wait(&started);
     sem_post(&go_on);
-    end(w);
-    assert_string_equal(answers, "-the proxy has ended;-the proxy has ended;");
+    return NULL;
+}
+
+static void test_the_first_load_finds_all_compiled(void **state) {
+    (void)state;
+    struct control_world *w = start();
+    pthread_t other;
+    assert_int_equal(pthread_create(&other, NULL, let_compile, NULL), 0);
+    vx_ahead_first(&w->c);
+    pthread_join(other, NULL);
     assert_int_equal(atomic_load(&compiled_count), 1);
+    assert_int_equal(forgotten, 0); /* the load to come needs it */
+    assert_true(vx_list_empty(&w->c.ahead.jobs));
+    end(w);
+}
+
+static struct vx_timer signal_timer;
+
+static void as_a_signal(struct vx_timer *timer, uint64_t now_ns) {
+    (void)timer, (void)now_ns;
+    signalled->readiness = VX_DRAINING;
+}
+
+static void test_a_signal_ends_the_first_compiling(void **state) {
+    (void)state;
+    struct control_world *w = start();
+    signalled = &w->c;
+    vx_timer_init(&signal_timer, as_a_signal);
+    vx_timer_set(&w->c.engine.rt.wheel, &signal_timer, w->c.engine.rt.now_ns);
+    vx_ahead_first(&w->c);
+    sem_wait(&started);
+    assert_false(vx_ahead_end(&w->c));
+    sem_post(&go_on);
+    while (!vx_ahead_end(&w->c))
+        vx_loop_run_once(w->c.engine.loop, 1000000);
+    end(w);
+}
+
+static void test_nothing_is_replaced_while_draining(void **state) {
+    (void)state;
+    struct control_world *w = start();
+    push(w, "", VX_SLICE("new"));
+    sem_wait(&started);
+    w->c.readiness = VX_DRAINING;
+    let_go_on(w);
+    assert_string_equal(answers, "-the proxy is draining;");
+    assert_int_equal(w->c.version, 1);
+    end(w);
 }
 
 int main(void) {
@@ -203,7 +265,10 @@ int main(void) {
         cmocka_unit_test(test_one_after_the_other),
         cmocka_unit_test(test_signals_in_a_row_are_one_reload),
         cmocka_unit_test(test_what_is_refused_at_once),
-        cmocka_unit_test(test_the_end_answers_everybody),
+        cmocka_unit_test(test_the_end_answers_everybody_and_waits_for_nobody),
+        cmocka_unit_test(test_the_first_load_finds_all_compiled),
+        cmocka_unit_test(test_a_signal_ends_the_first_compiling),
+        cmocka_unit_test(test_nothing_is_replaced_while_draining),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
