@@ -199,8 +199,7 @@ static bool deliver(struct h1_client_connection *c, size_t head_bytes, uint64_t 
         vx_h1_reader_begin_body(&c->reader, response->framing, response->body_bytes, 0, r->arena);
         if (response->status == 101) {
             vx_h1_reader_begin_tunnel(&c->reader);
-            c->sink.tunnel = true;
-            c->sink.finished = false;
+            vx_h1_sink_begin_tunnel(&c->sink);
         }
     }
     r->up.stream.events->on_response(r->up.stream.user, response, now_ns);

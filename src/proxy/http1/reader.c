@@ -17,7 +17,7 @@ void vx_h1_reader_init(struct vx_h1_reader *r, struct vx_transport *transport, s
 static size_t wanted_bytes(const struct vx_h1_reader *r, size_t unread) {
     bool bulk = r->tunnel
                     ? false
-                    : (r->framing == VX_BODY_LENGTH && r->left > BULK_BODY_BYTES) ||
+                    : r->left.bytes > BULK_BODY_BYTES ||
                           (r->framing == VX_BODY_CHUNKED && vx_chunked_left(&r->chunked) > BULK_BODY_BYTES) ||
                           (r->framing == VX_BODY_UNTIL_CLOSE && r->received > BULK_BODY_BYTES);
     size_t want = bulk ? BULK_BLOCK_BYTES : 0;
@@ -63,7 +63,7 @@ ssize_t vx_h1_reader_fill(struct vx_h1_reader *r) {
 void vx_h1_reader_begin_body(struct vx_h1_reader *r, enum vx_framing framing, uint64_t body_bytes,
                              uint64_t limit, struct vx_arena *arena) {
     r->framing = (uint8_t)framing;
-    r->left = framing == VX_BODY_LENGTH ? body_bytes : 0;
+    r->left = vx_body_left_of(framing, body_bytes);
     r->received = 0;
     r->limit = limit;
     r->arena = arena;
@@ -77,6 +77,7 @@ void vx_h1_reader_begin_body(struct vx_h1_reader *r, enum vx_framing framing, ui
 }
 
 void vx_h1_reader_begin_tunnel(struct vx_h1_reader *r) {
+    r->left = (struct vx_body_left){0};
     r->tunnel = true;
     r->ended = false;
 }
@@ -182,9 +183,7 @@ enum vx_pull vx_h1_reader_pull(struct vx_h1_reader *r, struct vx_slice *bytes, s
         if (more != VX_PULL_BYTES)
             return more;
     }
-    *bytes = vx_buffer_slice(&r->in);
-    if (!r->tunnel && r->framing == VX_BODY_LENGTH && bytes->len > r->left)
-        bytes->len = r->left;
+    *bytes = vx_body_left_cut(&r->left, vx_buffer_slice(&r->in));
     return VX_PULL_BYTES;
 }
 
@@ -195,9 +194,9 @@ void vx_h1_reader_consume(struct vx_h1_reader *r, size_t bytes) {
         return;
     if (r->framing == VX_BODY_CHUNKED) {
         r->run = vx_slice_skip(r->run, bytes);
-    } else if (r->framing == VX_BODY_LENGTH) {
-        r->left -= bytes;
-        r->ended = r->left == 0;
+    } else if (r->left.declared) {
+        vx_body_left_count(&r->left, bytes);
+        r->ended = r->left.bytes == 0;
     }
 }
 

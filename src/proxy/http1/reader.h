@@ -4,6 +4,7 @@
 #ifndef VX_PROXY_HTTP1_READER_H
 #define VX_PROXY_HTTP1_READER_H
 
+#include "core/http/body_left.h"
 #include "core/http/chunked.h"
 #include "core/http/h1_parse.h"
 #include "core/ports/stream.h"
@@ -14,8 +15,8 @@ struct vx_h1_reader {
     struct vx_runtime *rt;
     struct vx_buffer in;
     struct vx_chunked chunked;
-    struct vx_slice run;         /* chunked: bytes of the current run that are not consumed */
-    uint64_t left;               /* VX_BODY_LENGTH: bytes still to come */
+    struct vx_slice run; /* chunked: bytes of the current run that are not consumed */
+    struct vx_body_left left;
     uint64_t received;           /* body bytes consumed */
     uint64_t limit;              /* of the body; 0: none */
     struct vx_headers *trailers; /* complete once `ended`; NULL: no trailer section */

@@ -176,11 +176,12 @@ static void respond(struct vx_downstream *d, struct vx_response *response) {
         return;
     }
     s->response_begun = true;
-    vx_h1_sink_begin_body(&c->sink, framing, response->body_bytes);
     if (response->status == 101) {
-        c->sink.tunnel = true;
         s->closing = true;
+        vx_h1_sink_begin_tunnel(&c->sink);
         vx_h1_reader_begin_tunnel(&c->reader);
+    } else {
+        vx_h1_sink_begin_body(&c->sink, framing, response->body_bytes);
     }
 }
 

@@ -33,10 +33,15 @@ char *vx_h1_sink_reserve(struct vx_h1_sink *s, size_t bytes) {
 
 void vx_h1_sink_begin_body(struct vx_h1_sink *s, enum vx_framing framing, uint64_t body_bytes) {
     s->framing = (uint8_t)framing;
-    s->left = framing == VX_BODY_LENGTH ? body_bytes : 0;
+    s->left = vx_body_left_of(framing, body_bytes);
     s->chunk_left = 0;
     s->finished = false;
     s->wants_room = false;
+}
+
+void vx_h1_sink_begin_tunnel(struct vx_h1_sink *s) {
+    vx_h1_sink_begin_body(s, VX_BODY_NONE, 0);
+    s->tunnel = true;
 }
 
 /* Writes `count` slices of which the first is what waits in `out`; returns how many bytes of the others went. */
@@ -68,7 +73,7 @@ static void append(struct vx_h1_sink *s, struct vx_slice bytes) {
 }
 
 static bool chunked(const struct vx_h1_sink *s) {
-    return !s->tunnel && s->framing == VX_BODY_CHUNKED;
+    return s->framing == VX_BODY_CHUNKED;
 }
 
 /* The piece goes behind what waits. The caller made sure of the room. */
@@ -111,10 +116,6 @@ static size_t push_reference(struct vx_h1_sink *s, struct vx_slice bytes) {
     return taken;
 }
 
-static bool has_length(const struct vx_h1_sink *s) {
-    return !s->tunnel && s->framing == VX_BODY_LENGTH;
-}
-
 /* Nothing more is taken while bytes wait that the transport does not take. */
 static bool blocked(const struct vx_h1_sink *s) {
     return !s->transport->writable && vx_h1_sink_pending(s);
@@ -138,16 +139,14 @@ static size_t push_some(struct vx_h1_sink *s, struct vx_slice bytes) {
 size_t vx_h1_sink_push(struct vx_h1_sink *s, struct vx_slice bytes) {
     if (VX_UNLIKELY(s->failed))
         return 0;
-    if (has_length(s) && bytes.len > s->left)
-        bytes.len = s->left;
+    bytes = vx_body_left_cut(&s->left, bytes);
     bool in_chunk = s->chunk_left > 0;
     size_t taken = push_some(s, bytes);
     /* The chunk that a full connection had cut is over: what is behind it goes on as one of its own, or nobody would
      * be told of room that was there all the time. */
     if (in_chunk && !s->chunk_left && taken < bytes.len)
         taken += push_some(s, vx_slice_skip(bytes, taken));
-    if (has_length(s))
-        s->left -= taken;
+    vx_body_left_count(&s->left, taken);
     if (taken < bytes.len)
         s->wants_room = true;
     return taken;
@@ -156,7 +155,7 @@ size_t vx_h1_sink_push(struct vx_h1_sink *s, struct vx_slice bytes) {
 void vx_h1_sink_finish(struct vx_h1_sink *s, struct vx_headers *trailers) {
     if (s->failed || s->finished)
         return;
-    if (s->framing == VX_BODY_CHUNKED && !s->tunnel) {
+    if (chunked(s)) {
         size_t bound = vx_h1_last_chunk_max(trailers);
         char *room = vx_h1_sink_reserve(s, bound);
         if (!room) {
@@ -165,7 +164,7 @@ void vx_h1_sink_finish(struct vx_h1_sink *s, struct vx_headers *trailers) {
         }
         vx_h1_sink_commit(s, vx_h1_write_last_chunk(room, bound, trailers));
     }
-    s->finished = s->left == 0;
+    s->finished = s->left.bytes == 0;
 }
 
 void vx_h1_sink_shut_when_flushed(struct vx_h1_sink *s) {
@@ -177,20 +176,19 @@ void vx_h1_sink_shut_when_flushed(struct vx_h1_sink *s) {
 
 /* Both sides plain, the bytes the same on both, and much of them left. */
 static bool can_move(const struct vx_h1_reader *r, const struct vx_h1_sink *s) {
-    if (r->tunnel || r->framing != VX_BODY_LENGTH || r->left < MOVE_MIN_BYTES || vx_buffer_len(&r->in))
+    if (!r->left.declared || r->left.bytes < MOVE_MIN_BYTES || vx_buffer_len(&r->in))
         return false;
-    if (s->failed || chunked(s) || (has_length(s) && s->left < r->left))
+    if (s->failed || chunked(s) || (s->left.declared && s->left.bytes < r->left.bytes))
         return false;
     return !r->transport->tls && !s->transport->tls && (s->tunnel || s->framing != VX_BODY_NONE);
 }
 
 static void count_moved(struct vx_h1_reader *r, struct vx_h1_sink *s, uint64_t n) {
-    r->left -= n;
+    vx_body_left_count(&r->left, n);
     r->received += n;
-    r->ended = r->left == 0;
+    r->ended = r->left.bytes == 0;
     s->sent += n;
-    if (has_length(s))
-        s->left -= n;
+    vx_body_left_count(&s->left, n);
 }
 
 int64_t vx_h1_move(struct vx_h1_reader *r, struct vx_h1_sink *s) {
@@ -201,7 +199,7 @@ int64_t vx_h1_move(struct vx_h1_reader *r, struct vx_h1_sink *s) {
         s->wants_room = true;
         return 0;
     }
-    size_t step = r->left < MOVE_STEP_BYTES ? r->left : MOVE_STEP_BYTES;
+    size_t step = r->left.bytes < MOVE_STEP_BYTES ? r->left.bytes : MOVE_STEP_BYTES;
     ssize_t n = r->transport->ops->move(r->transport, s->transport, step);
     if (n == VX_IO_AGAIN) {
         s->wants_room = !s->transport->writable || s->transport->pending_bytes > 0;

@@ -4,6 +4,7 @@
 #ifndef VX_PROXY_HTTP1_SINK_H
 #define VX_PROXY_HTTP1_SINK_H
 
+#include "core/http/body_left.h"
 #include "core/ports/stream.h"
 #include "proxy/http1/reader.h"
 #include "proxy/runtime/runtime.h"
@@ -15,7 +16,7 @@ struct vx_h1_sink {
     struct vx_transport *transport;
     struct vx_runtime *rt;
     struct vx_buffer out;
-    uint64_t left;       /* VX_BODY_LENGTH: bytes still to be pushed */
+    struct vx_body_left left;
     uint64_t chunk_left; /* of a chunk whose size line has gone out */
     uint64_t sent;       /* bytes given to the transport since the message was begun */
     uint8_t framing;     /* enum vx_framing */
@@ -37,6 +38,9 @@ static inline void vx_h1_sink_commit(struct vx_h1_sink *s, size_t bytes) {
 
 /* How the body after the head is framed. */
 void vx_h1_sink_begin_body(struct vx_h1_sink *s, enum vx_framing framing, uint64_t body_bytes);
+
+/* From now on no framing: bytes until the user finishes. */
+void vx_h1_sink_begin_tunnel(struct vx_h1_sink *s);
 
 /* See vx_stream_ops: push, finish (which leaves the flush to the caller), flush. A broken transport sets `failed`. */
 size_t vx_h1_sink_push(struct vx_h1_sink *s, struct vx_slice bytes);

@@ -58,14 +58,7 @@ static size_t push(struct vx_stream *stream, struct vx_slice bytes) {
         r->waits_room = true;
         return 0;
     }
-    bool has_length = r->request->framing == VX_BODY_LENGTH && !r->tunnel;
-    if (has_length && bytes.len > r->left)
-        bytes.len = r->left;
-    /* Behind a length no trailers follow in HTTP/1, so the end can go with the last bytes. */
-    bool last = has_length && r->request->version < VX_HTTP_2 && bytes.len == r->left;
-    size_t taken = vx_h2_stream_push(&r->st, bytes, last);
-    if (has_length)
-        r->left -= taken;
+    size_t taken = vx_h2_stream_push(&r->st, bytes);
     if (r->tunnel)
         vx_h2_client_expect(r, r->idle_timeout_ns); /* silence counts only when both are silent */
     return taken;
@@ -161,7 +154,6 @@ static struct vx_upstream *open_request(struct vx_http_client *port, const struc
         .target = open->target,
         .request = open->request,
         .idle_timeout_ns = open->target->idle_timeout_ns,
-        .left = open->request->framing == VX_BODY_LENGTH ? open->request->body_bytes : 0,
         .extended = vx_h2_client_is_extended(open->request),
     };
     vx_list_init(&r->link);

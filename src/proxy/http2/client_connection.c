@@ -97,7 +97,9 @@ static void fail_connect(struct h2_client_connection *c, struct vx_error error, 
 
 /* Whether a body may follow the head: whatever is not framed has none, and a WebSocket's bytes come later. */
 static bool has_body(const struct h2_client_request *r) {
-    return r->extended || r->request->framing == VX_BODY_CHUNKED || r->left > 0;
+    const struct vx_request *request = r->request;
+    return r->extended || request->framing == VX_BODY_CHUNKED ||
+           (request->framing == VX_BODY_LENGTH && request->body_bytes > 0);
 }
 
 bool vx_h2_client_bind(struct h2_client_connection *c, struct h2_client_request *r) {
@@ -108,6 +110,9 @@ bool vx_h2_client_bind(struct h2_client_connection *c, struct h2_client_request 
     r->before_bytes = s->written + vx_buffer_len(&s->out);
     if (!vx_h2_session_open(s, &r->st, &fields, !has_body(r)))
         return false;
+    if (!r->extended)
+        vx_h2_stream_begin_body(&r->st, vx_body_left_of(r->request->framing, r->request->body_bytes),
+                                r->request->version);
     r->connection = c;
     r->up.reused = c->requests > 0;
     r->up.sent_ns = rt->now_ns;

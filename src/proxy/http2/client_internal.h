@@ -36,7 +36,6 @@ struct h2_client_request {
     uint64_t deadline_ns;                   /* of what is awaited; 0: none */
     uint64_t before_bytes;                  /* of the connection, before the head */
     uint64_t idle_timeout_ns;               /* of the target */
-    uint64_t left;                          /* of a body with a length: still to be pushed */
     struct vx_headers *trailers;            /* of the request, once `ended` */
     bool queued;                            /* in the pool's queue, counted in shared->waiting */
     bool extended;                          /* sent as extended CONNECT, for a WebSocket */

@@ -163,26 +163,34 @@ static void wait_for_room(struct vx_h2_stream *st) {
         vx_list_push_back(&st->session->waiting, &st->waiting);
 }
 
-static size_t push_some(struct vx_h2_stream *st, struct vx_slice bytes, bool last) {
+static size_t push_some(struct vx_h2_stream *st, struct vx_slice bytes) {
     size_t room = vx_h2_stream_room(st);
     if (room == 0)
         return 0;
     st->out = vx_slice(bytes.ptr, bytes.len < room ? bytes.len : room);
-    st->end_pushed = last && st->out.len == bytes.len;
+    st->end_pushed = st->ends_by_length && st->out.len == st->left.bytes;
     size_t taken = send_out(st);
+    vx_body_left_count(&st->left, taken);
     st->local_ended = st->end_pushed && st->out.len == 0;
     st->end_pushed = false;
     st->out = VX_SLICE_NONE;
     return taken;
 }
 
-size_t vx_h2_stream_push(struct vx_h2_stream *st, struct vx_slice bytes, bool last) {
+void vx_h2_stream_begin_body(struct vx_h2_stream *st, struct vx_body_left left, enum vx_http_version from) {
+    st->left = left;
+    /* Behind a length no trailers follow in HTTP/1, so the end can go with the last bytes. */
+    st->ends_by_length = left.declared && from < VX_HTTP_2;
+}
+
+size_t vx_h2_stream_push(struct vx_h2_stream *st, struct vx_slice bytes) {
     struct vx_h2_session *s = st->session;
+    bytes = vx_body_left_cut(&st->left, bytes);
     if (!s || st->closed || st->failed || st->local_ended || s->broken || !bytes.len)
         return 0;
     size_t taken = 0;
     while (taken < bytes.len) {
-        size_t n = push_some(st, vx_slice_skip(bytes, taken), last);
+        size_t n = push_some(st, vx_slice_skip(bytes, taken));
         taken += n;
         if (n == 0)
             break;
@@ -225,7 +233,7 @@ bool vx_h2_stream_respond(struct vx_h2_stream *st, const struct vx_h2_fields *fi
 
 void vx_h2_stream_finish(struct vx_h2_stream *st, const struct vx_headers *trailers) {
     struct vx_h2_session *s = st->session;
-    if (!s || st->closed || st->failed || st->local_ended || s->broken)
+    if (!s || st->closed || st->failed || st->local_ended || st->left.bytes || s->broken)
         return;
     if (trailers && trailers->count) {
         struct vx_h2_fields fields;

@@ -19,11 +19,8 @@ struct h2_server_stream {
     struct vx_timer timer;
     uint64_t read_deadline_ns, write_deadline_ns; /* 0: none */
     uint64_t sent_mark;  /* st.sent_bytes when write_deadline_ns was set: progress moves it on */
-    uint64_t left;       /* of a response whose length is known */
     bool active;         /* the handler has it */
     bool response_begun; /* its final head has gone out */
-    bool has_length;     /* `left` counts */
-    bool ends_by_length; /* no trailers can follow: the last byte ends the stream */
     bool tunnel;
     bool body_timed_out;
 };

@@ -56,12 +56,7 @@ static void watch_writes(struct h2_server_stream *s, bool waits) {
 
 static size_t push(struct vx_stream *stream, struct vx_slice bytes) {
     struct h2_server_stream *s = of(stream);
-    if (s->has_length && bytes.len > s->left)
-        bytes.len = s->left;
-    bool last = s->ends_by_length && bytes.len == s->left;
-    size_t taken = vx_h2_stream_push(&s->st, bytes, last);
-    if (s->has_length)
-        s->left -= taken;
+    size_t taken = vx_h2_stream_push(&s->st, bytes);
     watch_writes(s, taken < bytes.len);
     return taken;
 }
@@ -74,7 +69,7 @@ static void flush(struct vx_stream *stream) {
 
 static void finish(struct vx_stream *stream, struct vx_headers *fields) {
     struct h2_server_stream *s = of(stream);
-    if (s->response_begun && (!s->has_length || !s->left))
+    if (s->response_begun)
         vx_h2_stream_finish(&s->st, fields);
     flush(stream);
 }
@@ -130,9 +125,9 @@ static void add_status(struct vx_h2_fields *fields, uint16_t status) {
 static void begin_body(struct h2_server_stream *s, const struct vx_response *response, bool ended) {
     s->response_begun = true;
     s->tunnel = response->status == 101;
-    s->has_length = !s->tunnel && !ended && response->framing == VX_BODY_LENGTH;
-    s->left = s->has_length ? response->body_bytes : 0;
-    s->ends_by_length = s->has_length && response->version < VX_HTTP_2;
+    if (!s->tunnel && !ended)
+        vx_h2_stream_begin_body(&s->st, vx_body_left_of(response->framing, response->body_bytes),
+                                response->version);
 }
 
 static void respond(struct vx_downstream *d, struct vx_response *response) {

@@ -28,6 +28,7 @@
 
 #include <nghttp2/nghttp2.h>
 
+#include "core/http/body_left.h"
 #include "core/http/h1_parse.h"
 #include "core/ports/stream.h"
 #include "proxy/http2/fields.h"
@@ -54,6 +55,7 @@ struct vx_h2_stream {
     struct vx_list waiting;        /* in session->waiting: push() had no room */
     struct vx_buffer in;           /* received and not consumed */
     struct vx_slice out;           /* what push() is giving away: only during that call */
+    struct vx_body_left left;      /* of the body we send */
     struct vx_h2_head head;        /* the last complete one */
     struct vx_h2_head arriving;    /* the one that is not complete */
     struct vx_headers *trailers;   /* received behind the body; NULL: none */
@@ -64,21 +66,22 @@ struct vx_h2_stream {
     uint32_t window;               /* what the peer may send before we give some of it back */
     uint32_t code;                 /* of the RST_STREAM that closed it, an nghttp2_error_code */
     int32_t id;
-    uint8_t pending;   /* enum vx_h2_pending */
-    uint8_t interims;  /* heads before the final one, told or not */
-    bool in_section;   /* a field section is arriving */
-    bool has_length;   /* the head says how long the body is */
-    bool bodyless;     /* client: of a HEAD or a 304, whose length says nothing about this message */
-    bool head_done;    /* the final head is here: what follows are trailers */
-    bool waits_body;   /* pull() said WAIT */
-    bool remote_ended; /* the peer has sent all of it */
-    bool local_ended;  /* we have */
-    bool end_framed;   /* and the frame that says so is out */
-    bool end_pushed;   /* the bytes in `out` are the last: END_STREAM goes with them */
-    bool unsent;       /* a head of ours could not be sent */
-    bool resetting;    /* our RST_STREAM is on its way */
-    bool failed;       /* on_failed is due, or has come */
-    bool closed;       /* no frame of it will be sent or received any more */
+    uint8_t pending;     /* enum vx_h2_pending */
+    uint8_t interims;    /* heads before the final one, told or not */
+    bool in_section;     /* a field section is arriving */
+    bool has_length;     /* the head says how long the body is */
+    bool bodyless;       /* client: of a HEAD or a 304, whose length says nothing about this message */
+    bool head_done;      /* the final head is here: what follows are trailers */
+    bool waits_body;     /* pull() said WAIT */
+    bool remote_ended;   /* the peer has sent all of it */
+    bool local_ended;    /* we have */
+    bool end_framed;     /* and the frame that says so is out */
+    bool ends_by_length; /* no trailers can follow what we send: the last byte ends the stream */
+    bool end_pushed;     /* the bytes in `out` are the last: END_STREAM goes with them */
+    bool unsent;         /* a head of ours could not be sent */
+    bool resetting;      /* our RST_STREAM is on its way */
+    bool failed;         /* on_failed is due, or has come */
+    bool closed;         /* no frame of it will be sent or received any more */
 };
 
 struct vx_h2_session_ops {
@@ -196,10 +199,13 @@ static inline bool vx_h2_session_pending(const struct vx_h2_session *s) {
 
 /* Streams: see `struct vx_stream_ops`. */
 
+/* The body behind our head, before its first push: how long it is, and the version of the message that it comes from. A
+ * body that nothing was said of has any length. */
+void vx_h2_stream_begin_body(struct vx_h2_stream *st, struct vx_body_left left, enum vx_http_version from);
+
 enum vx_pull vx_h2_stream_pull(struct vx_h2_stream *st, struct vx_slice *bytes);
 void vx_h2_stream_consume(struct vx_h2_stream *st, size_t bytes);
-/* `last`: nothing follows, and no trailers either, so that the end can go with the last bytes. */
-size_t vx_h2_stream_push(struct vx_h2_stream *st, struct vx_slice bytes, bool last);
+size_t vx_h2_stream_push(struct vx_h2_stream *st, struct vx_slice bytes);
 void vx_h2_stream_finish(struct vx_h2_stream *st, const struct vx_headers *trailers);
 void vx_h2_stream_again(struct vx_h2_stream *st);
 

@@ -42,6 +42,27 @@ static void a_body_that_waits_for_the_connection(void **state) {
     world_end(w);
 }
 
+/* END_STREAM would tell the backend that it has all of it. */
+static void a_body_that_falls_short_is_not_ended(void **state) {
+    (void)state;
+    struct world *w = world_start();
+    struct vx_error error;
+    struct call *c = &w->calls[0];
+    call_init(c, VX_METHOD_POST, 10);
+    assert_true(call_open(w, c, false, &error));
+    struct peer *p = peer_connected(w, 0, false);
+    peer_run(w, p);
+    assert_int_equal(c->up->stream.ops->push(&c->up->stream, VX_SLICE("0123")), 4);
+    c->up->stream.ops->finish(&c->up->stream, NULL);
+    peer_run(w, p);
+    assert_int_equal(p->body, 4);
+    assert_int_equal(p->ended, 0);
+    call_release(c);
+    peer_run(w, p);
+    assert_int_equal(p->resets, 1);
+    world_end(w);
+}
+
 static void interim_and_final_heads(void **state) {
     (void)state;
     struct world *w = world_start();
@@ -222,6 +243,7 @@ int main(void) {
         cmocka_unit_test(a_304_with_a_length_that_ends_behind_its_head),
         cmocka_unit_test(a_get),
         cmocka_unit_test(a_body_that_waits_for_the_connection),
+        cmocka_unit_test(a_body_that_falls_short_is_not_ended),
         cmocka_unit_test(interim_and_final_heads),
         cmocka_unit_test(interim_heads_without_end),
         cmocka_unit_test(a_request_that_is_given_up),
