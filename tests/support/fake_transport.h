@@ -8,7 +8,7 @@
 #include "proxy/runtime/runtime.h"
 #include "proxy/runtime/slab.h"
 
-enum { FAKE_TRANSPORTS = 16 };
+enum { FAKE_TRANSPORTS = 64 };
 
 #define FAKE_MS(n) ((uint64_t)(n)*1000000)
 #define FAKE_S(n)  FAKE_MS((n)*1000)

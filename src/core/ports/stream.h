@@ -117,6 +117,7 @@ struct vx_upstream {
     uint64_t received_bytes;
     bool reused; /* the request went out on a pooled connection */
     bool sent;   /* some byte of the request may have reached the backend */
+    bool reads;  /* the backend has shown that it reads the body */
 };
 
 #endif

@@ -59,6 +59,7 @@ static size_t push(struct vx_stream *stream, struct vx_slice bytes) {
         return 0;
     }
     size_t taken = vx_h2_stream_push(&r->st, bytes);
+    r->up.reads = r->st.given_window;
     if (r->tunnel)
         vx_h2_client_expect(r, r->idle_timeout_ns); /* silence counts only when both are silent */
     return taken;

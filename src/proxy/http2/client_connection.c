@@ -4,7 +4,9 @@
  * Invariants
  *   1. A connection counts in shared->connections from before the connect until it is CLOSED, or has only to say good-bye
  *      (`shared` is NULL then).
- *   2. Requests wait for a connection in CONNECTING only; from then on each has a stream or stands in the pool's queue.
+ *   2. Requests wait for a connection in CONNECTING and GREETING only; from then on each has a stream or stands in the pool's
+ *      queue. No stream begins before the backend's SETTINGS are here: a connection that is reset before them (a listener
+ *      that closes with it in its backlog) has carried no request, and none has to be guessed about.
  *   3. A request's `connection` is set exactly while it has a stream that was not released.
  *   4. A stream of which no byte has left the proxy, or of which the backend says that it did nothing, fails as one that
  *      may be sent again.
@@ -12,8 +14,11 @@
  *      idle one is left alone: backends of gRPC take pings without work for an attack.
  *
  * state       event                                    next     function
- * CONNECTING  connected, h2 agreed                     OPEN     connected
+ * CONNECTING  connected, h2 agreed                     GREETING connected
  * CONNECTING  failed, no h2, connect timeout           CLOSED   fail_connect
+ * GREETING    SETTINGS                                 OPEN     on_capacity
+ * GREETING    broken, connect timeout                  CLOSED   on_over, timed_out
+ * GREETING    GOAWAY, no HTTP/2, nobody wants it       ENDING   on_goaway, on_shut, vx_h2_client_end
  * OPEN        GOAWAY, too old, too many requests       ENDING   vx_h2_client_end
  * OPEN        its last stream over, nobody wants it    ENDING   vx_h2_client_stream_over
  * OPEN        idle for too long                        ENDING   timed_out
@@ -81,15 +86,34 @@ static void reap(struct vx_task *task, uint64_t now_ns) {
 
 /* --- Connecting ------------------------------------------------------------------------------------------------- */
 
-/* All that waited for it hear of it, so that each may go elsewhere. */
-static void fail_connect(struct h2_client_connection *c, struct vx_error error, uint64_t now_ns) {
+/* All that waited for it hear of it, so that each may go elsewhere: nothing of them was sent. */
+static void fail_waiting(struct h2_client_connection *c, struct vx_error error, uint64_t now_ns) {
     error.retryable = true;
-    c->transport->ops->close(c->transport, false);
-    retire(c);
     while (!vx_list_empty(&c->waiting)) {
         struct h2_client_request *r = VX_CONTAINER_OF(c->waiting.next, struct h2_client_request, link);
         vx_h2_pool_unqueue(r);
         vx_h2_client_fail(r, error, now_ns);
+    }
+}
+
+static void fail_connect(struct h2_client_connection *c, struct vx_error error, uint64_t now_ns) {
+    c->transport->ops->close(c->transport, false);
+    retire(c);
+    fail_waiting(c, error, now_ns);
+}
+
+/* Why a connection came to nothing before its backend had said anything in HTTP/2. */
+static struct vx_error explain_greeting(const struct vx_error *error) {
+    switch (error->code) {
+    case VX_ERR_NONE:
+    case VX_ERR_BAD_RESPONSE:
+        return vx_error(VX_ERR_BAD_RESPONSE, true, "the backend does not speak HTTP/2");
+    case VX_ERR_BACKEND_CLOSED:
+        return vx_error(VX_ERR_CONNECT_FAILED, true, "closed before a word of HTTP/2");
+    case VX_ERR_BACKEND_RESET:
+        return vx_error(VX_ERR_CONNECT_FAILED, true, "reset before a word of HTTP/2");
+    default:
+        return *error;
     }
 }
 
@@ -168,10 +192,6 @@ struct vx_error vx_h2_client_explain(const struct h2_client_request *r) {
                               : vx_error(VX_ERR_BACKEND_REFUSED, true, "the stream was refused");
     if (r->st.code == NGHTTP2_HTTP_1_1_REQUIRED)
         return vx_error(VX_ERR_BAD_RESPONSE, false, "the backend wants HTTP/1.1 for this");
-    if (!s->settings_came && error.code == VX_ERR_BAD_RESPONSE)
-        return vx_error(VX_ERR_BAD_RESPONSE, false, "the backend does not speak HTTP/2");
-    if (!s->settings_came && error.code == VX_ERR_BACKEND_CLOSED)
-        error.detail = "closed before a word of HTTP/2";
     error.retryable = s->written <= r->before_bytes;
     return error;
 }
@@ -203,7 +223,8 @@ void vx_h2_client_stream_over(struct h2_client_connection *c) {
 /* --- The connection --------------------------------------------------------------------------------------------- */
 
 void vx_h2_client_end(struct h2_client_connection *c) {
-    if (c->state != H2_CLIENT_OPEN)
+    bool greets = c->state == H2_CLIENT_GREETING && !c->waiting_count;
+    if (c->state != H2_CLIENT_OPEN && !greets)
         return;
     c->state = H2_CLIENT_ENDING;
     if (!c->session.stream_count)
@@ -222,11 +243,20 @@ static void on_capacity(struct vx_h2_session *s, uint64_t now_ns) {
     struct h2_client_connection *c = of(s);
     if (s->settings_came)
         c->pool->stream_limit = vx_h2_session_stream_limit(s);
+    bool opens = s->settings_came && c->state == H2_CLIENT_GREETING;
+    if (opens) {
+        c->state = H2_CLIENT_OPEN;
+        set_deadline(c, c->idle_ns);
+    }
     vx_h2_pool_serve(c->pool, now_ns);
+    /* Those that waited for it may have given up. */
+    if (opens && !s->stream_count && (!c->keeps || c->pool->client->draining))
+        vx_h2_client_end(c);
 }
 
 static void on_goaway(struct vx_h2_session *s, uint64_t now_ns) {
     struct h2_client_connection *c = of(s);
+    fail_waiting(c, vx_error(VX_ERR_BACKEND_CLOSED, true, "the connection was going away"), now_ns);
     vx_h2_client_end(c);
     vx_h2_pool_serve(c->pool, now_ns);
 }
@@ -242,10 +272,17 @@ static void on_progress(struct vx_h2_session *s, uint64_t now_ns) {
     c->pinged = false;
 }
 
+static void on_shut(struct vx_h2_session *s, uint64_t now_ns) {
+    struct h2_client_connection *c = of(s);
+    fail_waiting(c, explain_greeting(&s->error), now_ns);
+    vx_h2_client_end(c);
+    give_up_place(c); /* though answers that came on it are still to be read */
+}
+
 static void on_over(struct vx_h2_session *s, const struct vx_error *error, uint64_t now_ns) {
-    (void)error;
-    (void)now_ns;
-    retire(of(s));
+    struct h2_client_connection *c = of(s);
+    retire(c);
+    fail_waiting(c, explain_greeting(error), now_ns);
 }
 
 static const struct vx_h2_session_ops session_ops = {
@@ -256,6 +293,7 @@ static const struct vx_h2_session_ops session_ops = {
     .on_capacity = on_capacity,
     .on_goaway = on_goaway,
     .on_progress = on_progress,
+    .on_shut = on_shut,
     .on_over = on_over,
 };
 
@@ -280,11 +318,9 @@ static void connected(struct h2_client_connection *c, uint64_t now_ns) {
         fail_connect(c, vx_error(VX_ERR_OUT_OF_MEMORY, true, NULL), now_ns);
         return;
     }
-    c->state = H2_CLIENT_OPEN;
+    c->state = H2_CLIENT_GREETING;
     c->heard_ns = now_ns;
-    set_deadline(c, c->idle_ns);
     atomic_fetch_add_explicit(&c->shared->connections_opened, 1, memory_order_relaxed);
-    vx_h2_pool_serve(c->pool, now_ns);
 }
 
 static void on_ready(struct vx_transport *t, uint32_t ready, uint64_t now_ns) {
@@ -303,6 +339,9 @@ static void timed_out(struct vx_timer *timer, uint64_t now_ns) {
         vx_timer_set(&runtime(c)->wheel, &c->timer, c->deadline_ns);
     else if (c->state == H2_CLIENT_CONNECTING)
         fail_connect(c, vx_error(VX_ERR_CONNECT_TIMEOUT, true, NULL), now_ns);
+    else if (c->state == H2_CLIENT_GREETING)
+        vx_h2_session_cut(&c->session,
+                          vx_error(VX_ERR_CONNECT_TIMEOUT, true, "no word of HTTP/2 came in time"));
     else if (c->pinged)
         vx_h2_session_cut(&c->session, vx_error(VX_ERR_BACKEND_RESET, false, "no answer to a PING"));
     else if (c->state == H2_CLIENT_ENDING && !c->session.stream_count)

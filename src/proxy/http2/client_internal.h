@@ -9,6 +9,7 @@
 
 #define H2_CLIENT_STATES(X)                                                                                  \
     X(CONNECTING) /* no bytes yet; requests wait for it */                                                   \
+    X(GREETING)   /* HTTP/2 is spoken, the backend's SETTINGS have not come; requests wait for it */         \
     X(OPEN)       /* takes new streams as far as the backend lets it */                                      \
     X(ENDING)     /* ends with its last stream */                                                            \
     X(CLOSED)     /* the memory goes at the end of the round */
@@ -30,7 +31,7 @@ struct h2_client_request {
     const struct vx_target *target; /* a tunnel may outlive it */
     struct vx_request *request;
     struct vx_response response;
-    struct h2_client_connection *waits_for; /* which is being connected; NULL: for none */
+    struct h2_client_connection *waits_for; /* which is being set up; NULL: for none */
     struct vx_list link;                    /* in a connection's or the pool's list of waiting ones */
     struct vx_timer timer;                  /* while it waits in the queue; then of what is awaited */
     uint64_t deadline_ns;                   /* of what is awaited; 0: none */
@@ -46,12 +47,12 @@ struct h2_client_request {
 };
 
 struct h2_client_connection {
-    struct vx_h2_session session;   /* OPEN, ENDING */
+    struct vx_h2_session session;   /* from GREETING on */
     struct vx_transport *transport; /* CONNECTING */
     struct vx_h2_pool *pool;
     struct vx_target_shared *shared; /* NULL: it counts no longer */
     struct vx_list link;             /* in the pool's list */
-    struct vx_list waiting;          /* requests that wait for it to stand */
+    struct vx_list waiting;          /* requests that wait for it to be OPEN */
     struct vx_timer timer;
     struct vx_task reap;
     uint64_t deadline_ns;  /* of what is awaited now; 0: none */
@@ -71,10 +72,10 @@ struct h2_client_connection {
 struct vx_h2_pool {
     struct vx_h2_client *client;
     struct vx_target_shared *shared; /* whose connections the usable ones are */
-    struct vx_list connections; /* CONNECTING, OPEN and ENDING ones; the first of them are filled first */
-    struct vx_list queue;       /* requests that no connection has room for */
-    struct vx_task serve;       /* room may have come */
-    struct vx_timer poll;       /* looks for places that other workers gave up or wait for */
+    struct vx_list connections;      /* all that are not CLOSED; the first of them are filled first */
+    struct vx_list queue;            /* requests that no connection has room for */
+    struct vx_task serve;            /* room may have come */
+    struct vx_timer poll;            /* looks for places that other workers gave up or wait for */
     uint32_t queue_count;
     uint32_t stream_limit; /* what the backend let a connection have last; 0: it has not said */
     bool limited;          /* by max_connections */

@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which request goes on which connection: one that has room, the first before the others, so that they stay few; else one
- * that is being connected; else a new one; else the queue, when max_connections leaves none. The limit counts open
- * connections over all workers, so a worker that has enough gives one up when others wait. */
+ * that is being set up; else a new one; else the queue, when max_connections leaves none. The limit counts open
+ * connections over all workers, so a worker that has enough gives one up when others wait.
+ *
+ * Who waits for a connection that is being set up is not in the queue: as many wait as the backend will let it have, by
+ * what it let the last one have. Where it turns out to have less room, the others go to the front of the queue, for they came
+ * first, and the queue keeps its length: its last ones are turned away. */
 #include <stdlib.h>
 
 #include "proxy/http2/client_internal.h"
 
 enum {
     POLL_MS = 10,
-    WAITING_MAX =
-        100, /* for one connection that is being connected: what most backends let a connection have */
+    WAITING_MAX = 100, /* for one connection that is being set up: what most backends let one have */
     HEARD_LATELY_MS = 1000,
 };
 
@@ -35,7 +38,7 @@ static struct h2_client_connection *connection_at(struct vx_list *node) {
     return VX_CONTAINER_OF(node, struct h2_client_connection, link);
 }
 
-/* Those that are open end with their last stream; those that are being connected are used and then end. */
+/* Those that are open end with their last stream; those that are being set up are used and then end. */
 static void end_all(struct vx_h2_pool *pool) {
     for (struct vx_list *at = pool->connections.next; at != &pool->connections; at = at->next) {
         connection_at(at)->keeps = false;
@@ -99,14 +102,22 @@ static void enqueue(struct vx_h2_pool *pool, struct h2_client_request *r) {
     vx_h2_client_expect(r, r->target->queue_timeout_ns);
 }
 
+/* Nobody waits for it any more. */
+static void give_up(struct h2_client_connection *c) {
+    if (c->state == H2_CLIENT_CONNECTING)
+        vx_h2_client_close(c);
+    else if (c->state == H2_CLIENT_GREETING)
+        vx_h2_client_end(c);
+}
+
 void vx_h2_pool_unqueue(struct h2_client_request *r) {
     vx_list_remove(&r->link);
     struct h2_client_connection *c = r->waits_for;
     r->waits_for = NULL;
     if (c)
         c->waiting_count--;
-    if (c && !c->waiting_count && !c->keeps && c->state == H2_CLIENT_CONNECTING)
-        vx_h2_client_close(c);
+    if (c && !c->waiting_count && !c->keeps)
+        give_up(c);
     if (!r->queued)
         return;
     r->queued = false;
@@ -124,16 +135,7 @@ static bool heard_lately(const struct h2_client_connection *c, uint64_t now_ns) 
     return now_ns - c->heard_ns < (uint64_t)HEARD_LATELY_MS * 1000000;
 }
 
-/* Before a backend has said how many streams it takes, it gets no more than it took last, and at first a single one:
- * some end the connection over one too many. */
-static bool has_room(const struct h2_client_connection *c) {
-    uint32_t guess = c->pool->stream_limit ? c->pool->stream_limit : 1;
-    return vx_h2_session_can_open(&c->session) &&
-           (c->session.settings_came || c->session.stream_count < guess);
-}
-
-/* A connection that has room for the request now. What tells whether a WebSocket may be asked for are the backend's
- * settings, so that has to wait for them. */
+/* A connection that has room for the request now. */
 static struct h2_client_connection *find_open(struct vx_h2_pool *pool, const struct h2_client_request *r,
                                               bool fresh) {
     uint64_t now_ns = pool->client->rt->now_ns;
@@ -145,32 +147,33 @@ static struct h2_client_connection *find_open(struct vx_h2_pool *pool, const str
             continue;
         if (too_old(c, now_ns))
             vx_h2_client_end(c);
-        else if ((!fresh || heard_lately(c, now_ns)) && (!r->extended || c->session.settings_came) &&
-                 has_room(c))
+        else if ((!fresh || heard_lately(c, now_ns)) && vx_h2_session_can_open(&c->session))
             return c;
     }
     return NULL;
 }
 
-/* One that is being connected, for some more to wait for. */
-static struct h2_client_connection *find_connecting(struct vx_h2_pool *pool,
-                                                    const struct h2_client_request *r) {
+static bool is_set_up(const struct h2_client_connection *c) {
+    return c->state == H2_CLIENT_CONNECTING || c->state == H2_CLIENT_GREETING;
+}
+
+/* One that is being set up, for some more to wait for. */
+static struct h2_client_connection *find_unready(struct vx_h2_pool *pool, const struct h2_client_request *r) {
+    uint32_t most = pool->stream_limit && pool->stream_limit < WAITING_MAX ? pool->stream_limit : WAITING_MAX;
     for (struct vx_list *at = pool->connections.next; at != &pool->connections; at = at->next) {
         struct h2_client_connection *c = connection_at(at);
-        if (c->state == H2_CLIENT_CONNECTING && c->shared == r->target->shared &&
-            c->waiting_count < WAITING_MAX)
+        if (is_set_up(c) && c->shared == r->target->shared && c->waiting_count < most)
             return c;
     }
     return NULL;
 }
 
-/* Whether one more connection would be of use: not while one of them stands whose backend has not yet said how many
- * streams it takes, or takes none at all. */
+/* Whether one more connection would be of use: not while one of them stands whose backend takes no streams at all. */
 static bool wants_connection(const struct vx_h2_pool *pool, const struct h2_client_request *r) {
     for (struct vx_list *at = pool->connections.next; at != &pool->connections; at = at->next) {
         const struct h2_client_connection *c = connection_at(at);
         if (c->state == H2_CLIENT_OPEN && c->shared == r->target->shared &&
-            (!c->session.settings_came || !vx_h2_session_stream_limit(&c->session)))
+            !vx_h2_session_stream_limit(&c->session))
             return false;
     }
     return true;
@@ -199,7 +202,7 @@ static enum placed place(struct vx_h2_pool *pool, struct h2_client_request *r, b
         *error = vx_error(VX_ERR_OUT_OF_MEMORY, false, NULL);
         return FAILED;
     }
-    c = find_connecting(pool, r);
+    c = find_unready(pool, r);
     if (!c && wants_connection(pool, r) && vx_target_take_place(r->target)) {
         c = vx_h2_client_connect(pool, r->target, error);
         if (!c) {
@@ -240,7 +243,7 @@ static void told(struct h2_client_request *r, enum placed placed, struct vx_erro
     }
 }
 
-/* What waited for a connection that stands now goes on it as far as there is room, the rest into the queue's front. */
+/* What waited for a connection that is open now goes to the queue's front, from where it goes on. */
 static void dissolve(struct vx_h2_pool *pool, struct h2_client_connection *c) {
     while (!vx_list_empty(&c->waiting)) {
         struct h2_client_request *r = VX_CONTAINER_OF(c->waiting.prev, struct h2_client_request, link);
@@ -249,6 +252,17 @@ static void dissolve(struct vx_h2_pool *pool, struct h2_client_connection *c) {
         enqueue(pool, r);
         vx_list_remove(&r->link);
         vx_list_push_front(&pool->queue, &r->link);
+    }
+}
+
+/* The queue is no longer than it may be, whoever came to its front. */
+static void turn_away(struct vx_h2_pool *pool, uint64_t now_ns) {
+    while (!vx_list_empty(&pool->queue)) {
+        struct h2_client_request *r = VX_CONTAINER_OF(pool->queue.prev, struct h2_client_request, link);
+        if (pool->queue_count <= r->target->queue_length)
+            break;
+        vx_h2_pool_unqueue(r);
+        vx_h2_client_fail(r, vx_error(VX_ERR_QUEUE_FULL, true, NULL), now_ns);
     }
 }
 
@@ -266,6 +280,7 @@ void vx_h2_pool_serve(struct vx_h2_pool *pool, uint64_t now_ns) {
             vx_h2_pool_unqueue(r);
         told(r, placed, error, now_ns);
     }
+    turn_away(pool, now_ns);
 }
 
 /* Requests of other workers wait for a place. */

@@ -242,9 +242,10 @@ static void ended_by_peer(struct vx_h2_stream *st, bool with_head) {
         vx_h2_stream_pend(st, VX_H2_PENDING_READABLE);
 }
 
-static void on_window_update(struct vx_h2_session *s, const struct vx_h2_stream *st,
-                             const nghttp2_frame *frame) {
+static void on_window_update(struct vx_h2_session *s, struct vx_h2_stream *st, const nghttp2_frame *frame) {
     s->window_opened = true;
+    if (st)
+        st->given_window = true;
     bool waits = st ? !vx_list_empty(&st->waiting) : !vx_list_empty(&s->waiting);
     if (waits && frame->window_update.window_size_increment < SMALL_WINDOW_BYTES)
         vx_h2_session_glitch(s, VX_H2_GLITCH_SMALL_WINDOW);

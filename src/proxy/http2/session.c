@@ -9,7 +9,8 @@
  *   3. One block is read at a time, then other connections have their turn: what a peer can make us do in one round
  *      is bounded.
  *   4. A stream is in `streams` from accept or open until it is released; `ready` and `waiting` hold only such.
- *   5. Once `over`, the transport is closed, no stream is left unfailed, and nothing is called any more.
+ *   5. Once `over`, the transport is closed, no stream is left unfailed, and nothing is called any more. It is not over before
+ *      a client's streams whose messages are complete have been read and released.
  *
  * state      event                                            next       function
  * running    both sides done, shut and no stream left         ending     settle
@@ -214,14 +215,39 @@ static bool wake(struct vx_h2_session *s, uint64_t now_ns) {
     return false;
 }
 
+/* A stream of a client's both of whose messages are through: what came is to be read, whatever becomes of the connection. */
+static bool is_whole(const struct vx_h2_session *s, const struct vx_h2_stream *st) {
+    return !s->server && st->remote_ended && st->local_ended && !st->failed;
+}
+
+/* No stream gets anything any more. Returns how many are whole. */
+static uint32_t fail_streams(struct vx_h2_session *s, uint64_t now_ns) {
+    uint32_t whole = 0;
+    for (struct vx_list *at = s->streams.next; at != &s->streams; at = at->next)
+        if (!is_whole(s, VX_CONTAINER_OF(at, struct vx_h2_stream, link)))
+            vx_h2_stream_fail(VX_CONTAINER_OF(at, struct vx_h2_stream, link), s->error);
+    tell(s, now_ns);
+    for (struct vx_list *at = s->streams.next; at != &s->streams; at = at->next)
+        whole += is_whole(s, VX_CONTAINER_OF(at, struct vx_h2_stream, link));
+    return whole;
+}
+
+static void tell_shut(struct vx_h2_session *s, uint64_t now_ns) {
+    if (s->ops->on_shut && !s->shut_told)
+        s->ops->on_shut(s, now_ns);
+    s->shut_told = true;
+}
+
 static void finish(struct vx_h2_session *s, bool reset, uint64_t now_ns) {
+    if (fail_streams(s, now_ns)) {
+        s->broken = true; /* so the release of each leads here again, by settle */
+        tell_shut(s, now_ns);
+        return;
+    }
     s->over = true;
     vx_timer_remove(&s->rt->wheel, &s->linger);
     s->transport->ops->close(s->transport, reset);
     vx_buffer_release(&s->out);
-    for (struct vx_list *at = s->streams.next; at != &s->streams; at = at->next)
-        vx_h2_stream_fail(VX_CONTAINER_OF(at, struct vx_h2_stream, link), s->error);
-    tell(s, now_ns);
     vx_task_cancel(&s->task);
     vx_task_cancel(&s->read_task);
     s->ops->on_over(s, &s->error, now_ns);
@@ -231,13 +257,12 @@ static void finish(struct vx_h2_session *s, bool reset, uint64_t now_ns) {
  * frames from the peer. */
 static void linger(struct vx_h2_session *s, uint64_t now_ns) {
     s->lingering = true;
-    for (struct vx_list *at = s->streams.next; at != &s->streams; at = at->next)
-        vx_h2_stream_fail(VX_CONTAINER_OF(at, struct vx_h2_stream, link), s->error);
-    tell(s, now_ns);
+    fail_streams(s, now_ns);
     s->transport->ops->shut(s->transport);
     vx_timer_set(&s->rt->wheel, &s->linger, now_ns + (uint64_t)LINGER_MS * 1000000);
     if (s->transport->readable)
         vx_runtime_defer_next(s->rt, &s->read_task);
+    tell_shut(s, now_ns);
 }
 
 static void settle(struct vx_h2_session *s, uint64_t now_ns) {
@@ -317,7 +342,7 @@ static void throw_away(struct vx_h2_session *s, uint64_t now_ns) {
 
 /* False: there is nothing to read, or it must wait. */
 static bool may_read(const struct vx_h2_session *s) {
-    return !s->over && s->transport->readable &&
+    return !s->over && !s->broken && s->transport->readable &&
            (s->lingering || (!s->ending && vx_buffer_len(&s->out) < H2_OUT_HARD_BYTES));
 }
 

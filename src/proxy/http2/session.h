@@ -18,7 +18,8 @@
  *      afterwards no event comes and the memory is the owner's again. A stream that is not over is reset with `code`.
  *   8. When the connection is over (both sides are done, it broke, or the owner asked for it), `on_failed` has come for
  *      each stream that was left, then comes `on_over`, once: the transport is closed. The owner then calls
- *      vx_h2_session_free, then or later, but not from inside another event.
+ *      vx_h2_session_free, then or later, but not from inside another event. A client's stream on which both sides have
+ *      ended does not fail with its connection: what came is read to its end, and `on_over` waits for its release.
  *
  * What is sent gathers in one buffer and leaves in one write at the end of the round. Received bytes are bounded by the
  * streams' windows, which are given back as the owner consumes; the connection's window is given back at once, so that
@@ -81,6 +82,7 @@ struct vx_h2_stream {
     bool unsent;         /* a head of ours could not be sent */
     bool resetting;      /* our RST_STREAM is on its way */
     bool failed;         /* on_failed is due, or has come */
+    bool given_window;   /* the peer has enlarged it for this stream: it reads what it gets */
     bool closed;         /* no frame of it will be sent or received any more */
 };
 
@@ -101,6 +103,9 @@ struct vx_h2_session_ops {
     void (*on_goaway)(struct vx_h2_session *s, uint64_t now_ns);
     /* Something has arrived, or all that was to be sent has gone: for the owner's time limits. NULL: not wanted. */
     void (*on_progress)(struct vx_h2_session *s, uint64_t now_ns);
+    /* Nothing will come or go any more, and on_failed has come for each stream but those of a client that are complete:
+     * on_over follows once the peer has heard our last word and those are released. NULL: not wanted. */
+    void (*on_shut)(struct vx_h2_session *s, uint64_t now_ns);
     void (*on_over)(struct vx_h2_session *s, const struct vx_error *error, uint64_t now_ns);
 };
 
@@ -147,6 +152,7 @@ struct vx_h2_session {
     bool capacity_moved; /* on_capacity is due */
     bool goaway_came;    /* on_goaway is due, then stays set: no more streams */
     bool goaway_told;
+    bool shut_told; /* on_shut */
     bool broken;    /* the transport, or memory, has failed: nothing more is sent */
     bool shutting;  /* ends with the last stream */
     bool ending;    /* closes once what waits has been written */

@@ -33,6 +33,7 @@ static void a_body_that_waits_for_the_connection(void **state) {
     assert_true(call_open(w, c, false, &error));
     assert_int_equal(c->up->stream.ops->push(&c->up->stream, body), 0);
     struct peer *p = peer_connected(w, 0, false);
+    peer_run(w, p);
     assert_int_equal(c->writable, 1);
     assert_int_equal(c->up->stream.ops->push(&c->up->stream, body), 10);
     c->up->stream.ops->finish(&c->up->stream, NULL);

@@ -17,6 +17,82 @@ static void a_connect_that_fails_fails_all_that_wait(void **state) {
     world_end(w);
 }
 
+static void open_post(struct world *w, struct call *c) {
+    struct vx_error error;
+    call_init(c, VX_METHOD_POST, 4);
+    assert_true(call_open(w, c, false, &error));
+}
+
+/* A listener that closes resets what waits in its backlog, which had been connected: no request may have been sent into it,
+ * for nobody could say afterwards whether it may be sent again. */
+static void nothing_is_sent_before_the_backends_first_word(void **state) {
+    (void)state;
+    static const char *const details[] = {"reset before a word of HTTP/2", "closed before a word of HTTP/2"};
+    for (unsigned orderly = 0; orderly < 2; orderly++) {
+        struct world *w = world_start();
+        struct call *first = &w->calls[0], *second = call_get(w, 1);
+        open_post(w, first);
+        struct peer *p = peer_connected(w, 0, false);
+        fake_net_round(&w->net);
+        assert_int_equal(first->up->stream.ops->push(&first->up->stream, VX_SLICE("body")), 0);
+        if (orderly)
+            fake_fin(p->t);
+        else
+            fake_break(p->t);
+        fake_net_round(&w->net);
+        assert_int_equal(first->failed, 1);
+        assert_int_equal(second->failed, 1);
+        assert_int_equal(first->failure.code, VX_ERR_CONNECT_FAILED);
+        assert_string_equal(first->failure.detail, details[orderly]);
+        assert_true(first->failure.retryable);
+        assert_false(first->was_sent);
+        assert_int_equal(w->client.connection_count, 0);
+        world_end(w);
+    }
+}
+
+/* The time for a connect counts to there. */
+static void a_backend_that_never_says_a_word(void **state) {
+    (void)state;
+    struct world *w = world_start();
+    struct call *c = &w->calls[0];
+    open_post(w, c);
+    peer_connected(w, 0, false);
+    fake_net_advance(&w->net, FAKE_S(2));
+    assert_int_equal(c->failure.code, VX_ERR_CONNECT_TIMEOUT);
+    assert_true(c->failure.retryable);
+    assert_int_equal(w->client.connection_count, 0);
+    world_end(w);
+}
+
+static void a_backend_that_begins_with_a_goaway(void **state) {
+    (void)state;
+    struct world *w = world_start();
+    struct call *c = &w->calls[0];
+    open_post(w, c);
+    struct peer *p = peer_connected(w, 0, false);
+    assert_int_equal(nghttp2_submit_goaway(p->ng, 0, 0, NGHTTP2_NO_ERROR, NULL, 0), 0);
+    peer_run(w, p);
+    assert_int_equal(p->streams, 0);
+    assert_int_equal(c->failure.code, VX_ERR_BACKEND_CLOSED);
+    assert_true(c->failure.retryable);
+    world_end(w);
+}
+
+static void a_connection_that_nobody_waits_for_any_more(void **state) {
+    (void)state;
+    struct world *w = world_start();
+    w->target.max_idle = 0;
+    struct call *c = call_get(w, 0);
+    struct peer *p = peer_connected(w, 0, false);
+    fake_net_round(&w->net);
+    call_release(c);
+    peer_run(w, p);
+    assert_int_equal(p->goaways, 1);
+    assert_int_equal(atomic_load(&w->shared.connections), 0);
+    world_end(w);
+}
+
 static void a_connect_that_takes_too_long(void **state) {
     (void)state;
     struct world *w = world_start();
@@ -84,6 +160,39 @@ static void a_connection_that_breaks(void **state) {
     assert_true(c->was_sent);
     assert_false(c->failure.retryable);
     world_end(w);
+}
+
+/* What came of an answer is the client's, however slow it is and whatever becomes of the connection meanwhile. */
+static void a_complete_answer_outlives_its_connection(void **state) {
+    (void)state;
+    enum { GOAWAY, FIN, BREAK, ENDS };
+    for (unsigned end = 0; end < ENDS; end++) {
+        struct world *w = world_start();
+        struct call *whole = call_get(w, 0), *partial = call_get(w, 1);
+        struct peer *p = peer_connected(w, 0, false);
+        peer_run(w, p);
+        peer_answer(w, p, 1, "200", "hello");
+        if (end == GOAWAY) {
+            call_release(partial);
+            assert_int_equal(nghttp2_submit_goaway(p->ng, 0, 3, NGHTTP2_NO_ERROR, NULL, 0), 0);
+            peer_run(w, p);
+        } else if (end == FIN) {
+            fake_fin(p->t);
+        } else {
+            fake_break(p->t);
+        }
+        fake_net_round(&w->net);
+        fake_net_advance(&w->net, FAKE_S(3));
+        assert_int_equal(partial->failed, end != GOAWAY);
+        assert_int_equal(whole->failed, 0);
+        assert_int_equal(whole->status, 200);
+        assert_int_equal(atomic_load(&w->shared.connections), 0);
+        assert_int_equal(call_drink(whole), 5);
+        call_release(whole);
+        fake_net_advance(&w->net, FAKE_S(3));
+        assert_int_equal(w->client.connection_count, 0);
+        world_end(w);
+    }
 }
 
 static void idle_connections_end(void **state) {
@@ -179,11 +288,16 @@ static void so_many_requests_and_no_more(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_connect_that_fails_fails_all_that_wait),
+        cmocka_unit_test(nothing_is_sent_before_the_backends_first_word),
+        cmocka_unit_test(a_backend_that_never_says_a_word),
+        cmocka_unit_test(a_backend_that_begins_with_a_goaway),
+        cmocka_unit_test(a_connection_that_nobody_waits_for_any_more),
         cmocka_unit_test(a_connect_that_takes_too_long),
         cmocka_unit_test(no_h2_by_alpn),
         cmocka_unit_test(an_answer_of_http1),
         cmocka_unit_test(streams_that_a_goaway_leaves_out),
         cmocka_unit_test(a_connection_that_breaks),
+        cmocka_unit_test(a_complete_answer_outlives_its_connection),
         cmocka_unit_test(idle_connections_end),
         cmocka_unit_test(idle_connections_end_though_nothing_leaves),
         cmocka_unit_test(a_silent_connection_is_asked),

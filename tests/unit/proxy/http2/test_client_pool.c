@@ -10,12 +10,61 @@ static void requests_share_a_connection(void **state) {
     assert_int_equal(w->net.count, 1);
     struct peer *p = peer_connected(w, 0, false);
     fake_net_round(&w->net);
-    assert_int_equal(w->client.pools[3]->queue_count,
-                     5); /* a single one before it has said how many it takes */
     peer_run(w, p);
     assert_int_equal(p->streams, 6);
     assert_int_equal(atomic_load(&w->shared.connections), 1);
     assert_int_equal(atomic_load(&w->shared.connections_opened), 1);
+    world_end(w);
+}
+
+/* Which is there for those whom max_connections leaves none. */
+static void who_waits_for_a_connection_is_not_in_the_queue(void **state) {
+    (void)state;
+    struct world *w = world_start();
+    w->target.max_connections = 1;
+    w->target.queue_length = 0;
+    call_get(w, 0);
+    call_get(w, 1);
+    struct peer *p = peer_connected(w, 0, false);
+    fake_net_round(&w->net);
+    call_get(w, 2); /* it stands, and its backend has not said a word yet */
+    assert_int_equal(atomic_load(&w->shared.waiting), 0);
+    peer_run(w, p);
+    assert_int_equal(p->streams, 3);
+    world_end(w);
+}
+
+/* Those who waited for a connection that has less room than was thought came first. */
+static void the_queue_keeps_its_length_when_a_connection_has_less_room(void **state) {
+    (void)state;
+    struct world *w = world_start();
+    w->target.max_connections = 1;
+    for (unsigned i = 0; i < 6; i++)
+        call_get(w, i);
+    struct peer *p = peer_connected(w, 1, false);
+    peer_run(w, p);
+    assert_int_equal(p->streams, 1);
+    assert_int_equal(atomic_load(&w->shared.waiting), 2);
+    for (unsigned i = 0; i < 6; i++)
+        assert_int_equal(w->calls[i].failed, i > 2);
+    assert_int_equal(w->calls[5].failure.code, VX_ERR_QUEUE_FULL);
+    assert_true(w->calls[5].failure.retryable);
+    peer_answer(w, p, 1, "200", "x");
+    call_release(&w->calls[0]);
+    peer_run(w, p);
+    assert_int_equal(p->streams, 2);
+    world_end(w);
+}
+
+static void as_many_wait_as_the_last_connection_had_room_for(void **state) {
+    (void)state;
+    struct world *w = world_start();
+    call_get(w, 0);
+    struct peer *p = peer_connected(w, 2, false);
+    peer_run(w, p);
+    for (unsigned i = 1; i < 6; i++)
+        call_get(w, i);
+    assert_int_equal(w->net.count, 3); /* one stream on the first one, two and two that wait */
     world_end(w);
 }
 
@@ -155,6 +204,9 @@ static void a_drain_keeps_nothing(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(requests_share_a_connection),
+        cmocka_unit_test(who_waits_for_a_connection_is_not_in_the_queue),
+        cmocka_unit_test(the_queue_keeps_its_length_when_a_connection_has_less_room),
+        cmocka_unit_test(as_many_wait_as_the_last_connection_had_room_for),
         cmocka_unit_test(a_full_connection_gets_a_second_one),
         cmocka_unit_test(the_limit_of_connections_makes_requests_wait),
         cmocka_unit_test(a_place_that_another_worker_wants_is_given_up),
