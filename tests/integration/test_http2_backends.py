@@ -244,6 +244,39 @@ def test_goaway_loses_no_request(vortex, backend, retries):
     assert one.accepted == 10
 
 
+def test_what_was_left_out_twice_is_sent_a_third_time(vortex, backend):
+    """With its body, and without any retries: the backend has done nothing yet."""
+
+    def script(peer):
+        request = peer.request()
+        if peer.conn.number < 3:
+            peer.leave(0)
+            peer.read_until_closed()
+        else:
+            peer.answer(request, Answer(str(len(request.body)).encode()))
+
+    one = backend(http2(script))
+    proxy = vortex(one, route=route(retries=False, **NO_BREAKER))
+    answer = proxy.request("POST", "/", {}, b"x" * 50_000)
+    assert answer.status == 200 and answer.body == b"50000"
+    assert one.accepted == 3
+
+
+def test_a_connection_that_is_reset_before_its_first_word(vortex, backend):
+    """Has carried nothing: a POST goes on to the next one."""
+
+    def script(conn):
+        if conn.number == 1:
+            conn.reset()
+        else:
+            http2(lambda peer: peer.answer(peer.request(), Answer(b"here")))(conn)
+
+    proxy = vortex(backend(script), route=route(**NO_BREAKER))
+    answer = proxy.request("POST", "/", {}, b"not idempotent")
+    assert answer.status == 200 and answer.body == b"here"
+    assert proxy.log(1)[0]["attempts"] == 2
+
+
 def test_streams_beyond_a_goaway_are_sent_again(vortex, backend):
     def script(peer):
         first = peer.request()

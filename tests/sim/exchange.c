@@ -345,7 +345,7 @@ static bool is_owed(const struct sim *sim, const struct exchange *e) {
     const struct scenario *s = sim->scenario;
     bool again = e->idempotent && e->body == BODY_NONE && !e->upgrades;
     bool finishes = s->drain_after_ms && !s->cut_after_ms && e->begins; /* a drain lets end what has begun */
-    return s->all_answered || (s->backends_sound && !s->lost_memory) || finishes ||
+    return s->all_answered || s->nothing_done || (s->backends_sound && !s->lost_memory) || finishes ||
            (s->gets_answered && again);
 }
 

@@ -40,7 +40,7 @@ void host_h2_go_away(struct host_h2 *c, int32_t last) {
         return;
     c->went_away = true;
     c->last = last;
-    c->sim->excuse_502 = true; /* a request may be left out more often than it may be sent again */
+    c->sim->excuse_502 |= !c->sim->scenario->nothing_done;
     nghttp2_submit_goaway(c->ng, NGHTTP2_FLAG_NONE, last, NGHTTP2_NO_ERROR, NULL, 0);
 }
 
@@ -52,7 +52,7 @@ static bool leaves_out(struct host_job *job) {
     if (c->went_away) {
         job->left_out = true;
     } else if (sim_chance(c->sim, c->sim->scenario->refuse_streams)) {
-        c->sim->excuse_502 = true;
+        c->sim->excuse_502 |= !c->sim->scenario->nothing_done;
         host_h2_reset(job, NGHTTP2_REFUSED_STREAM);
     } else if (sim_chance(c->sim, c->sim->scenario->goaway)) {
         host_h2_go_away(c, c->last);
@@ -204,7 +204,7 @@ static int on_close(nghttp2_session *ng, int32_t stream, uint32_t code, void *us
 /* The connection */
 
 void host_h2_send(struct host_h2 *c) {
-    while (!host_h2_is_gone(c)) {
+    while (!host_h2_is_gone(c) && !c->wordless) {
         size_t left = outgoing_left(&c->out);
         if (left) {
             size_t taken = wire_write(c->wire, c->out.bytes + c->out.at, left);
@@ -265,7 +265,7 @@ static int on_invalid(nghttp2_session *ng, const nghttp2_frame *frame, int error
     const struct host_h2 *c = user;
     struct host_job *job = job_of(ng, frame->hd.stream_id);
     if (error == NGHTTP2_ERR_REFUSED_STREAM && c->sim->scenario->refuse_streams) {
-        c->sim->excuse_502 = true;
+        c->sim->excuse_502 |= !c->sim->scenario->nothing_done;
         if (job)
             job->left_out = true;
         return 0;
@@ -300,6 +300,25 @@ static uint32_t stream_limit(struct sim *sim, const struct host *h) {
     return 1 + (sim->scenario->refuse_streams ? sim_below(sim, 8) : vx_random_below(&r, 8));
 }
 
+/* As a listener that closes does to what waits in its backlog. No request may have come. */
+static void reset_wordless(struct sim *sim, void *actor, uint64_t arg) {
+    (void)arg;
+    struct host_h2 *c = actor;
+    if (c->jobs)
+        sim_fail(sim, "a request was sent to a backend of HTTP/2 that had not said a word");
+    if (!host_h2_is_gone(c))
+        wire_reset(c->wire);
+}
+
+/* Never many in a row: a backend that does nothing else cannot be told from one that is not there. */
+static bool is_wordless(struct sim *sim) {
+    enum { BETWEEN = 6 };
+    if (++sim->since_wordless < BETWEEN || !sim_chance(sim, sim->scenario->wordless))
+        return false;
+    sim->since_wordless = 0;
+    return true;
+}
+
 void host_h2_accept(struct sim *sim, struct wire *w) {
     struct host_h2 *c = calloc(1, sizeof *c);
     if (!c)
@@ -317,7 +336,11 @@ void host_h2_accept(struct sim *sim, struct wire *w) {
         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 16384 + sim_below(sim, 49152)},
     };
     nghttp2_submit_settings(c->ng, NGHTTP2_FLAG_NONE, settings, 1 + sim_chance(sim, 500));
-    host_h2_send(c);
+    c->wordless = is_wordless(sim);
+    if (c->wordless)
+        sim_after(sim, sim_between(sim, 0, SIM_MS(2)), reset_wordless, c, 0);
+    else
+        host_h2_send(c);
 }
 
 void host_h2_free(struct host *h) {

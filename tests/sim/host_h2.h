@@ -35,6 +35,7 @@ struct host_h2 {
     bool went_away; /* has said GOAWAY: streams behind `last` are left out */
     bool breaks;    /* ends in the middle of whatever it is doing, once `out` is written */
     bool lazy, reading_later;
+    bool wordless; /* is reset before it says anything */
 };
 
 static inline bool host_h2_is_gone(const struct host_h2 *c) {

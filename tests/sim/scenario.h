@@ -43,6 +43,7 @@ struct scenario {
     uint32_t http2_backends; /* routes whose backends speak HTTP/2 */
     uint32_t refuse_streams; /* requests that such a backend refuses unseen */
     uint32_t goaway;         /* requests at which it goes away, leaving them out */
+    uint32_t wordless;       /* connections that such a backend resets before its first word */
     uint32_t slow_backend;   /* think for long, short of a timeout */
 
     /* Rate limits */
@@ -74,6 +75,7 @@ struct scenario {
     bool backends_sound; /* clients may do what they like: no backend may be blamed */
     bool reuses;         /* backends keep connections open */
     bool gets_answered;  /* only stale connections: what may be sent again gets its answer */
+    bool nothing_done;   /* backends leave requests out, but say so: each good request gets its answer */
 };
 
 extern const struct scenario scenarios[];

@@ -122,6 +122,7 @@ struct sim {
     uint64_t answered, cut, own_answers, retries, attempts;
     uint64_t backend_connections, bytes_up, bytes_down;
     uint32_t breaker_openings;
+    uint32_t since_wordless; /* connections since a backend last reset one before its first word */
     bool excuse_502, excuse_503, excuse_504; /* something happened to the world that explains them */
     bool ended;
 };

@@ -9,7 +9,7 @@
 #include "sim/host.h"
 #include "sim/world.h"
 
-enum { LIMITED_CONNECTIONS = 2, LIMITED_QUEUE = 3, HTTP2_QUEUE = 200 };
+enum { LIMITED_CONNECTIONS = 2, LIMITED_QUEUE = 3 };
 
 struct world_version {
     struct world_version *next;
@@ -61,6 +61,14 @@ static void configure_backends(struct world_version *v, unsigned r, uint64_t ver
             configure_backend(v, r, route->backend_count++, b);
 }
 
+/* In a row, for a breaker to open. */
+static uint32_t failures_of(const struct scenario *s) {
+    enum { NEVER = 1000 };
+    if (s->nothing_done)
+        return NEVER;
+    return s->backends_sound ? 1 : 5;
+}
+
 static void configure_route(struct world_version *v, unsigned r, uint64_t version) {
     static const char *const names[] = {"main", "limited", "models", "rewritten", "redirected", "variable"};
     static const char *const prefixes[] = {"/a", "/b", "/m", "/w", "/r", "/v"};
@@ -83,14 +91,13 @@ static void configure_route(struct world_version *v, unsigned r, uint64_t versio
         .pool_max_age_ns = r == ROUTE_REWRITE ? SIM_MS(200) : 0,
         .pool_max_requests = r == ROUTE_MODELS ? 5 : 0,
         .pool_max_idle = r == ROUTE_LIMITED ? LIMITED_CONNECTIONS : 4,
-        /* Requests wait there for the first word of a backend that speaks HTTP/2, too. */
-        .queue_length = http2 ? HTTP2_QUEUE : LIMITED_QUEUE,
+        .queue_length = LIMITED_QUEUE,
         .http2 = http2,
         .queue_timeout_ns = SIM_MS(400),
         .retry_attempts = 2,
         .retry_budget_percent = 20,
-        .breaker = {.failures = v->sim->scenario->backends_sound ? 1 : 5,
-                    .failure_rate_percent = 50,
+        .breaker = {.failures = failures_of(v->sim->scenario),
+                    .failure_rate_percent = v->sim->scenario->nothing_done ? 100 : 50,
                     .open_for_ns = SIM_MS(300),
                     .half_open_requests = 2},
     };

@@ -8,8 +8,7 @@ enum {
     PUMP_ROUNDS = 32,               /* pieces moved before other connections get their turn */
     BULK_BYTES = 64 * 1024,         /* from here on it is worth asking for a move inside the kernel */
     GATHER_FIRST_BYTES = 16 * 1024, /* where the length is not known */
-    KEEP_FIRST_BYTES = 1024,
-    KEEP_BYTES = 16 * 1024, /* of a body that went to a backend which may refuse it unread */
+    KEEP_FIRST_BYTES = 1024,        /* of a body that went to a backend which may refuse it unread */
 };
 
 enum pumped {
@@ -88,7 +87,8 @@ static bool gather_room(struct vx_exchange *x, size_t bytes) {
     if (bytes <= x->gathered_room)
         return true;
     size_t room = x->gathered_room ? x->gathered_room * 2 : x->keeps ? KEEP_FIRST_BYTES : GATHER_FIRST_BYTES;
-    if (x->forwarded.framing == VX_BODY_LENGTH && !x->keeps)
+    bool declared = x->forwarded.framing == VX_BODY_LENGTH;
+    if (declared && (!x->keeps || room > x->forwarded.body_bytes))
         room = x->forwarded.body_bytes;
     if (room < bytes)
         room = bytes;
@@ -107,10 +107,22 @@ static void append_gathered(struct vx_exchange *x, struct vx_slice bytes) {
     x->gathered.len += bytes.len;
 }
 
+/* Keeps what went out. False: no longer, because it got too much, or the backend reads it and will not refuse it unread any
+ * more, or memory is short. */
+static bool keep(struct vx_exchange *x, struct vx_slice bytes) {
+    uint64_t most = x->snapshot->config->limits.buffered_body_bytes;
+    if (x->up->reads || x->gathered.len + bytes.len > most || !gather_room(x, x->gathered.len + bytes.len))
+        return false;
+    append_gathered(x, bytes);
+    x->gathered_sent = x->gathered.len;
+    return true;
+}
+
 /* Like pump(), with a copy kept of what goes out: a backend that refuses a stream has read none of it, and another one
- * gets the copy. Where it would get long, keeping ends (x->keeps) and pump() is the one to go on. */
+ * gets the copy. Where keeping ends (x->keeps), pump() is the one to go on. */
 static enum pumped pump_kept(struct vx_exchange *x, struct vx_stream *from) {
-    for (;;) {
+    struct vx_stream *to = &x->up->stream;
+    for (unsigned round = 0; round < PUMP_ROUNDS && x->keeps; round++) {
         struct vx_slice bytes;
         switch (from->ops->pull(from, &bytes)) {
         case VX_PULL_WAIT:
@@ -123,17 +135,19 @@ static enum pumped pump_kept(struct vx_exchange *x, struct vx_stream *from) {
         case VX_PULL_BYTES:
             break;
         }
-        if (x->gathered.len + bytes.len > KEEP_BYTES || !gather_room(x, x->gathered.len + bytes.len)) {
-            x->keeps = false;
-            x->body_taken = true;
-            return PUMP_WAITS;
+        size_t taken = to->ops->push(to, bytes);
+        if (taken) {
+            x->keeps = keep(x, vx_slice(bytes.ptr, taken));
+            x->body_taken = !x->keeps;
+            from->ops->consume(from, taken);
+            x->request_bytes += taken;
         }
-        append_gathered(x, bytes);
-        x->request_bytes += bytes.len;
-        from->ops->consume(from, bytes.len);
-        if (!push_gathered(x))
+        if (taken < bytes.len)
             return PUMP_WAITS;
     }
+    if (x->keeps)
+        from->ops->again(from);
+    return PUMP_WAITS;
 }
 
 bool vx_exchange_pump_request(struct vx_exchange *x, uint64_t now_ns) {

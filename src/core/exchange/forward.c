@@ -57,9 +57,22 @@ static bool take_budget(const struct vx_exchange *x, bool sent, uint64_t now_ns)
     return !sent || vx_backend_set_take_retry(x->route->set, x->proxy->worker, now_ns);
 }
 
-static bool take_retry(const struct vx_exchange *x, bool sent, uint64_t now_ns) {
-    return x->attempts <= x->route->config->retry_attempts && x->attempts < VX_EXCHANGE_TRIED_MAX &&
-           take_budget(x, sent, now_ns);
+static bool take_retry(struct vx_exchange *x, bool sent, uint64_t now_ns) {
+    if (x->retries >= x->route->config->retry_attempts || x->attempts >= VX_EXCHANGE_TRIED_MAX ||
+        !take_budget(x, sent, now_ns))
+        return false;
+    x->retries++;
+    return true;
+}
+
+/* Of what a backend says that it has not begun, some retries are free, whatever `retries.attempts` says; not without end, for
+ * a backend may say so each time. */
+static bool take_unread_retry(struct vx_exchange *x) {
+    enum { UNREAD_MAX = 3 };
+    if (x->unread_retries >= UNREAD_MAX || x->attempts >= VX_EXCHANGE_TRIED_MAX)
+        return false;
+    x->unread_retries++;
+    return true;
 }
 
 static bool pick(struct vx_exchange *x, uint64_t now_ns) {
@@ -126,12 +139,11 @@ void vx_exchange_attempt(struct vx_exchange *x, bool fresh, uint64_t now_ns) {
     }
 }
 
-/* A pooled connection that its backend had given up says nothing about the backend: the same one is asked again on a
- * fresh connection, once, whatever `retries.attempts` says. */
+/* A connection that its backend had given up says nothing about the backend: the same one is asked again on a fresh
+ * connection, whatever `retries.attempts` says. */
 static void ask_again(struct vx_exchange *x, uint64_t now_ns) {
     struct vx_error error;
     struct vx_upstream *stale = x->up;
-    x->stale_retried = true;
     x->up = NULL;
     stale->stream.ops->release(&stale->stream);
     if (open_upstream(x, true, &error, now_ns)) {
@@ -144,31 +156,62 @@ static void ask_again(struct vx_exchange *x, uint64_t now_ns) {
     }
 }
 
-/* Whether the connection had been given up before it could carry the request: it was pooled, or the backend of HTTP/2 says
- * that it was going away. */
+static bool connection_ended(const struct vx_error *error) {
+    return error->code == VX_ERR_BACKEND_CLOSED || error->code == VX_ERR_BACKEND_RESET;
+}
+
+/* Whether the connection had been given up before it could carry the request. */
 static bool was_stale(const struct vx_exchange *x, const struct vx_error *error) {
-    bool given_up = x->up->reused || (error->retryable && x->target->http2);
-    return given_up && x->up->received_bytes == 0 &&
-           (error->code == VX_ERR_BACKEND_CLOSED || error->code == VX_ERR_BACKEND_RESET);
+    return x->up->reused && x->up->received_bytes == 0 && connection_ended(error);
+}
+
+/* Whether a backend of HTTP/2 has had the request, or could have had it, and has certainly not begun with it: it refused the
+ * stream, left it out when it went away, or the connection ended before the head was out (RFC 9113 §8.7). */
+static bool was_unread(const struct vx_exchange *x, const struct vx_error *error) {
+    return x->target->http2 && error->retryable &&
+           (connection_ended(error) || error->code == VX_ERR_BACKEND_REFUSED);
+}
+
+/* How a failed attempt speaks against its backend. One request counts once where what it is refused is free. */
+static enum vx_backend_outcome outcome_of(const struct vx_exchange *x, const struct vx_error *error) {
+    bool again = false;
+    for (uint16_t i = 0; i + 1 < x->attempts; i++)
+        again |= x->tried[i] == x->tried[x->attempts - 1];
+    bool counts = error->source == VX_BY_BACKEND && !(again && was_unread(x, error));
+    return counts ? VX_OUTCOME_FAILURE : VX_OUTCOME_NEUTRAL;
+}
+
+enum remedy { GIVE_UP, SAME_BACKEND, ANOTHER_BACKEND };
+
+static enum remedy find_remedy(struct vx_exchange *x, const struct vx_error *error, bool sent,
+                               uint64_t now_ns) {
+    if (!may_send_again(x, error, sent))
+        return GIVE_UP;
+    /* Who goes away from a connection takes another one; who refuses has too much to do. */
+    if (was_unread(x, error) && take_unread_retry(x))
+        return connection_ended(error) ? SAME_BACKEND : ANOTHER_BACKEND;
+    if (was_stale(x, error) && !x->stale_retried && take_budget(x, sent, now_ns)) {
+        x->stale_retried = true;
+        return SAME_BACKEND;
+    }
+    return take_retry(x, sent, now_ns) ? ANOTHER_BACKEND : GIVE_UP;
 }
 
 void vx_exchange_attempt_failed(struct vx_exchange *x, struct vx_error error, uint64_t now_ns) {
-    /* What a backend says it has not begun has done nothing (RFC 9113 §8.7). */
     bool sent = x->up->sent && !error.retryable;
     /* A move that breaks may have lost bytes between the two sockets. */
     x->body_taken = x->body_taken || (sent && vx_exchange_is_bulk(x));
-    bool again = may_send_again(x, &error, sent);
-    bool stale = was_stale(x, &error);
-    if (stale && again && !x->stale_retried && take_budget(x, sent, now_ns)) {
-        ask_again(x, now_ns);
-        return;
-    }
-    if (!again || !take_retry(x, sent, now_ns)) {
+    switch (find_remedy(x, &error, sent, now_ns)) {
+    case GIVE_UP:
         vx_exchange_fail(x, error, now_ns);
-        return;
+        break;
+    case SAME_BACKEND:
+        ask_again(x, now_ns);
+        break;
+    case ANOTHER_BACKEND:
+        vx_exchange_drop_upstream(x, outcome_of(x, &error), now_ns);
+        x->proxy->recorder->retried(x->proxy->recorder, x->route, x->target);
+        vx_exchange_attempt(x, false, now_ns);
+        break;
     }
-    vx_exchange_drop_upstream(x, error.source == VX_BY_BACKEND ? VX_OUTCOME_FAILURE : VX_OUTCOME_NEUTRAL,
-                              now_ns);
-    x->proxy->recorder->retried(x->proxy->recorder, x->route, x->target);
-    vx_exchange_attempt(x, false, now_ns);
 }

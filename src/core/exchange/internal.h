@@ -60,7 +60,9 @@ struct vx_exchange {
     size_t gathered_sent; /* of it, in this attempt */
     uint64_t request_bytes, backend_ns;
     uint16_t attempts;
-    uint16_t status; /* of the final head that went to the client; 0: none yet */
+    uint8_t retries;        /* of them, those that `retries.attempts` bounds */
+    uint8_t unread_retries; /* the free ones, of what backends had not begun */
+    uint16_t status;        /* of the final head that went to the client; 0: none yet */
     enum vx_error_code error;
     const char *error_detail;
     uint8_t state;       /* enum vx_exchange_state */

@@ -252,21 +252,112 @@ static void test_a_refused_stream_goes_elsewhere_with_its_body(void **state) {
     fixture_free(x);
 }
 
-static void test_a_long_body_is_not_kept(void **state) {
-    (void)state;
-    static const char long_body[20000];
+/* A POST of two pieces of the body, to backends of HTTP/2. `buffered`: limits.buffered_body. */
+static struct fixture *upload(uint32_t buffered) {
+    static const char bytes[20000];
     struct fixture *x = fixture_new();
+    x->config.limits.buffered_body_bytes = buffered;
     fixture_start(x);
     for (uint32_t i = 0; i < FIXTURE_BACKENDS; i++)
         x->targets[i].http2 = true;
     fixture_request(x, VX_METHOD_POST, "/api");
-    fake_downstream_add_body(&x->f, vx_slice(long_body, 10000));
-    fake_downstream_add_body(&x->f, vx_slice(long_body, sizeof long_body));
+    fake_downstream_add_body(&x->f, vx_slice(bytes, 10000));
+    fake_downstream_add_body(&x->f, vx_slice(bytes, sizeof bytes));
+    return x;
+}
+
+static void test_a_body_is_kept_as_far_as_bodies_are_held(void **state) {
+    (void)state;
+    struct fixture *x = upload(30000);
+    fixture_begin(x);
+    assert_int_equal(fixture_up(x)->body_len, 30000);
+    fake_upstream_fail(fixture_up(x), VX_ERR_BACKEND_REFUSED, x->now_ns);
+    assert_int_equal(x->client.count, 2);
+    assert_int_equal(fixture_up(x)->body_len, 30000);
+    assert_true(fixture_up(x)->finished);
+    assert_int_equal(x->record.request_bytes, 0);
+    fake_upstream_answer(fixture_up(x), 200, "", x->now_ns);
+    assert_int_equal(x->record.request_bytes, 30000);
+    fixture_free(x);
+    x = upload(29999);
     fixture_begin(x);
     assert_int_equal(fixture_up(x)->body_len, 30000);
     fake_upstream_fail(fixture_up(x), VX_ERR_BACKEND_REFUSED, x->now_ns);
     assert_int_equal(x->client.count, 1);
     assert_int_equal(x->f.response.status, 502);
+    fixture_free(x);
+}
+
+/* What a backend has begun to read it will not refuse unread any more. */
+static void test_a_body_that_is_read_is_not_kept(void **state) {
+    (void)state;
+    struct fixture *x = upload(30000);
+    x->client.room = 15000;
+    fixture_begin(x);
+    fixture_up(x)->up.reads = true;
+    fake_upstream_writable(fixture_up(x), SIZE_MAX, x->now_ns);
+    assert_int_equal(fixture_up(x)->body_len, 30000);
+    fake_upstream_fail(fixture_up(x), VX_ERR_BACKEND_REFUSED, x->now_ns);
+    assert_int_equal(x->client.count, 1);
+    fixture_free(x);
+}
+
+/* However much of it lies ready. */
+static void test_a_body_that_waits_for_a_connection_is_not_gone(void **state) {
+    (void)state;
+    struct fixture *x = upload(100);
+    x->client.room = 0;
+    x->client.unsent = true;
+    fixture_begin(x);
+    fake_upstream_fail(fixture_up(x), VX_ERR_CONNECT_FAILED, x->now_ns);
+    assert_int_equal(x->client.count, 2);
+    fake_upstream_writable(fixture_up(x), SIZE_MAX, x->now_ns);
+    assert_int_equal(fixture_up(x)->body_len, 30000);
+    fake_upstream_answer(fixture_up(x), 200, "", x->now_ns);
+    fixture_free(x);
+}
+
+static void go_away(struct fixture *x) {
+    struct fake_upstream *u = fixture_up(x);
+    u->up.stream.error = vx_error(VX_ERR_BACKEND_CLOSED, true, "the connection was going away");
+    u->up.stream.events->on_failed(u->up.stream.user, x->now_ns);
+}
+
+/* Which has nothing to do with `retries.attempts`, and an end all the same. */
+static void test_what_was_never_begun_is_sent_again_three_times(void **state) {
+    (void)state;
+    for (unsigned refused = 0; refused < 2; refused++) {
+        struct fixture *x = upload(30000);
+        x->routes[0].retry_attempts = 0;
+        fixture_begin(x);
+        for (unsigned i = 0; i < 4; i++) {
+            assert_int_equal(x->client.count, i + 1);
+            assert_int_equal(fixture_up(x)->body_len, 30000);
+            if (refused)
+                fake_upstream_fail(fixture_up(x), VX_ERR_BACKEND_REFUSED, x->now_ns);
+            else
+                go_away(x);
+        }
+        assert_int_equal(x->client.count, 4);
+        assert_int_equal(x->record.attempts, refused ? 4 : 1);
+        /* Who goes away from a connection is asked on another one, who refuses is left alone. */
+        assert_int_equal(x->client.ups[1].fresh, !refused);
+        assert_int_equal(x->client.ups[0].target == x->client.ups[1].target, !refused);
+        assert_int_equal(x->f.response.status, 502);
+        fixture_free(x);
+    }
+}
+
+static void test_free_retries_leave_the_others_what_they_are(void **state) {
+    (void)state;
+    struct fixture *x = upload(30000);
+    x->routes[0].retry_attempts = 1;
+    fixture_begin(x);
+    fake_upstream_fail(fixture_up(x), VX_ERR_BACKEND_REFUSED, x->now_ns);
+    fixture_up(x)->up.sent = false;
+    fake_upstream_fail(fixture_up(x), VX_ERR_CONNECT_FAILED, x->now_ns);
+    assert_int_equal(x->client.count, 3);
+    fake_upstream_answer(fixture_up(x), 200, "", x->now_ns);
     fixture_free(x);
 }
 
@@ -287,7 +378,11 @@ int main(void) {
         cmocka_unit_test(test_what_cannot_be_opened_goes_to_the_next),
         cmocka_unit_test(test_the_budget_bounds_retries_of_what_was_sent),
         cmocka_unit_test(test_a_refused_stream_goes_elsewhere_with_its_body),
-        cmocka_unit_test(test_a_long_body_is_not_kept),
+        cmocka_unit_test(test_a_body_is_kept_as_far_as_bodies_are_held),
+        cmocka_unit_test(test_a_body_that_is_read_is_not_kept),
+        cmocka_unit_test(test_a_body_that_waits_for_a_connection_is_not_gone),
+        cmocka_unit_test(test_what_was_never_begun_is_sent_again_three_times),
+        cmocka_unit_test(test_free_retries_leave_the_others_what_they_are),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
