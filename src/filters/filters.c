@@ -85,6 +85,7 @@ static struct vx_filter_identity identify(const struct vx_config_filter *config,
     add_text(&hash, config->config);
     add_text(&hash, config->vm_config);
     add_text(&hash, config->root_id);
+    add_text(&hash, config->vm_id);
     SHA256_Update(&hash, numbers, sizeof numbers);
     add_text(&hash, binary);
     SHA256_Final(identity.bytes, &hash);

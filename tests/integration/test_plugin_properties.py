@@ -158,13 +158,17 @@ def test_size_is_what_the_client_has_announced(start, backend):
     assert answer.get("request.size") == "333"
 
 
-def test_log_of_an_exchange_without_response(start, backend):
-    """SDKs trap on anything but OK and NOT_FOUND there."""
+def test_log_of_an_exchange_without_response(start, backend, ca):
+    """SDKs trap on anything but OK and NOT_FOUND there. Who the client was can still be asked when it has gone."""
     back = backend(lambda conn: (conn.request(), conn.gone(15)))
-    proxy = start(back)
-    client = proxy.client()
-    client.send(request("GET", "/"))
+    visitor = ca.issue("visitor", client=True)
+    proxy = start(back, listener={"tls": {**ca.issue("localhost").config(), "client_ca": str(ca.path)}})
+    client = proxy.client(tls=ca.client_context(visitor), sni="localhost")
+    ask = "connection.subject_peer_certificate,upstream.address,upstream.tls_version"
+    client.send(request("GET", "/", [("x-ask", ask)], host="localhost"))
     back.wait_requests()
     client.reset()
     wait_until(lambda: "there was no response" in proxy.output(), 15, "the line of the log")
+    assert "connection.subject_peer_certificate=CN=visitor" in proxy.output()
+    assert "upstream.tls_version=-" in proxy.output()
     assert proxy.metric("vortex_filter_traps_total", filter="asker") == 0

@@ -151,6 +151,29 @@ def test_queue_reaches_the_listener(plugin):
     wait_until(lambda: proxy.output().count("filter probe: job done") == 5, 15, "five items in the log")
 
 
+def test_plugins_with_one_vm_id_share(vortex, backend):
+    """Two plugins count together, one apart; each answers for the routes that name it."""
+    one = {"wasm": guest("probe"), "config": ""}
+    filters = [
+        {**one, "name": "a", "vm_id": "together"},
+        {**one, "name": "b", "vm_id": "together"},
+        {**one, "name": "c"},
+    ]
+    back = targets(backend(seen()))
+    routes = [{"name": x, "match": {"path": f"/{x}"}, "backends": back, "filters": [x]} for x in "abc"]
+    proxy = vortex(routes=routes, filters=filters, wasm={"cache": CACHE, "instances": 50})
+    counts = [int(ask(proxy, "count", f"/{x}").get("x-count")) for x in "abcab"]
+    assert counts == [1, 2, 1, 3, 4]
+
+
+def test_plugin_that_no_route_names_does_its_own_work(vortex, backend):
+    filters = [{"name": "busy", "wasm": guest("probe"), "config": "tick"}]
+    route = {"name": "main", "match": {"path_prefix": "/"}, "backends": targets(backend(seen())), "filters": []}
+    proxy = vortex(routes=[route], filters=filters, wasm={"cache": CACHE, "instances": 50})
+    wait_until(lambda: proxy.metric("probe_gauge") > 2, 15, "ticks")
+    assert proxy.get().get("x-probe") is None
+
+
 def test_metrics_of_plugins_are_on_the_page(plugin):
     proxy = plugin(workers=2)
     for _ in range(7):

@@ -283,6 +283,7 @@ static const struct vx_yaml_key filter_keys[] = {
     DATA("config", config),
     DATA("vm_config", vm_config),
     TEXT("root_id", root_id, vx_config_check_model),
+    TEXT("vm_id", vm_id, vx_config_check_model),
     CHOICE("on_failure", fails_open, "closed", failures),
     CHOICE("on_headers_pause", body_continues, "stop_all", pauses),
     GROUP("limits", limits, filter_limit_shape),

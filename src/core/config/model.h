@@ -99,9 +99,9 @@ struct vx_config_filter {
     struct vx_slice wasm_path; /* absolute */
     struct vx_place wasm_place;
     struct vx_slice config, vm_config; /* as the plugin gets them: text, or a mapping as JSON */
-    struct vx_slice root_id;
-    bool fails_open;     /* its failure does not end the exchange */
-    bool body_continues; /* a pause at the headers does not hold the body back from it */
+    struct vx_slice root_id, vm_id;    /* vm_id: empty: the name */
+    bool fails_open;                   /* its failure does not end the exchange */
+    bool body_continues;               /* a pause at the headers does not hold the body back from it */
     struct vx_config_filter_limits limits;
 };
 

@@ -52,7 +52,7 @@ enum vx_pwasm_status vx_pwasm_host_resolve_shared_queue(struct vx_pwasm_vm *vm, 
         !vx_wasm_instance_bytes(&vm->sandbox, a[4], 4))
         return VX_PWASM_INVALID_MEMORY_ACCESS;
     if (!scope.len)
-        scope = vm->plan->name;
+        scope = vx_pwasm_plan_vm_id(vm->plan);
     if (!vx_pwasm_queue_find(vm->plan->hub->shared, scope, name, &id))
         return VX_PWASM_NOT_FOUND;
     vx_pwasm_write(vm, a[4], id, 4);

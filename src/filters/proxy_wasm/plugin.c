@@ -308,8 +308,10 @@ static uint32_t wants_of(const struct vx_pwasm_code *code) {
 
 /* The configuration that was given may go before the plugin does. False: no memory. */
 static bool copy_texts(struct vx_pwasm_plugin *p, const struct vx_config_filter *config) {
-    const struct vx_slice from[] = {config->name, config->config, config->vm_config, config->root_id};
-    struct vx_slice *const to[] = {&p->plan.name, &p->plan.config, &p->plan.vm_config, &p->plan.root_id};
+    const struct vx_slice from[] = {config->name, config->config, config->vm_config, config->root_id,
+                                    config->vm_id};
+    struct vx_slice *const to[] = {&p->plan.name, &p->plan.config, &p->plan.vm_config, &p->plan.root_id,
+                                   &p->plan.vm_id};
     size_t bytes = 1;
     for (size_t i = 0; i < sizeof from / sizeof from[0]; i++)
         bytes += from[i].len;
@@ -358,7 +360,7 @@ static bool fill(struct vx_pwasm_plugin *p, struct vx_pwasm_hub *hub, const stru
         .fails_open = config->fails_open,
         .body_continues = config->body_continues,
     };
-    p->plan.scope = vx_pwasm_scope_hold(hub->shared, p->plan.name);
+    p->plan.scope = vx_pwasm_scope_hold(hub->shared, vx_pwasm_plan_vm_id(&p->plan));
     return p->plan.scope != NULL;
 }
 

@@ -459,10 +459,14 @@ static bool plugin_root_id(const struct question *q, struct vx_pwasm_property *o
     return text(out, q->vm->plan->root_id);
 }
 
+static bool plugin_vm_id(const struct question *q, struct vx_pwasm_property *out) {
+    return text(out, vx_pwasm_plan_vm_id(q->vm->plan));
+}
+
 static const struct row plugin_rows[] = {
     {"plugin_name", plugin_name, false},
     {"plugin_root_id", plugin_root_id, false},
-    {"plugin_vm_id", plugin_name, false},
+    {"plugin_vm_id", plugin_vm_id, false},
     {NULL, NULL, false},
 };
 

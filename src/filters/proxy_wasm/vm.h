@@ -19,6 +19,7 @@ struct vx_pwasm_vm;
 struct vx_pwasm_plan {
     struct vx_pwasm_code code;
     struct vx_slice name, config, vm_config, root_id;
+    struct vx_slice vm_id; /* whose data and queues it shares; empty: the name */
     uint64_t memory_bytes, time_ns, start_time_ns;
     uint32_t body_bytes;
     struct vx_pwasm_hub *hub;
@@ -78,6 +79,10 @@ struct vx_pwasm_vm {
     void (*died)(struct vx_pwasm_vm *vm, uint64_t now_ns);
     void *owner;
 };
+
+static inline struct vx_slice vx_pwasm_plan_vm_id(const struct vx_pwasm_plan *plan) {
+    return plan->vm_id.len ? plan->vm_id : plan->name;
+}
 
 /* Instantiates and starts: initialisation, root context, vm_start, configure. NULL with *why. Control thread; takes up to
  * a few times plan->start_time_ns. */

@@ -302,18 +302,18 @@ static void file_sections(void **state) {
 
 static void filters(void **state) {
     (void)state;
-    struct vx_config *config = must_read(
-        fill(IN_ROUTE "filters:\n- {name: auth, wasm: f/auth.wasm}\n"
-                      "- {name: b, wasm: /b.wasm, config: {keys: [1, x]}, vm_config: text, root_id: r,\n"
-                      "   on_failure: open, on_headers_pause: body_continues,\n"
-                      "   limits: {memory: 1MiB, time: 1ms, start_time: 1s, body: 2KiB}}\n",
-             "%s", "filters: [b]"));
+    struct vx_config *config = must_read(fill(
+        IN_ROUTE "filters:\n- {name: auth, wasm: f/auth.wasm}\n"
+                 "- {name: b, wasm: /b.wasm, config: {keys: [1, x]}, vm_config: text, root_id: r, vm_id: v,\n"
+                 "   on_failure: open, on_headers_pause: body_continues,\n"
+                 "   limits: {memory: 1MiB, time: 1ms, start_time: 1s, body: 2KiB}}\n",
+        "%s", "filters: [b]"));
     const struct vx_config_filter *f = config->filters;
     assert_int_equal(config->filter_count, 2);
     assert_slice(f->wasm_path, "/etc/vortex/f/auth.wasm");
     assert_int_equal(f->place.line, 6);
     assert_int_equal(f->wasm_place.column, 22);
-    assert_false(f->fails_open || f->body_continues || f->config.len || f->root_id.len);
+    assert_false(f->fails_open || f->body_continues || f->config.len || f->root_id.len || f->vm_id.len);
     assert_int_equal(f->limits.memory_bytes, 64 << 20);
     assert_int_equal(f->limits.time_ns, 10000000);
     assert_int_equal(f->limits.start_time_ns, 10000000000);
@@ -322,6 +322,7 @@ static void filters(void **state) {
     assert_slice(f->config, "{\"keys\":[1,\"x\"]}");
     assert_slice(f->vm_config, "text");
     assert_slice(f->root_id, "r");
+    assert_slice(f->vm_id, "v");
     assert_true(f->fails_open && f->body_continues);
     assert_int_equal(f->limits.body_bytes, 2048);
     const struct vx_config_route *r = &config->routes[0];

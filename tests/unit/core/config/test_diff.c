@@ -109,6 +109,7 @@ static void settings(void **state) {
     CHANGED(FILTERS, after.filters[1].config = VX_SLICE("x"));
     CHANGED(FILTERS, after.filters[1].vm_config = VX_SLICE("x"));
     CHANGED(FILTERS, after.filters[1].root_id = VX_SLICE("x"));
+    CHANGED(FILTERS, after.filters[1].vm_id = VX_SLICE("x"));
     CHANGED(FILTERS, after.filters[1].fails_open = true);
     CHANGED(FILTERS, after.filters[1].body_continues = true);
     CHANGED(FILTERS, after.filters[1].limits.memory_bytes++);
@@ -268,7 +269,7 @@ static void structs_are_as_compared(void **state) {
     (void)state;
     assert_int_equal(sizeof(struct vx_config_listener), 96);
     assert_int_equal(sizeof(struct vx_config_route), 560);
-    assert_int_equal(sizeof(struct vx_config_filter), 136);
+    assert_int_equal(sizeof(struct vx_config_filter), 152);
 }
 
 static void no_memory(void **state) {

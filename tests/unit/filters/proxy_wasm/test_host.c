@@ -481,6 +481,12 @@ static void test_properties(void **state) {
     assert_int_equal(word(word(OUT1)), 77);
     assert_int_equal(get_property("connection_id", 13), VX_PWASM_OK);
     assert_int_equal(word(word(OUT1)), 77);
+    assert_int_equal(get_property("plugin_vm_id", 12), VX_PWASM_OK);
+    expect_given("tester");
+    w->plan.vm_id = VX_SLICE("together");
+    assert_int_equal(get_property("plugin_vm_id", 12), VX_PWASM_OK);
+    expect_given("together");
+    w->plan.vm_id = VX_SLICE_NONE;
     assert_int_equal(get_property("connection\0mtls", 15), VX_PWASM_OK);
     assert_int_equal(word(OUT2), 1);
     assert_int_equal(get_property("request", 7), VX_PWASM_SERIALIZATION_FAILURE);
