@@ -45,6 +45,21 @@ static bool call(struct vx_pwasm_vm *vm, struct vx_slice name, int32_t *result) 
     return true;
 }
 
+static bool open_sandbox(const struct vx_execute *x, struct vx_pwasm_vm *vm, uint64_t time_ns) {
+    const struct vx_wasm_module *module = &x->plan.code.module;
+    if (vm->sandbox.room)
+        return vx_wasm_instance_renew(&vm->sandbox, module, time_ns, &vm->fault);
+    if (x->slim)
+        return vx_wasm_instance_open_slim(&vm->sandbox, module, vm, time_ns, &vm->fault);
+    return vx_wasm_instance_open(&vm->sandbox, module, vm, x->plan.memory_bytes, time_ns, &vm->fault);
+}
+
+/* A slim one stays where it is, out of use, while its store has room for the next. */
+static void end_sandbox(struct vx_pwasm_vm *vm, bool fine) {
+    if (!fine || !vm->sandbox.room)
+        vx_wasm_instance_close(&vm->sandbox);
+}
+
 /* A fresh sandbox, `execute` in it, and its end. False: vm->fault says what went wrong. */
 static bool run_guest(struct vx_execute_seat *seat, int32_t *result) {
     const struct vx_execute *x = seat->filter;
@@ -52,14 +67,13 @@ static bool run_guest(struct vx_execute_seat *seat, int32_t *result) {
     vm->nested_fault = false;
     /* The last run's has gone: a start function must not meet it. */
     wasmtime_funcref_set_null(&vm->allocator);
-    if (!vx_wasm_instance_open(&vm->sandbox, &x->plan.code.module, vm, x->plan.memory_bytes, x->plan.time_ns,
-                               &vm->fault))
+    if (!open_sandbox(x, vm, x->plan.time_ns))
         return false;
     if (x->plan.code.allocator.len)
         vx_wasm_instance_function(&vm->sandbox, x->plan.code.allocator, &vm->allocator);
     bool fine = (!x->initialises || call(vm, VX_SLICE("_initialize"), result)) &&
                 call(vm, VX_SLICE("execute"), result);
-    vx_wasm_instance_close(&vm->sandbox);
+    end_sandbox(vm, fine);
     if (!vx_list_empty(&vm->calls))
         vx_pwasm_calls_drop(vm); /* nobody is left to hear of them */
     return fine;
@@ -214,13 +228,16 @@ static bool make_seats(struct vx_execute *x) {
 /* A sandbox that cannot be made now could not be made for a request either. */
 static bool try_once(struct vx_execute *x, struct vx_wasm_text *why) {
     struct vx_pwasm_vm *vm = &x->seats[0].vm;
-    if (!vx_wasm_instance_open(&vm->sandbox, &x->plan.code.module, vm, x->plan.memory_bytes,
-                               x->plan.start_time_ns, &vm->fault)) {
-        snprintf(why->text, sizeof why->text, "it does not start: %.380s", vm->fault.text);
-        return false;
+    x->slim = true;
+    bool opens = open_sandbox(x, vm, x->plan.start_time_ns);
+    if (!opens) {
+        x->slim = false;
+        opens = open_sandbox(x, vm, x->plan.start_time_ns);
     }
+    if (!opens)
+        snprintf(why->text, sizeof why->text, "it does not start: %.380s", vm->fault.text);
     vx_wasm_instance_close(&vm->sandbox);
-    return true;
+    return opens;
 }
 
 static bool fill(struct vx_execute *x, struct vx_pwasm_hub *hub, const struct vx_config_filter *config) {
@@ -265,11 +282,13 @@ struct vx_filter *vx_execute_new(struct vx_pwasm_hub *hub, const struct vx_confi
 
 void vx_execute_free(struct vx_filter *f) {
     struct vx_execute *x = execute_of(f);
-    for (uint32_t i = 0; x->seats && i < x->seat_count; i++)
+    for (uint32_t i = 0; x->seats && i < x->seat_count; i++) {
+        vx_wasm_instance_close(&x->seats[i].vm.sandbox);
         for (struct vx_execute_run *run = x->seats[i].free, *next; run; run = next) {
             next = run->next;
             free(run);
         }
+    }
     vx_wasm_module_unload(&x->plan.code.module);
     free(x->seats);
     free(x->name);

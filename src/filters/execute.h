@@ -31,6 +31,7 @@ struct vx_execute {
     struct vx_filter filter; /* first: the port's face */
     struct vx_pwasm_plan plan;
     bool initialises; /* there is an `_initialize` to be called first */
+    bool slim;        /* it has neither memory nor table */
     struct vx_execute_seat *seats;
     uint32_t seat_count;
     char *name;

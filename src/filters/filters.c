@@ -133,6 +133,7 @@ static bool make(struct vx_filters *f, const struct vx_config_filter *config, st
             "filters cannot run: there is no address space for %u sandboxes; lower wasm.instances, or raise "
             "the limit (ulimit -v)",
             f->instances);
+    vx_wasm_engine_expect(f->wasm, config->limits.time_ns);
     if (vx_wasm_module_load(&module, f->wasm, binary, vx_pwasm_imports(), &why)) {
         l->kind = vx_execute_is(&module) ? &execute_kind : &plugin_kind;
         l->filter = l->kind->make(&f->hub, config, &module, &why);

@@ -30,7 +30,8 @@ enum { KEEP_MEMORY_BYTES = 256 * 1024, KEEP_TABLE_BYTES = 16 * 1024, INSTANCE_BY
 
 static void set_pool(wasm_config_t *config, uint32_t instances) {
     wasmtime_pooling_allocation_config_t *pool = wasmtime_pooling_allocation_config_new();
-    wasmtime_pooling_allocation_config_total_core_instances_set(pool, instances);
+    /* What makes a place are memory and table; an instance itself lies on the heap. */
+    wasmtime_pooling_allocation_config_total_core_instances_set(pool, UINT32_MAX);
     wasmtime_pooling_allocation_config_total_memories_set(pool, instances);
     wasmtime_pooling_allocation_config_total_tables_set(pool, instances);
     wasmtime_pooling_allocation_config_max_memories_per_module_set(pool, 1);
@@ -79,8 +80,9 @@ static wasm_engine_t *start(uint32_t instances) {
 
 static void *tick(void *user) {
     struct vx_wasm_engine *e = user;
-    const struct timespec pause = {.tv_nsec = VX_WASM_TICK_NS};
     while (!atomic_load_explicit(&e->ending, memory_order_relaxed)) {
+        const struct timespec pause = {.tv_nsec =
+                                           (long)atomic_load_explicit(&e->tick_ns, memory_order_relaxed)};
         clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
         wasmtime_engine_increment_epoch(e->engine);
     }
@@ -101,6 +103,7 @@ struct vx_wasm_engine *vx_wasm_engine_new(const struct vx_wasm_settings *setting
     struct vx_wasm_engine *e = calloc(1, sizeof *e);
     if (!e)
         return NULL;
+    atomic_init(&e->tick_ns, VX_WASM_TICK_MAX_NS);
     e->instances = settings->instances ? settings->instances : VX_WASM_INSTANCES_DEFAULT;
     if (settings->cache_dir.len)
         e->cache_dir = strndup(settings->cache_dir.ptr, settings->cache_dir.len);
@@ -112,6 +115,14 @@ struct vx_wasm_engine *vx_wasm_engine_new(const struct vx_wasm_settings *setting
     free(e->cache_dir);
     free(e);
     return NULL;
+}
+
+void vx_wasm_engine_expect(struct vx_wasm_engine *e, uint64_t time_ns) {
+    uint64_t tick_ns = time_ns / 4;
+    if (tick_ns < VX_WASM_TICK_MIN_NS)
+        tick_ns = VX_WASM_TICK_MIN_NS;
+    if (tick_ns < atomic_load_explicit(&e->tick_ns, memory_order_relaxed))
+        atomic_store_explicit(&e->tick_ns, tick_ns, memory_order_relaxed);
 }
 
 void vx_wasm_engine_free(struct vx_wasm_engine *e) {

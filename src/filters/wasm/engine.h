@@ -15,7 +15,8 @@
 #include "core/base/slice.h"
 
 enum {
-    VX_WASM_TICK_NS = 1000000,        /* between two ticks of the epoch */
+    VX_WASM_TICK_MIN_NS = 1000000, /* between two ticks of the epoch */
+    VX_WASM_TICK_MAX_NS = 10000000,
     VX_WASM_STACK_BYTES = 512 * 1024, /* of one guest's call */
     VX_WASM_TABLE_ELEMENTS = 100000,  /* of one table */
     VX_WASM_INSTANCES_DEFAULT = 1000,
@@ -34,11 +35,16 @@ struct vx_wasm_engine {
     struct vx_wasm_ahead *ahead;
     uint32_t instances;
     pthread_t ticker;
+    _Atomic uint64_t tick_ns; /* between two ticks; it only ever gets shorter */
     _Atomic bool ending;
 };
 
 /* NULL: no memory, no thread could be started, or there is no address space for so many instances. `settings` is copied. Control thread. */
 struct vx_wasm_engine *vx_wasm_engine_new(const struct vx_wasm_settings *settings);
+
+/* Calls that may take `time_ns` are to come: the epoch ticks four times in that, so that they end within half as much again.
+ * More often would be of no use, and each tick is a switch away from a worker. Control thread. */
+void vx_wasm_engine_expect(struct vx_wasm_engine *e, uint64_t time_ns);
 
 /* Every module is freed before. NULL is allowed. Control thread. */
 void vx_wasm_engine_free(struct vx_wasm_engine *e);

@@ -103,9 +103,10 @@ static uint64_t thread_cpu_ns(void) {
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-/* The first tick after now may come at once. */
-static uint64_t ticks(uint64_t ns) {
-    return ns / VX_WASM_TICK_NS + 1;
+/* How many ticks take at least that long: the first one may come at once. */
+static uint64_t ticks(const struct vx_wasm_instance *i, uint64_t ns) {
+    uint64_t tick_ns = atomic_load_explicit(&i->engine->tick_ns, memory_order_relaxed);
+    return (ns + tick_ns - 1) / tick_ns + 1;
 }
 
 /* The deadline that was set has come. */
@@ -121,7 +122,7 @@ static wasmtime_error_t *on_deadline(wasmtime_context_t *context, void *data, ui
     uint64_t used_ns = now_ns - i->cpu_ns;
     if (used_ns >= rest_ns)
         return wasmtime_error_new(deadline_text);
-    *delta = ticks(rest_ns - used_ns);
+    *delta = ticks(i, rest_ns - used_ns);
     *update = WASMTIME_UPDATE_DEADLINE_CONTINUE;
     return NULL;
 }
@@ -129,7 +130,7 @@ static wasmtime_error_t *on_deadline(wasmtime_context_t *context, void *data, ui
 static void set_deadline(struct vx_wasm_instance *i, uint64_t budget_ns) {
     i->overdue = false;
     i->budget_ns = budget_ns;
-    wasmtime_context_set_epoch_deadline(i->context, ticks(budget_ns / 2));
+    wasmtime_context_set_epoch_deadline(i->context, ticks(i, budget_ns / 2));
 }
 
 /* Life */
@@ -146,24 +147,50 @@ static void find_memory(struct vx_wasm_instance *i) {
         wasmtime_extern_delete(&found);
 }
 
-bool vx_wasm_instance_open(struct vx_wasm_instance *i, const struct vx_wasm_module *m, void *host,
-                           uint64_t memory_bytes, uint64_t budget_ns, struct vx_wasm_fault *fault) {
-    *i = (struct vx_wasm_instance){0};
+/* A store for so many instances, one after another, each of which may have so many memories and tables. */
+static void open_store(struct vx_wasm_instance *i, const struct vx_wasm_module *m, void *host,
+                       uint64_t memory_bytes, uint32_t instances, uint32_t slots) {
+    *i = (struct vx_wasm_instance){.engine = m->engine, .room = instances};
     i->store = wasmtime_store_new(m->engine->engine, host, NULL);
     i->context = wasmtime_store_context(i->store);
-    wasmtime_store_limiter(i->store, (int64_t)memory_bytes, VX_WASM_TABLE_ELEMENTS, 1, 1, 1);
+    wasmtime_store_limiter(i->store, (int64_t)memory_bytes, VX_WASM_TABLE_ELEMENTS, instances, slots, slots);
     wasmtime_store_epoch_deadline_callback(i->store, on_deadline, i, NULL);
+}
+
+static bool instantiate(struct vx_wasm_instance *i, const struct vx_wasm_module *m, uint64_t budget_ns,
+                        struct vx_wasm_fault *fault) {
+    VX_ASSERT(i->room);
+    i->room--;
     set_deadline(i, budget_ns);
     wasm_trap_t *trap = NULL;
     wasmtime_error_t *error = wasmtime_instance_pre_instantiate(m->linked, i->context, &i->instance, &trap);
-    if (error || trap) {
+    if (VX_UNLIKELY(error || trap)) {
         describe(error, trap, fault);
         vx_wasm_instance_close(i);
         return false;
     }
+    return true;
+}
+
+bool vx_wasm_instance_open(struct vx_wasm_instance *i, const struct vx_wasm_module *m, void *host,
+                           uint64_t memory_bytes, uint64_t budget_ns, struct vx_wasm_fault *fault) {
+    open_store(i, m, host, memory_bytes, 1, 1);
+    if (!instantiate(i, m, budget_ns, fault))
+        return false;
     if (m->has_memory)
         find_memory(i);
     return true;
+}
+
+bool vx_wasm_instance_open_slim(struct vx_wasm_instance *i, const struct vx_wasm_module *m, void *host,
+                                uint64_t budget_ns, struct vx_wasm_fault *fault) {
+    open_store(i, m, host, 0, VX_WASM_SLIM_SERIES, 0);
+    return instantiate(i, m, budget_ns, fault);
+}
+
+bool vx_wasm_instance_renew(struct vx_wasm_instance *i, const struct vx_wasm_module *m, uint64_t budget_ns,
+                            struct vx_wasm_fault *fault) {
+    return instantiate(i, m, budget_ns, fault);
 }
 
 void vx_wasm_instance_close(struct vx_wasm_instance *i) {

@@ -28,12 +28,17 @@ struct vx_wasm_fault {
 /* The stable word of a kind. */
 const char *vx_wasm_fault_word(enum vx_wasm_fault_kind kind);
 
+/* Instances that a slim sandbox's store gets before it is thrown away. More would save nothing and keep more of them. */
+enum { VX_WASM_SLIM_SERIES = 64 };
+
 struct vx_wasm_instance {
+    const struct vx_wasm_engine *engine;
     wasmtime_store_t *store;
     wasmtime_context_t *context;
     wasmtime_instance_t instance;
     wasmtime_memory_t memory;
     bool has_memory;
+    uint32_t room;      /* instances that the store may still get */
     bool overdue;       /* the running call has used half of its time by the wall's clock */
     uint64_t budget_ns; /* of the running call */
     uint64_t cpu_ns;    /* of this thread, when it became overdue */
@@ -44,6 +49,17 @@ struct vx_wasm_instance {
  * filled and nothing is left to close. Any thread. */
 bool vx_wasm_instance_open(struct vx_wasm_instance *i, const struct vx_wasm_module *m, void *host,
                            uint64_t memory_bytes, uint64_t budget_ns, struct vx_wasm_fault *fault);
+
+/* The same for a module that defines neither a memory nor a table; for any other it is false. Such an instance takes no
+ * place in the pool, only some hundred bytes of the heap, so that several can be made in one store, one after another:
+ * Wasmtime frees an instance with its store, and making a store costs more than an instance. */
+bool vx_wasm_instance_open_slim(struct vx_wasm_instance *i, const struct vx_wasm_module *m, void *host,
+                                uint64_t budget_ns, struct vx_wasm_fault *fault);
+
+/* Another fresh sandbox in the place of one that was opened slim, as long as `room` is not 0. The one before it is not
+ * called any more. False: as above. */
+bool vx_wasm_instance_renew(struct vx_wasm_instance *i, const struct vx_wasm_module *m, uint64_t budget_ns,
+                            struct vx_wasm_fault *fault);
 
 /* Gives the instance's place and memory back. */
 void vx_wasm_instance_close(struct vx_wasm_instance *i);

@@ -187,6 +187,61 @@ static void test_start_function_has_a_deadline(void **state) {
     vx_guest_free(binary);
 }
 
+static int32_t execute(struct vx_wasm_instance *i) {
+    struct vx_wasm_fault fault;
+    wasmtime_val_raw_t v[2] = {{0}};
+    assert_true(call(i, "execute", v, &fault));
+    return v[0].i32;
+}
+
+static void test_slim_sandboxes_share_a_store_and_nothing_else(void **state) {
+    struct world *w = *state;
+    struct vx_wasm_module m;
+    struct vx_wasm_text why;
+    struct vx_wasm_fault fault;
+    struct vx_wasm_instance i;
+    struct vx_slice binary = vx_guest_load("slim");
+    assert_true(vx_wasm_module_load(&m, w->engine, binary, &imports, &why));
+    assert_true(vx_wasm_instance_open_slim(&i, &m, NULL, second_ns, &fault));
+    assert_int_equal(execute(&i), 200);
+    assert_int_equal(execute(&i), 201);
+    unsigned renewed = 0;
+    const wasmtime_store_t *store = i.store;
+    for (; i.room; renewed++) {
+        assert_true(vx_wasm_instance_renew(&i, &m, second_ns, &fault));
+        assert_ptr_equal(i.store, store);
+        assert_int_equal(execute(&i), 200);
+    }
+    assert_int_equal(renewed, VX_WASM_SLIM_SERIES - 1);
+    wasmtime_val_raw_t v[2] = {{0}};
+    assert_false(call(&i, "spin", v, &fault));
+    assert_int_equal(fault.kind, VX_WASM_DEADLINE);
+    vx_wasm_instance_close(&i);
+    vx_wasm_module_unload(&m);
+    vx_guest_free(binary);
+}
+
+static void test_what_has_a_memory_is_not_slim(void **state) {
+    struct world *w = *state;
+    struct vx_wasm_fault fault;
+    struct vx_wasm_instance i;
+    assert_false(vx_wasm_instance_open_slim(&i, &w->module, NULL, second_ns, &fault));
+    assert_null(i.store);
+}
+
+static void test_the_epoch_ticks_as_the_shortest_time_asks(void **state) {
+    struct world *w = *state;
+    assert_int_equal(w->engine->tick_ns, VX_WASM_TICK_MAX_NS);
+    vx_wasm_engine_expect(w->engine, second_ns);
+    assert_int_equal(w->engine->tick_ns, VX_WASM_TICK_MAX_NS);
+    vx_wasm_engine_expect(w->engine, 12000000);
+    assert_int_equal(w->engine->tick_ns, 3000000);
+    vx_wasm_engine_expect(w->engine, 16000000);
+    assert_int_equal(w->engine->tick_ns, 3000000);
+    vx_wasm_engine_expect(w->engine, 1);
+    assert_int_equal(w->engine->tick_ns, VX_WASM_TICK_MIN_NS);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_calls_go_both_ways),
@@ -196,6 +251,9 @@ int main(void) {
         cmocka_unit_test(test_bytes_are_checked_without_overflow),
         cmocka_unit_test(test_pool_is_bounded),
         cmocka_unit_test(test_start_function_has_a_deadline),
+        cmocka_unit_test(test_slim_sandboxes_share_a_store_and_nothing_else),
+        cmocka_unit_test(test_what_has_a_memory_is_not_slim),
+        cmocka_unit_test(test_the_epoch_ticks_as_the_shortest_time_asks),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
