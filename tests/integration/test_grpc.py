@@ -213,6 +213,29 @@ def test_the_proxy_keeps_the_deadline_itself(vortex, backend):
     assert (entry["reason"], entry["grpc_status"], entry["status"]) == ("deadline_exceeded", 4, 200)
 
 
+@pytest.mark.parametrize("sent", [b"\0\0\0\0\2ok", b"\0\0\0\0\2o"])
+def test_a_deadline_in_the_answer_ends_it_by_trailers(vortex, backend, sent):
+    """Behind a message, and in the middle of one."""
+    ended = []
+
+    def script(peer):
+        request = peer.request()
+        peer.respond(request, headers=CALL)
+        peer.send(request, sent)
+        peer.wait(lambda: request.reset is not None)
+        ended.append(True)
+
+    proxy = vortex(backend(http2(script)), route=H2)
+    with Client(proxy.port) as client:
+        answer = client.request("POST", "/t.T/Wait", [*CALL, ("grpc-timeout", "500m")], body=b"\0" * 5)
+    assert answer.status == 200 and answer.ended and answer.body == sent
+    assert ("grpc-status", "4") in answer.trailers
+    assert ("grpc-message", "Deadline Exceeded: deadline_exceeded") in answer.trailers
+    entry = proxy.log(1)[0]
+    assert (entry["reason"], entry["grpc_status"], entry["status"]) == ("deadline_exceeded", 4, 200)
+    wait_until(lambda: ended, what="the reset of the backend's stream")
+
+
 def test_cancellation_reaches_the_backend(vortex, server):
     address, service = server()
     proxy = vortex(address, route=H2)

@@ -8,31 +8,6 @@ static struct vx_timer_wheel *wheel(const struct vx_exchange *x) {
     return x->proxy->wheel;
 }
 
-static void deadline_passed(struct vx_timer *timer, uint64_t now_ns) {
-    struct vx_exchange *x = VX_CONTAINER_OF(timer, struct vx_exchange_grpc, timer)->exchange;
-    vx_exchange_fail(x, vx_error(VX_ERR_DEADLINE, false, NULL), now_ns);
-}
-
-bool vx_exchange_grpc_begin(struct vx_exchange *x) {
-    const struct vx_request *request = x->down->request;
-    if (!vx_grpc_is_call(request))
-        return true;
-    struct vx_exchange_grpc *g = vx_arena_alloc(x->down->arena, sizeof *g);
-    if (!g)
-        return false;
-    *g = (struct vx_exchange_grpc){.exchange = x};
-    vx_timer_init(&g->timer, deadline_passed);
-    x->grpc = g;
-    const struct vx_header *timeout = vx_headers_find(&request->headers, VX_HEADER_GRPC_TIMEOUT);
-    uint64_t ns;
-    if (!timeout || !vx_grpc_read_timeout(vx_header_value(timeout), &ns) ||
-        ns > UINT64_MAX - x->down->started_ns)
-        return true;
-    g->deadline_ns = x->down->started_ns + ns;
-    vx_timer_set(wheel(x), &g->timer, g->deadline_ns);
-    return true;
-}
-
 bool vx_exchange_grpc_forward(struct vx_exchange *x, uint64_t now_ns) {
     uint64_t deadline_ns = x->grpc->deadline_ns;
     struct vx_header *field = vx_headers_find(&x->forwarded.headers, VX_HEADER_GRPC_TIMEOUT);
@@ -117,6 +92,56 @@ bool vx_exchange_grpc_reply(struct vx_exchange *x, struct vx_reply_content *cont
         .fields = fields,
         .field_count = count,
     };
+    return true;
+}
+
+/* The trailers that end a call whose answer has begun. NULL: no memory. */
+static struct vx_headers *status_trailers(struct vx_exchange *x, uint8_t status) {
+    struct vx_arena *arena = x->down->arena;
+    struct vx_headers *fields = vx_arena_alloc(arena, sizeof *fields);
+    if (!fields)
+        return NULL;
+    *fields = (struct vx_headers){0};
+    if (!vx_headers_add(fields, arena, VX_HEADER_GRPC_STATUS, vx_header_id_name(VX_HEADER_GRPC_STATUS),
+                        vx_grpc_status_text(status)) ||
+        !vx_headers_add(fields, arena, VX_HEADER_OTHER, VX_SLICE("grpc-message"), message(x, 0)))
+        return NULL;
+    return fields;
+}
+
+/* A call in its answer ends by trailers, as its server would have ended it: a client takes a stream that is reset for a fault
+ * of the connection's. Wherever it ends: what came of a message that is not complete is nothing to a client, and a status other
+ * than OK says so. Where the head has promised a length, finish() cannot keep it, and the stream is reset as ever. */
+static void deadline_passed(struct vx_timer *timer, uint64_t now_ns) {
+    struct vx_exchange *x = VX_CONTAINER_OF(timer, struct vx_exchange_grpc, timer)->exchange;
+    struct vx_error error = vx_error(VX_ERR_DEADLINE, false, NULL);
+    if (x->state == VX_EXCHANGE_RESPONDING) {
+        vx_exchange_note(x, error);
+        struct vx_headers *trailers = status_trailers(x, VX_GRPC_DEADLINE_EXCEEDED);
+        ends_as(x, VX_GRPC_DEADLINE_EXCEEDED);
+        if (trailers)
+            x->down->stream.ops->finish(&x->down->stream, trailers);
+    }
+    vx_exchange_fail(x, error, now_ns);
+}
+
+bool vx_exchange_grpc_begin(struct vx_exchange *x) {
+    const struct vx_request *request = x->down->request;
+    if (!vx_grpc_is_call(request))
+        return true;
+    struct vx_exchange_grpc *g = vx_arena_alloc(x->down->arena, sizeof *g);
+    if (!g)
+        return false;
+    *g = (struct vx_exchange_grpc){.exchange = x};
+    vx_timer_init(&g->timer, deadline_passed);
+    x->grpc = g;
+    const struct vx_header *timeout = vx_headers_find(&request->headers, VX_HEADER_GRPC_TIMEOUT);
+    uint64_t ns;
+    if (!timeout || !vx_grpc_read_timeout(vx_header_value(timeout), &ns) ||
+        ns > UINT64_MAX - x->down->started_ns)
+        return true;
+    g->deadline_ns = x->down->started_ns + ns;
+    vx_timer_set(wheel(x), &g->timer, g->deadline_ns);
     return true;
 }
 
