@@ -2,9 +2,12 @@
 """Bans, seen from clients on the other end of a veth pair: 429s, then nothing, then service again; by the kernel and
 without it; over reloads and restarts. And what else the XDP program drops, counted against what was sent."""
 
+import contextlib
+
 import pytest
 
 from harness import ports
+from harness.http2 import raw_frame
 from harness.netns import Network, bpffs, get
 from harness.proxy import command
 from harness.wait import wait_until
@@ -80,6 +83,28 @@ def test_without_the_kernel_banned_clients_are_cut_at_accept(network, proxy, add
     banned(one, 0)
     assert bad.get(one.port) == 429, "served again, and still beyond its limit"
     assert "banned" in one.output() and "unbanned" in one.output()
+
+
+def storm(streams):
+    """Streams of HTTP/2, each reset in the same breath."""
+    head, cancel = b"\x82\x86\x84\x01\x01a", (8).to_bytes(4, "big")
+    pairs = (raw_frame(1, 5, 2 * n + 1, head) + raw_frame(3, 0, 2 * n + 1, cancel) for n in range(streams))
+    return b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + raw_frame(4, 0, 0) + b"".join(pairs)
+
+
+def test_who_has_to_be_calmed_again_and_again_is_banned(network, proxy):
+    one = proxy(bans(), limits={"glitches": 100})
+    good, bad = network.add(GOOD), network.add(BAD)
+    for count in range(3):
+        assert one.metric("vortex_bans_active") == 0
+        with contextlib.closing(bad.connect(one.port, 15)) as attacker, contextlib.suppress(ConnectionError):
+            attacker.sock.sendall(storm(200))
+            while attacker.sock.recv(65536):
+                pass
+        one.wait_metric("vortex_http2_calmed_total", count + 1)
+    banned(one, 1)
+    assert bad.get(one.port) is None
+    assert good.get(one.port) == 200
 
 
 @pytest.mark.parametrize("mode", ["native", "generic"])

@@ -47,7 +47,7 @@ struct vx_ban_list {
 /* The bans as one worker meets them. Its thread; never waits. */
 struct vx_ban_gate {
     bool (*is_banned)(struct vx_ban_gate *self, const struct vx_address *client, uint64_t now_ns);
-    /* A request of this client was refused because of its rate. */
+    /* A request of this client was refused because of its rate, or a connection of it was ended for what it did. */
     void (*refused)(struct vx_ban_gate *self, const struct vx_address *client, uint64_t now_ns);
 };
 

@@ -73,11 +73,14 @@ static bool admits(void *user, const struct vx_address *remote, uint64_t now_ns)
 _Static_assert(VX_WORKER_GLITCH_CONTROL - VX_WORKER_GLITCH_RESET == VX_H2_GLITCH_COUNT - 1,
                "the kinds of glitches in the order of the metrics");
 
-static void glitched(void *user, enum vx_h2_glitch kind, bool last) {
+/* A peer whose connection has to be ended for them counts as one that was refused: else it would simply come again. */
+static void glitched(void *user, const struct vx_client_info *client, enum vx_h2_glitch kind, bool last) {
     struct vx_worker *w = user;
     vx_metrics_add(w->counters, VX_WORKER_GLITCH_RESET + (enum vx_worker_value)kind, 1);
-    if (last)
-        vx_metrics_add(w->counters, VX_WORKER_CALMED, 1);
+    if (!last)
+        return;
+    vx_metrics_add(w->counters, VX_WORKER_CALMED, 1);
+    w->bans->refused(w->bans, &client->remote, w->engine.rt.now_ns);
 }
 
 static uint32_t open_connections(const struct vx_worker *w) {

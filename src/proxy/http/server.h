@@ -24,8 +24,8 @@ struct vx_http_server {
     bool (*covers)(const struct vx_transport *transport, struct vx_slice host);
     /* A connection has come (+1) or gone (-1); NULL: nobody counts. */
     void (*counted)(void *user, int change);
-    /* An HTTP/2 connection has made a glitch; `last`: it is ended for it. NULL: nobody counts. */
-    void (*glitched)(void *user, enum vx_h2_glitch kind, bool last);
+    /* An HTTP/2 connection of this client's has made a glitch; `last`: it is ended for it. NULL: nobody counts. */
+    void (*glitched)(void *user, const struct vx_client_info *client, enum vx_h2_glitch kind, bool last);
     void *user;
     struct vx_list connections; /* every open one */
     uint32_t connection_count;

@@ -293,9 +293,10 @@ static void on_over(struct vx_h2_session *session, const struct vx_error *error,
 }
 
 static void glitched(struct vx_h2_session *session, enum vx_h2_glitch kind, bool last) {
-    struct vx_http_server *server = connection_of(session)->base.server;
+    const struct h2_server *c = connection_of(session);
+    const struct vx_http_server *server = c->base.server;
     if (server->glitched)
-        server->glitched(server->user, kind, last);
+        server->glitched(server->user, &c->client, kind, last);
 }
 
 static void drain(struct vx_server_connection *base) {

@@ -92,7 +92,8 @@ static void refused(struct vx_handler *handler, const struct vx_refusal *refusal
     memcpy(w->refused, word, strlen(word) + 1);
 }
 
-static void glitched(void *user, enum vx_h2_glitch kind, bool last) {
+static void glitched(void *user, const struct vx_client_info *client, enum vx_h2_glitch kind, bool last) {
+    assert_int_equal(client->remote.kind, VX_ADDRESS_IP4);
     struct world *w = user;
     w->glitches[kind]++;
     w->calmed = w->calmed || last;
