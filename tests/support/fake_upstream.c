@@ -76,8 +76,9 @@ static void release(struct vx_stream *s) {
 static bool describe(const struct vx_stream *s, struct vx_carrier *out) {
     const struct fake_upstream *u = (const struct fake_upstream *)s;
     assert_false(u->released);
-    *out = (struct vx_carrier){.tls = u->tls};
-    return true;
+    if (u->tls)
+        *out = (struct vx_carrier){.tls = u->tls};
+    return u->tls != NULL;
 }
 
 static const struct vx_stream_ops ops = {

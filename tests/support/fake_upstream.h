@@ -42,7 +42,7 @@ struct fake_client {
     bool reused;                      /* attempts go out on pooled connections */
     bool unsent;                      /* attempts have sent nothing yet */
     size_t room;                      /* of each attempt */
-    const struct vx_tls_session *tls; /* beneath each attempt; NULL: plain */
+    const struct vx_tls_session *tls; /* beneath each attempt; NULL: not known */
 };
 
 void fake_client_init(struct fake_client *c);

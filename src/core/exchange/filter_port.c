@@ -235,8 +235,10 @@ void vx_filter_facts(const struct vx_filter_stream *s, struct vx_filter_facts *f
         .error = x->error,
         .error_detail = x->error_detail,
     };
-    if (!up || !up->ops->describe || !up->ops->describe(up, &facts->carrier))
+    if (!up)
         facts->carrier = f->carrier;
+    else if (up->ops->describe)
+        up->ops->describe(up, &facts->carrier);
 }
 
 static struct vx_filter_note *find_note(const struct vx_filtering *f, struct vx_slice key) {

@@ -391,13 +391,10 @@ static void drop_carrier(struct vx_filtering *f) {
 
 void vx_filtering_note_carrier(struct vx_exchange *x) {
     const struct vx_stream *s = &x->up->stream;
-    struct vx_carrier carrier;
-    if (!s->ops->describe || !s->ops->describe(s, &carrier))
-        return;
-    if (carrier.tls)
-        carrier.tls->ops->hold(carrier.tls);
+    struct vx_carrier *carrier = &x->filtering->carrier;
     drop_carrier(x->filtering);
-    x->filtering->carrier = carrier;
+    if (s->ops->describe && s->ops->describe(s, carrier) && carrier->tls)
+        carrier->tls->ops->hold(carrier->tls);
 }
 
 void vx_filtering_end(struct vx_exchange *x, uint64_t now_ns) {

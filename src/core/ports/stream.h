@@ -66,7 +66,8 @@ struct vx_stream_ops {
      * between these two now, pull and push instead. NULL: never possible. */
     int64_t (*move)(struct vx_stream *from, struct vx_stream *to);
 
-    /* Upstreams only: tells of the connection that carries it. False: none does yet, or any more. NULL: nothing is known. */
+    /* Upstreams only: tells of the connection that carries it. False: none does yet, or any more, and
+     * *out is as it was. NULL: nothing is known. */
     bool (*describe)(const struct vx_stream *s, struct vx_carrier *out);
 
     void (*release)(struct vx_stream *s);

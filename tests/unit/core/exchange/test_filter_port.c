@@ -237,6 +237,30 @@ static void check_held_carrier(struct fake_filter *f, struct vx_filter_stream *s
     check_carrier(f, s);
 }
 
+static void check_no_carrier(struct fake_filter *f, struct vx_filter_stream *s) {
+    (void)f;
+    struct vx_filter_facts facts;
+    vx_filter_facts(s, &facts);
+    assert_null(facts.carrier.tls);
+}
+
+/* What carried an earlier attempt is not taken for what carries this one. */
+static void test_carrier_of_another_attempt(void **state) {
+    (void)state;
+    static const struct vx_tls_session_ops ops = {.hold = hold_session, .drop = drop_session};
+    struct vx_tls_session first = {.ops = &ops};
+    struct filtered *t = filtered_new(1);
+    t->a.acts[FAKE_RESPONSE_HEAD] = check_no_carrier;
+    t->a.on_log = check_no_carrier;
+    t->x->client.tls = &first;
+    filtered_begin(t, VX_METHOD_GET, NULL);
+    t->x->client.tls = NULL;
+    fake_upstream_fail(filtered_up(t), VX_ERR_CONNECT_FAILED, t->x->now_ns);
+    filtered_answer(t, 200, "");
+    filtered_free(t);
+    assert_int_equal(session_holds, 0);
+}
+
 /* What carried the last attempt can be asked to the end. */
 static void test_carrier(void **state) {
     (void)state;
@@ -298,6 +322,7 @@ int main(void) {
         cmocka_unit_test(test_grpc_answers),
         cmocka_unit_test(test_facts),
         cmocka_unit_test(test_carrier),
+        cmocka_unit_test(test_carrier_of_another_attempt),
         cmocka_unit_test(test_notes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
