@@ -176,12 +176,9 @@ static void close_stream(void *context, uint64_t now_ns) {
     run->seat->free = run;
 }
 
-static void enter(struct vx_filter *f, uint32_t worker, uint64_t now_ns) {
-    (void)f, (void)worker, (void)now_ns;
-}
-
-static void leave(struct vx_filter *f, uint32_t worker) {
-    (void)f, (void)worker;
+/* It has nothing that runs outside of requests. */
+static void enter(struct vx_filter *f, uint32_t worker, struct vx_snapshot *snapshot, uint64_t now_ns) {
+    (void)f, (void)worker, (void)snapshot, (void)now_ns;
 }
 
 static const struct vx_filter_ops ops = {
@@ -191,7 +188,6 @@ static const struct vx_filter_ops ops = {
     .log = log_stream,
     .close = close_stream,
     .enter = enter,
-    .leave = leave,
 };
 
 /* Coming and going */

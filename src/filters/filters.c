@@ -112,8 +112,13 @@ static bool start_engine(struct vx_filters *f) {
 static const struct vx_filter_kind plugin_kind = {
     .make = vx_pwasm_plugin_new,
     .free = vx_pwasm_plugin_free,
-    .tend = vx_pwasm_plugin_tend,
     .count = vx_filters_count_plugin,
+    .tend = vx_pwasm_plugin_tend,
+    .order = vx_pwasm_plugin_order,
+    .order_on = vx_pwasm_plugin_order_on,
+    .has_ended = vx_pwasm_plugin_has_ended,
+    .ending = vx_pwasm_plugin_ending,
+    .detach = vx_pwasm_plugin_detach,
 };
 
 static const struct vx_filter_kind execute_kind = {
@@ -210,12 +215,8 @@ static void drop(struct vx_filter_engine *self, struct vx_filter *filter) {
     while (VX_CONTAINER_OF(at, struct vx_loaded, link)->filter != filter)
         at = at->next;
     struct vx_loaded *l = VX_CONTAINER_OF(at, struct vx_loaded, link);
-    if (--l->holds)
-        return;
-    vx_list_remove(&l->link);
-    vx_filters_keep_counts(f, l);
-    l->kind->free(filter);
-    free(l);
+    if (--l->holds == 0)
+        vx_filters_begin_end(f, l);
 }
 
 static void attach(struct vx_filter_engine *self, uint32_t index, const struct vx_filter_worker *worker) {
@@ -226,6 +227,38 @@ static void attach(struct vx_filter_engine *self, uint32_t index, const struct v
         hub->crew_count = index + 1;
 }
 
+static void detach(struct vx_filter_engine *self, uint32_t index) {
+    struct vx_filters *f = filters_of(self);
+    struct vx_list *lists[] = {&f->loaded, &f->ending};
+    for (unsigned i = 0; i < 2; i++)
+        for (struct vx_list *at = lists[i]->next; at != lists[i]; at = at->next) {
+            const struct vx_loaded *l = VX_CONTAINER_OF(at, struct vx_loaded, link);
+            if (l->kind->detach)
+                l->kind->detach(l->filter, index);
+        }
+    f->hub.crews[index].worker = NULL;
+}
+
+static void wind_up(struct vx_filter_engine *self, uint32_t worker) {
+    struct vx_filters *f = filters_of(self);
+    for (struct vx_list *at = f->loaded.next; at != &f->loaded; at = at->next) {
+        const struct vx_loaded *l = VX_CONTAINER_OF(at, struct vx_loaded, link);
+        if (l->kind->order_on)
+            l->kind->order_on(l->filter, worker, VX_PWASM_ORDER_END);
+    }
+}
+
+static bool is_ending(struct vx_filter_engine *self) {
+    struct vx_filters *f = filters_of(self);
+    vx_filters_collect(f);
+    for (struct vx_list *at = f->loaded.next; at != &f->loaded; at = at->next) {
+        const struct vx_loaded *l = VX_CONTAINER_OF(at, struct vx_loaded, link);
+        if (l->kind->ending && l->kind->ending(l->filter))
+            return true;
+    }
+    return !vx_list_empty(&f->ending);
+}
+
 static void tend(struct vx_filter_engine *self) {
     struct vx_filters *f = filters_of(self);
     for (struct vx_list *at = f->loaded.next; at != &f->loaded; at = at->next) {
@@ -233,6 +266,7 @@ static void tend(struct vx_filter_engine *self) {
         if (l->kind->tend)
             l->kind->tend(l->filter);
     }
+    vx_filters_collect(f);
 }
 
 static void configure(struct vx_filter_engine *self, const struct vx_config_wasm *config) {
@@ -261,9 +295,14 @@ struct vx_filter_engine *vx_filters_new(const struct vx_log_port *log) {
                                         .forget_compiled = forget_compiled,
                                         .load = load,
                                         .drop = drop,
-                                        .tend = tend};
+                                        .detach = detach,
+                                        .wind_up = wind_up,
+                                        .is_ending = is_ending,
+                                        .tend = tend,
+                                        .dump = vx_filters_dump};
     f->source.render = vx_filters_render;
     vx_list_init(&f->loaded);
+    vx_list_init(&f->ending);
     vx_list_init(&f->gone);
     if (vx_pwasm_hub_init(&f->hub, log))
         return &f->port;
@@ -275,7 +314,8 @@ void vx_filters_free(struct vx_filter_engine *engine) {
     if (!engine)
         return;
     struct vx_filters *f = filters_of(engine);
-    VX_ASSERT(vx_list_empty(&f->loaded));
+    vx_filters_collect(f);
+    VX_ASSERT(vx_list_empty(&f->loaded) && vx_list_empty(&f->ending));
     forget_compiled(engine);
     vx_wasm_engine_free(f->wasm);
     vx_pwasm_hub_free(&f->hub);

@@ -11,7 +11,7 @@
 /* `log` outlives the engine. NULL: no memory. Control thread, like all here. */
 struct vx_filter_engine *vx_filters_new(const struct vx_log_port *log);
 
-/* Every filter is dropped. NULL is allowed. */
+/* Every filter is dropped, every worker detached. NULL is allowed. */
 void vx_filters_free(struct vx_filter_engine *engine);
 
 /* vortex_filter_* and the metrics that plugins define. Lives as long as the engine. */

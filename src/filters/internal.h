@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Shared by filters.c (what is loaded) and report.c (what the metrics page says of it). */
+/* Shared by filters.c (what is loaded), ending.c (what goes) and report.c (what the metrics page says of it). */
 #ifndef VX_FILTERS_INTERNAL_H
 #define VX_FILTERS_INTERNAL_H
 
@@ -20,8 +20,14 @@ struct vx_filter_kind {
     struct vx_filter *(*make)(struct vx_pwasm_hub *hub, const struct vx_config_filter *config,
                               struct vx_wasm_module *module, struct vx_wasm_text *why);
     void (*free)(struct vx_filter *f);
-    void (*tend)(struct vx_filter *f); /* NULL: there is nothing to tend */
     void (*count)(struct vx_filter_counts *c, const struct vx_filter *f);
+    /* NULL, all of these: it keeps nothing on the workers, so there is nothing to tend and nothing to end. */
+    void (*tend)(struct vx_filter *f);
+    void (*order)(struct vx_filter *f, enum vx_pwasm_order order);
+    void (*order_on)(struct vx_filter *f, uint32_t worker, enum vx_pwasm_order order);
+    bool (*has_ended)(struct vx_filter *f);
+    uint32_t (*ending)(const struct vx_filter *f); /* instances that have been told to end, and have not */
+    void (*detach)(struct vx_filter *f, uint32_t worker);
 };
 
 struct vx_loaded {
@@ -30,6 +36,7 @@ struct vx_loaded {
     struct vx_filter *filter;
     struct vx_filter_identity identity;
     uint32_t holds;
+    uint64_t ending_ns; /* when its end began */
 };
 
 /* What the filters of one name have counted, those that are gone included: counters outlive a hot swap. */
@@ -47,10 +54,21 @@ struct vx_filters {
     struct vx_wasm_engine *wasm; /* NULL: no filter was loaded yet */
     struct vx_pwasm_hub hub;
     struct vx_list loaded; /* struct vx_loaded */
+    struct vx_list ending; /* struct vx_loaded, that nothing holds any more, the oldest first */
     struct vx_list gone;   /* struct vx_filter_counts of what was dropped, one for each name */
     uint32_t instances;
     char *cache_dir; /* NULL: none */
 };
+
+/* ending.c */
+
+/* Nothing holds it any more. */
+void vx_filters_begin_end(struct vx_filters *f, struct vx_loaded *l);
+/* Frees those that have ended. */
+void vx_filters_collect(struct vx_filters *f);
+void vx_filters_dump(struct vx_filter_engine *engine, struct vx_metrics_sink *sink);
+
+/* report.c */
 
 /* It is about to go: its counts stay. */
 void vx_filters_keep_counts(struct vx_filters *f, const struct vx_loaded *l);

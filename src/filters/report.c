@@ -80,14 +80,19 @@ void vx_filters_forget_counts(struct vx_filters *f) {
     forget(&f->gone);
 }
 
-/* One row for each name that has a filter loaded now. */
-static void gather(struct vx_filters *f, struct vx_list *rows) {
-    for (struct vx_list *at = f->loaded.next; at != &f->loaded; at = at->next) {
-        const struct vx_loaded *l = VX_CONTAINER_OF(at, struct vx_loaded, link);
+static void gather_all(const struct vx_list *list, struct vx_list *rows) {
+    for (const struct vx_list *at = list->next; at != list; at = at->next) {
+        const struct vx_loaded *l = VX_CONTAINER_OF(at, const struct vx_loaded, link);
         struct vx_filter_counts *c = counts_of(rows, l->filter->name);
         if (c)
             l->kind->count(c, l->filter);
     }
+}
+
+/* One row for each name that has a filter now. */
+static void gather(struct vx_filters *f, struct vx_list *rows) {
+    gather_all(&f->loaded, rows);
+    gather_all(&f->ending, rows);
     for (struct vx_list *at = rows->next; at != rows; at = at->next) {
         struct vx_filter_counts *c = VX_CONTAINER_OF(at, struct vx_filter_counts, link);
         for (struct vx_list *old = f->gone.next; old != &f->gone; old = old->next) {

@@ -33,3 +33,8 @@ void vx_compose_filters_render(struct vx_filter_engine *engine, struct vx_text *
     struct vx_metrics_source *source = vx_filters_metrics(engine);
     source->render(source, &to.sink);
 }
+
+void vx_compose_filters_dump(struct vx_filter_engine *engine, struct vx_text *out) {
+    struct page_sink to = {.sink.put = put, .page = out};
+    engine->dump(engine, &to.sink);
+}

@@ -15,4 +15,7 @@ void vx_compose_filters_free(struct vx_filter_engine *engine);
 /* Appends what the metrics page says of filters. */
 void vx_compose_filters_render(struct vx_filter_engine *engine, struct vx_text *page);
 
+/* Appends what a dump says of filters that are ending. */
+void vx_compose_filters_dump(struct vx_filter_engine *engine, struct vx_text *out);
+
 #endif

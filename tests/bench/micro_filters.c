@@ -148,14 +148,11 @@ static struct bench *new_bench(void) {
     b->target = (struct vx_target){.name = b->backend.address_text, .shared = &b->shared};
     b->made = (struct vx_route){.config = &b->route, .targets = &b->target};
     b->made.set = vx_backend_set_build(&b->registry, &b->arena, &b->route, &endpoint, 1, 1);
-    b->users.count = 1;
     b->snapshot = (struct vx_snapshot){.config = &b->config,
                                        .table = vx_route_table_build(&b->arena, &entry, 1, NULL),
                                        .routes = &b->made,
-                                       .route_count = 1,
-                                       .worker_count = 1,
-                                       .users = &b->users};
-    atomic_store(&b->snapshot.workers_left, 1);
+                                       .route_count = 1};
+    vx_snapshot_begin(&b->snapshot, &b->users, 1);
     b->recorder = (struct vx_recorder){record, retried};
     b->end.client.open = open_upstream;
     vx_timer_wheel_init(&b->wheel, 0);
@@ -235,14 +232,11 @@ static void measure(struct bench *b, const char *name) {
     fflush(stdout);
 }
 
-static const struct vx_snapshot *no_snapshot(const struct vx_filter_worker *self) {
+/* There is one thread, so the worker's work can be done at once. */
+static bool post_at_once(const struct vx_filter_worker *self, void (*work)(void *, uint64_t), void *arg) {
     (void)self;
-    return NULL;
-}
-
-static bool post_nothing(const struct vx_filter_worker *self, void (*work)(void *, uint64_t), void *arg) {
-    (void)self, (void)work, (void)arg;
-    return false;
+    work(arg, 1);
+    return true;
 }
 
 static uint64_t wall_ns(void) {
@@ -261,9 +255,8 @@ static void measure_guest(struct bench *b, const char *guest, const char *name) 
         exit(1);
     }
     b->chain = (struct vx_filter_chain){b->filters, 1};
-    b->filters[0]->ops->enter(b->filters[0], 0, 1);
+    b->filters[0]->ops->enter(b->filters[0], 0, &b->snapshot, 1);
     measure(b, name);
-    b->filters[0]->ops->leave(b->filters[0], 0);
     b->engine->drop(b->engine, b->filters[0]);
     b->chain.count = 0;
 }
@@ -271,8 +264,7 @@ static void measure_guest(struct bench *b, const char *guest, const char *name) 
 int main(void) {
     static const struct vx_config_wasm wasm = {.instances = 1000, .cache_path = {"off", 3}};
     struct bench *b = new_bench();
-    struct vx_filter_worker worker = {&b->wheel,   &b->end.client, &b->heap,
-                                      no_snapshot, post_nothing,   wall_ns};
+    struct vx_filter_worker worker = {&b->wheel, &b->end.client, &b->heap, post_at_once, wall_ns};
     b->engine = vx_filters_new(NULL);
     if (!b->engine)
         return 1;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/exchange/snapshot.h"
 #include "core/ports/filter.h"
 
 enum { HOLD_MAX_US = 2000, BODY_BYTES = 1 << 30 };
@@ -30,7 +31,8 @@ struct sim_filter {
     struct sim *sim;
     struct sim_filter_stream *streams;
     uint32_t open;
-    int entered;
+    /* The newest snapshot with it, and the one before, which it keeps as one with a call under way does. */
+    struct vx_snapshot *home, *before;
 };
 
 struct sim_filters {
@@ -179,14 +181,13 @@ static void close_stream(void *context, uint64_t now_ns) {
     s->filter->open--;
 }
 
-static void enter(struct vx_filter *f, uint32_t worker, uint64_t now_ns) {
-    (void)worker, (void)now_ns;
-    ((struct sim_filter *)f)->entered++;
-}
-
-static void leave(struct vx_filter *f, uint32_t worker) {
-    (void)worker;
-    ((struct sim_filter *)f)->entered--;
+static void enter(struct vx_filter *base, uint32_t worker, struct vx_snapshot *snapshot, uint64_t now_ns) {
+    struct sim_filter *f = (struct sim_filter *)base;
+    (void)now_ns;
+    if (f->before)
+        vx_snapshot_release(f->before, worker);
+    f->before = f->home;
+    f->home = vx_snapshot_keep(snapshot, worker);
 }
 
 static const struct vx_filter_ops ops = {
@@ -198,7 +199,6 @@ static const struct vx_filter_ops ops = {
     .log = log_stream,
     .close = close_stream,
     .enter = enter,
-    .leave = leave,
 };
 
 void filters_init(struct sim *sim) {
@@ -233,12 +233,20 @@ void filters_configure(struct sim *sim, struct vx_config *config, struct vx_setu
     setup->filters = sim->filters->list;
 }
 
+void filters_leave(struct sim *sim) {
+    for (unsigned i = 0; sim->filters && i < SIM_FILTERS; i++) {
+        struct sim_filter *f = &sim->filters->all[i];
+        if (f->before)
+            vx_snapshot_release(f->before, 0);
+        vx_snapshot_release(f->home, 0);
+    }
+}
+
 void filters_end(struct sim *sim) {
     for (unsigned i = 0; sim->filters && i < SIM_FILTERS; i++) {
         struct sim_filter *f = &sim->filters->all[i];
-        if (f->open || f->entered)
-            sim_fail(sim, "filter %u has %u open streams, and was entered %d times more than left", i,
-                     f->open, f->entered);
+        if (f->open)
+            sim_fail(sim, "filter %u has %u open streams", i, f->open);
         for (struct sim_filter_stream *s = f->streams, *next; s; s = next) {
             next = s->next;
             free(s);

@@ -12,6 +12,8 @@ enum { SIM_FILTERS = 3 };
 void filters_init(struct sim *sim);
 /* For a configuration and the setup that it becomes. */
 void filters_configure(struct sim *sim, struct vx_config *config, struct vx_setup *setup);
+/* They keep no snapshot any more. */
+void filters_leave(struct sim *sim);
 /* Nothing of them may be left in use. */
 void filters_end(struct sim *sim);
 

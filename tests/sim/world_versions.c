@@ -23,7 +23,7 @@ struct world_version {
     struct vx_tls_server *servers[1];
     struct vx_tls_client *clients[SIM_ROUTES];
     uint64_t identities[SIM_ROUTES];
-    bool unused;
+    bool unused, released;
 };
 
 static struct vx_slice models[] = {{"alpha", 5}, {"beta", 4}, {"gamma", 5}};
@@ -134,6 +134,7 @@ static void configure(struct world_version *v, uint64_t version) {
         .clients = v->clients,
         .client_identities = v->identities,
         .holders = 1, /* ours: so the generation never frees it */
+        .keepers = 1,
     };
     filters_configure(v->sim, &v->config, &v->setup);
 }
@@ -143,6 +144,15 @@ static void became_unused(struct vx_snapshot *snapshot) {
     if (v->unused)
         sim_fail(v->sim, "version %llu became unused twice", (unsigned long long)snapshot->version);
     v->unused = true;
+    vx_generation_retire(v->generation);
+}
+
+static void was_released(struct vx_snapshot *snapshot) {
+    struct world_version *v = snapshot->owner;
+    if (!v->unused || v->released)
+        sim_fail(v->sim, "version %llu was released twice, or while it was used",
+                 (unsigned long long)snapshot->version);
+    v->released = true;
 }
 
 static struct world_version *make(struct sim *sim) {
@@ -161,6 +171,7 @@ static struct world_version *make(struct sim *sim) {
     if (!v->generation)
         abort();
     v->generation->snapshot.unused = became_unused;
+    v->generation->snapshot.released = was_released;
     v->generation->snapshot.owner = v;
     v->next = sim->versions;
     sim->versions = v;
@@ -203,7 +214,7 @@ void versions_collect(struct sim *sim) {
     struct world_version **at = &sim->versions;
     while (*at) {
         struct world_version *v = *at;
-        if (!v->unused) {
+        if (!v->released) {
             at = &v->next;
             continue;
         }
@@ -220,6 +231,7 @@ const struct vx_route *versions_route(struct sim *sim, unsigned route) {
 }
 
 void versions_end(struct sim *sim) {
+    filters_leave(sim);
     versions_collect(sim);
     if (sim->versions || sim->freed_versions != sim->version_count)
         sim_fail(sim, "%u of %u superseded snapshots are still in use",

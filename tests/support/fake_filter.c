@@ -87,14 +87,8 @@ static void close_stream(void *context, uint64_t now_ns) {
     note(f, " close");
 }
 
-static void enter(struct vx_filter *base, uint32_t worker, uint64_t now_ns) {
-    (void)worker, (void)now_ns;
-    ((struct fake_filter *)base)->entered++;
-}
-
-static void leave(struct vx_filter *base, uint32_t worker) {
-    (void)worker;
-    ((struct fake_filter *)base)->entered--;
+static void enter(struct vx_filter *base, uint32_t worker, struct vx_snapshot *snapshot, uint64_t now_ns) {
+    (void)base, (void)worker, (void)snapshot, (void)now_ns;
 }
 
 static const struct vx_filter_ops ops = {
@@ -106,7 +100,6 @@ static const struct vx_filter_ops ops = {
     .log = log_stream,
     .close = close_stream,
     .enter = enter,
-    .leave = leave,
 };
 
 void fake_filter_init(struct fake_filter *f, struct fake_filter_trace *trace, char letter) {

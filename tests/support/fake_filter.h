@@ -34,7 +34,6 @@ struct fake_filter {
     void *user;
     struct vx_filter_stream *stream; /* of the exchange that was opened last */
     unsigned opened, logged, closed, asked;
-    int entered; /* by workers, at the moment */
 };
 
 /* All callbacks, every verdict CONTINUE, 1000 bytes of body to hold. */

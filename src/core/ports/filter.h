@@ -26,6 +26,7 @@
 #include "core/config/model.h"
 #include "core/http/field_map.h"
 #include "core/ports/http_client.h"
+#include "core/ports/metrics_source.h"
 #include "core/ports/stream.h"
 
 struct vx_filter;
@@ -75,10 +76,10 @@ struct vx_filter_ops {
     /* Gives the context back. */
     void (*close)(void *context, uint64_t now_ns);
 
-    /* A worker takes up a snapshot with this filter: enter; has no exchange of it left and a newer one: leave. They nest,
-     * as an unchanged filter is in several snapshots. Timers and calls of its own run in between. */
-    void (*enter)(struct vx_filter *f, uint32_t worker, uint64_t now_ns);
-    void (*leave)(struct vx_filter *f, uint32_t worker);
+    /* A worker takes up a snapshot with this filter, and uses it until the next one. Timers and calls of the filter's own
+     * run from the first time on, until it has ended. Calls go by the newest snapshot with this filter in it, which the
+     * filter keeps (vx_snapshot_keep). */
+    void (*enter)(struct vx_filter *f, uint32_t worker, struct vx_snapshot *snapshot, uint64_t now_ns);
 };
 
 /* Which callbacks a filter has: the others are not called, and bodies nobody looks at cost nothing. */
@@ -196,17 +197,29 @@ struct vx_filter_worker {
     struct vx_timer_wheel *wheel;
     struct vx_http_client *client;
     struct vx_chunk_source *memory;
-    const struct vx_snapshot *(*snapshot)(const struct vx_filter_worker *self); /* the current one */
     /* Runs `run(arg)` on this worker's thread, soon. Any thread. False: its inbox is full. */
     bool (*post)(const struct vx_filter_worker *self, void (*run)(void *arg, uint64_t now_ns), void *arg);
     uint64_t (*wall_ns)(void); /* since 1970 */
 };
 
-/* The one that makes filters. Control thread, but for what says otherwise. */
+/* The one that makes filters. Control thread, but for what says otherwise.
+ *
+ * How a filter ends
+ *   1. Its end begins when its last hold is dropped; no snapshot that an exchange uses or may yet use has it then. It is not
+ *      found any more by load(): the same module loaded again is another filter.
+ *   2. It ends on each worker by itself, on that worker's thread, and may take time there, which the filter's settings bound
+ *      (limits.end_time). Its timers, calls and shared things work meanwhile.
+ *   3. It is freed when it has ended on every worker, in tend().
+ *   4. How many filters end at a time is bounded too: one more has the one that has taken longest cut short.
+ *   5. A worker whose thread has ended is detached: whatever is there ends at once.
+ */
 struct vx_filter_engine {
-    /* Says what workers have; for each of them before its thread starts, and before the first load(). `worker` outlives
-     * every filter. Where no worker is attached (`vortex check`), filters are compiled and started all the same. */
+    /* Says what workers have; for each of them before its thread starts, and before the first load(). `worker` lives until
+     * detach(). Where no worker is attached (`vortex check`), filters are compiled and started all the same. */
     void (*attach)(struct vx_filter_engine *self, uint32_t index, const struct vx_filter_worker *worker);
+    /* The worker's thread has ended, or never ran, and no stream is open there. What filters have there ends at once, with
+     * the calls that are due to it. */
+    void (*detach)(struct vx_filter_engine *self, uint32_t index);
     /* How large it may become and where it keeps compiled modules; before the first load(), later calls change nothing. */
     void (*configure)(struct vx_filter_engine *self, const struct vx_config_wasm *config);
     /* Compiles ahead what load() of the same bytes will need, so that it is quick; what is wrong is load()'s to say.
@@ -221,11 +234,17 @@ struct vx_filter_engine {
      * one, held once more. NULL: *error says what is wrong, with the place in `config`. */
     struct vx_filter *(*load)(struct vx_filter_engine *self, const struct vx_config_filter *config,
                               struct vx_slice binary, struct vx_config_error *error);
-    /* Lets go of one hold; no worker is between enter and leave for it. The last one ends the module's instances, with
-     * the calls that are due to them. */
+    /* Lets go of one hold; the last one begins the filter's end. */
     void (*drop)(struct vx_filter_engine *self, struct vx_filter *f);
-    /* Starts instances anew for those that have failed. To be called some ten times a second. */
+    /* The worker has no exchange any more and gets none: all filters end there, as if they had been dropped. */
+    void (*wind_up)(struct vx_filter_engine *self, uint32_t worker);
+    /* Whether anything of rule 2 is under way. */
+    bool (*is_ending)(struct vx_filter_engine *self);
+    /* Starts instances anew for those that have failed, and frees filters that have ended. To be called some ten times a
+     * second. */
     void (*tend)(struct vx_filter_engine *self);
+    /* A line for each filter that is coming to its end. */
+    void (*dump)(struct vx_filter_engine *self, struct vx_metrics_sink *sink);
 };
 
 #endif

@@ -6,8 +6,7 @@
  *   2. `up`, `snapshot` and, for a balanced backend, the ticket are there exactly while it is SENT; let_go() ends them.
  *   3. The guest is told from the loop only: from an event of the stream, or from the timer.
  *   4. While it is told, `telling` is set, and whatever ends the call meanwhile only notes it.
- *   5. The snapshot may be the last thing that keeps the plugin: once it is dropped the control thread may free the VM. So
- *      that comes last in each event, and never from inside the guest (vx_pwasm_call_abandon).
+ *   5. It keeps the snapshot of the VM's home from when it was sent, for what the client has of it: targets, pools.
  *
  * state    event                           next     function
  * -        the guest calls, VM takes part  SENT     vx_pwasm_call_begin, launch
@@ -17,10 +16,8 @@
  * SENT     a pooled connection was stale   SENT     on_failed, once
  * SENT     broken, timeout, too large      -        vx_pwasm_call_fail, ops->fail
  * -, SENT  could not even begin            FAILED   fail_soon
- * SENT     VM takes part no longer         FAILED   vx_pwasm_calls_recall
  * FAILED   the timer                       -        on_timer, ops->fail
- * any      VM dies                         -        vx_pwasm_calls_abandon
- * any      VM ends                         -        vx_pwasm_calls_drop
+ * any      VM dies or ends                 -        vx_pwasm_calls_drop
  */
 #include "filters/proxy_wasm/call.h"
 
@@ -43,37 +40,22 @@ static void give_chunk(struct vx_chunk_source *self, void *chunk, size_t bytes) 
 
 /* Ends */
 
-static void end_upstream(struct vx_pwasm_call *c, enum vx_backend_outcome outcome, uint64_t now_ns) {
+static void let_go(struct vx_pwasm_call *c, enum vx_backend_outcome outcome, uint64_t now_ns) {
     if (vx_backend_ticket_open(&c->ticket))
         vx_backend_ticket_end(&c->ticket, outcome, now_ns);
     if (c->up)
         c->up->stream.ops->release(&c->up->stream);
+    if (c->snapshot)
+        vx_snapshot_release(c->snapshot, c->vm->worker_index);
     c->up = NULL;
     c->response = NULL;
-}
-
-static struct vx_snapshot *take_snapshot(struct vx_pwasm_call *c) {
-    struct vx_snapshot *s = c->snapshot;
     c->snapshot = NULL;
-    return s;
-}
-
-static void drop_snapshot(struct vx_snapshot *s, uint32_t worker) {
-    if (s)
-        vx_snapshot_drop(s, worker);
-}
-
-static void let_go(struct vx_pwasm_call *c, enum vx_backend_outcome outcome, uint64_t now_ns) {
-    end_upstream(c, outcome, now_ns);
-    drop_snapshot(take_snapshot(c), c->vm->worker_index);
 }
 
 void vx_pwasm_call_free(struct vx_pwasm_call *c, enum vx_backend_outcome outcome, uint64_t now_ns) {
     struct vx_pwasm_vm *vm = c->vm;
-    struct vx_snapshot *snapshot = take_snapshot(c);
-    uint32_t worker = vm->worker_index;
     vx_list_remove(&c->link);
-    end_upstream(c, outcome, now_ns);
+    let_go(c, outcome, now_ns);
     if (vm->worker)
         vx_timer_remove(vm->worker->wheel, &c->timer);
     vx_arena_reset(&c->arena);
@@ -81,29 +63,19 @@ void vx_pwasm_call_free(struct vx_pwasm_call *c, enum vx_backend_outcome outcome
     free(c->got);
     free(c);
     vx_pwasm_vm_review(vm);
-    drop_snapshot(snapshot, worker);
 }
 
 void vx_pwasm_call_abandon(struct vx_pwasm_call *c) {
-    struct vx_pwasm_vm *vm = c->vm;
-    if (!c->telling && !c->snapshot) {
-        vx_pwasm_call_free(c, VX_OUTCOME_NEUTRAL, vm->now_ns);
-        return;
-    }
-    c->ended = true;
     if (c->telling)
-        return;
-    end_upstream(c, VX_OUTCOME_NEUTRAL, vm->now_ns);
-    vx_timer_set(vm->worker->wheel, &c->timer, vm->now_ns);
+        c->ended = true;
+    else
+        vx_pwasm_call_free(c, VX_OUTCOME_NEUTRAL, c->vm->now_ns);
 }
 
 void vx_pwasm_call_fail(struct vx_pwasm_call *c, struct vx_error error, uint64_t now_ns) {
-    struct vx_snapshot *snapshot = take_snapshot(c);
-    uint32_t worker = c->vm->worker_index;
     c->error = error.code;
-    end_upstream(c, error.source == VX_BY_BACKEND ? VX_OUTCOME_FAILURE : VX_OUTCOME_NEUTRAL, now_ns);
+    let_go(c, error.source == VX_BY_BACKEND ? VX_OUTCOME_FAILURE : VX_OUTCOME_NEUTRAL, now_ns);
     c->ops->fail(c, now_ns);
-    drop_snapshot(snapshot, worker);
 }
 
 static void launch(struct vx_pwasm_call *c, bool fresh, uint64_t now_ns);
@@ -117,9 +89,7 @@ static void fail_soon(struct vx_pwasm_call *c, enum vx_error_code error, uint64_
 
 static void on_timer(struct vx_timer *timer, uint64_t now_ns) {
     struct vx_pwasm_call *c = VX_CONTAINER_OF(timer, struct vx_pwasm_call, timer);
-    if (c->ended)
-        vx_pwasm_call_free(c, VX_OUTCOME_NEUTRAL, now_ns);
-    else if (c->state == VX_PWASM_CALL_WAITING)
+    if (c->state == VX_PWASM_CALL_WAITING)
         launch(c, false, now_ns);
     else if (c->state == VX_PWASM_CALL_FAILED)
         c->ops->fail(c, now_ns);
@@ -246,14 +216,11 @@ static void on_failed(void *user, uint64_t now_ns) {
         vx_pwasm_call_fail(c, c->up->stream.error, now_ns);
         return;
     }
-    struct vx_snapshot *before = take_snapshot(c);
-    uint32_t worker = c->vm->worker_index;
-    end_upstream(c, VX_OUTCOME_NEUTRAL, now_ns);
+    let_go(c, VX_OUTCOME_NEUTRAL, now_ns);
     c->again = true;
     c->finished = false;
     c->out_sent = 0;
     launch(c, true, now_ns);
-    drop_snapshot(before, worker);
 }
 
 static const struct vx_stream_events events = {
@@ -285,9 +252,8 @@ static const struct vx_target *find_backend(const struct vx_snapshot *s, struct 
 }
 
 bool vx_pwasm_call_knows(const struct vx_pwasm_vm *vm, struct vx_slice upstream, bool *http2) {
-    const struct vx_snapshot *s = vm->worker->snapshot(vm->worker);
-    const struct vx_route *route = s ? find_route(s, upstream) : NULL;
-    const struct vx_target *target = s && !route ? find_backend(s, upstream) : NULL;
+    const struct vx_route *route = find_route(vm->home, upstream);
+    const struct vx_target *target = route ? NULL : find_backend(vm->home, upstream);
     if (route && vx_backend_set_count(route->set))
         target = &route->targets[0];
     *http2 = target && target->http2;
@@ -317,11 +283,8 @@ static const struct vx_target *choose(struct vx_pwasm_call *c, enum vx_error_cod
 static void launch(struct vx_pwasm_call *c, bool fresh, uint64_t now_ns) {
     const struct vx_filter_worker *worker = c->vm->worker;
     struct vx_error error = vx_error(VX_ERR_NO_BACKEND, false, NULL);
-    /* The port shows it for reading; counting a user changes nothing that a reader sees. */
-    struct vx_snapshot *snapshot = (struct vx_snapshot *)(uintptr_t)worker->snapshot(worker);
-    if (snapshot)
-        c->snapshot = vx_snapshot_hold(snapshot, c->vm->worker_index);
-    const struct vx_target *target = snapshot ? choose(c, &error.code, now_ns) : NULL;
+    c->snapshot = vx_snapshot_keep(c->vm->home, c->vm->worker_index);
+    const struct vx_target *target = choose(c, &error.code, now_ns);
     if (target) {
         struct vx_upstream_open open = {
             .target = target,
@@ -347,40 +310,15 @@ static void launch(struct vx_pwasm_call *c, bool fresh, uint64_t now_ns) {
 void vx_pwasm_calls_launch(struct vx_pwasm_vm *vm, uint64_t now_ns) {
     for (struct vx_list *at = vm->calls.next; at != &vm->calls; at = at->next) {
         struct vx_pwasm_call *c = VX_CONTAINER_OF(at, struct vx_pwasm_call, link);
-        if (c->state != VX_PWASM_CALL_SENT)
+        if (c->state == VX_PWASM_CALL_WAITING)
             vx_timer_set(vm->worker->wheel, &c->timer, now_ns);
-    }
-}
-
-void vx_pwasm_calls_recall(struct vx_pwasm_vm *vm) {
-    for (struct vx_list *at = vm->calls.next; at != &vm->calls; at = at->next) {
-        struct vx_pwasm_call *c = VX_CONTAINER_OF(at, struct vx_pwasm_call, link);
-        vx_timer_remove(vm->worker->wheel, &c->timer);
-        if (c->state != VX_PWASM_CALL_SENT)
-            continue;
-        let_go(c, VX_OUTCOME_NEUTRAL, vm->now_ns);
-        c->state = VX_PWASM_CALL_FAILED;
-        c->error = VX_ERR_BACKEND_CLOSED;
-    }
-}
-
-void vx_pwasm_calls_abandon(struct vx_pwasm_vm *vm) {
-    for (struct vx_list *at = vm->calls.next, *next; at != &vm->calls; at = next) {
-        next = at->next;
-        vx_pwasm_call_abandon(VX_CONTAINER_OF(at, struct vx_pwasm_call, link));
     }
 }
 
 void vx_pwasm_calls_drop(struct vx_pwasm_vm *vm) {
     for (struct vx_list *at = vm->calls.next, *next; at != &vm->calls; at = next) {
         next = at->next;
-        struct vx_pwasm_call *c = VX_CONTAINER_OF(at, struct vx_pwasm_call, link);
-        if (c->telling) {
-            vx_list_remove(&c->link);
-            c->ended = true;
-        } else {
-            vx_pwasm_call_free(c, VX_OUTCOME_NEUTRAL, vm->now_ns);
-        }
+        vx_pwasm_call_abandon(VX_CONTAINER_OF(at, struct vx_pwasm_call, link));
     }
 }
 

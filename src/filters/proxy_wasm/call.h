@@ -151,18 +151,11 @@ uint32_t vx_pwasm_call_count_fields(struct vx_field_map *map);
 
 /* Of call.c, for the VM: */
 
-/* Sends what was put off, at the end of the round: the snapshot that goes with it may not be there yet. The worker's
- * thread. */
+/* Sends what was put off, at the end of the round. The worker's thread. */
 void vx_pwasm_calls_launch(struct vx_pwasm_vm *vm, uint64_t now_ns);
 
-/* Takes them back from the client, to fail when they are launched again. The worker's thread. */
-void vx_pwasm_calls_recall(struct vx_pwasm_vm *vm);
-
-/* The VM has died: they end without a word to the guest, and are gone when the stack has unwound, since a snapshot of theirs
- * may be the last thing that keeps the plugin. The worker's thread. */
-void vx_pwasm_calls_abandon(struct vx_pwasm_vm *vm);
-
-/* Forgets them all, without a word to the guest. */
+/* The VM has died or comes to its end: they end without a word to the guest. One that is being told of is gone when that
+ * has returned. The worker's thread. */
 void vx_pwasm_calls_drop(struct vx_pwasm_vm *vm);
 
 #endif

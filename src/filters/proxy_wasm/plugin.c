@@ -1,192 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See plugin.h. Each worker has a seat with a VM of its own; when that dies, the control thread starts another one.
- *
- * Invariants
- *   1. `vm` is set exactly in READY. A VM that has died is in `dead` until the last of its streams has closed.
- *   2. The timer runs only while the worker takes part (entered > 0), and not in READY.
- *   3. Only the control thread starts VMs; only the worker uses them, until the plugin is freed.
- *
- * state    event                              next     function
- * READY    the VM dies                        WAITING  on_death
- * WAITING  the timer: the back-off is over    ASKED    on_timer
- * ASKED    the timer: a VM is there           READY    take
- * ASKED    the timer: it did not start        WAITING  on_timer
- * any      the worker leaves                  same     leave
- */
+/* See plugin.h. */
 #include "filters/proxy_wasm/plugin.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
-#include "filters/proxy_wasm/call.h"
-
-enum {
-    BACK_OFF_MS = 100, /* after the first failure; it doubles with each one */
-    BACK_OFF_MAX_MS = 30000,
-    POLL_MS = 10,      /* between looks whether a VM has been delivered */
-    STEADY_S = 60,     /* a VM that lived that long has not failed again */
-    ISOLATED_FROM = 5, /* failures in a row */
-};
-
-static const uint64_t ms_ns = 1000000, second_ns = 1000000000;
+static const uint64_t second_ns = 1000000000;
 
 static struct vx_pwasm_plugin *plugin_of(struct vx_filter *f) {
     return VX_CONTAINER_OF(f, struct vx_pwasm_plugin, filter);
-}
-
-static struct vx_timer_wheel *wheel_of(const struct vx_pwasm_seat *seat) {
-    return seat->plugin->plan.hub->crews[seat->worker].worker->wheel;
-}
-
-/* Taking part */
-
-static void take_part(struct vx_pwasm_seat *seat, uint64_t now_ns) {
-    struct vx_pwasm_vm *vm = seat->vm;
-    vm->taking_part = true;
-    vm->now_ns = now_ns;
-    vx_pwasm_hub_join(seat->plugin->plan.hub, vm);
-    vx_pwasm_vm_set_tick(vm, vm->tick_ms);
-    vx_pwasm_calls_launch(vm, now_ns);
-}
-
-static void stand_back(struct vx_pwasm_seat *seat, struct vx_pwasm_vm *vm) {
-    vm->taking_part = false;
-    vx_pwasm_hub_leave(vm);
-    vx_timer_remove(wheel_of(seat), &vm->tick);
-}
-
-static void enter(struct vx_filter *f, uint32_t worker, uint64_t now_ns) {
-    struct vx_pwasm_seat *seat = &plugin_of(f)->seats[worker];
-    if (seat->entered++)
-        return;
-    if (seat->state != VX_PWASM_SEAT_READY) {
-        vx_timer_set(wheel_of(seat), &seat->timer, now_ns);
-        return;
-    }
-    seat->started_ns = now_ns;
-    take_part(seat, now_ns);
-}
-
-static void leave(struct vx_filter *f, uint32_t worker) {
-    struct vx_pwasm_seat *seat = &plugin_of(f)->seats[worker];
-    if (--seat->entered)
-        return;
-    vx_timer_remove(wheel_of(seat), &seat->timer);
-    /* A call may hold a later snapshot than the one that keeps the plugin. */
-    for (struct vx_list *at = seat->dead.next; at != &seat->dead; at = at->next)
-        vx_pwasm_calls_drop(VX_CONTAINER_OF(at, struct vx_pwasm_vm, link));
-    if (seat->state != VX_PWASM_SEAT_READY)
-        return;
-    stand_back(seat, seat->vm);
-    vx_pwasm_calls_recall(seat->vm);
-}
-
-/* Failures */
-
-static uint64_t back_off_ns(const struct vx_pwasm_seat *seat) {
-    uint64_t ms = seat->failures > 9 ? BACK_OFF_MAX_MS : (uint64_t)BACK_OFF_MS << (seat->failures - 1);
-    return (ms < BACK_OFF_MAX_MS ? ms : BACK_OFF_MAX_MS) * ms_ns;
-}
-
-static void wait_for_next(struct vx_pwasm_seat *seat, uint64_t now_ns) {
-    seat->failures++;
-    seat->state = VX_PWASM_SEAT_WAITING;
-    atomic_store_explicit(&seat->shared.isolated, seat->failures >= ISOLATED_FROM, memory_order_relaxed);
-    vx_timer_set(wheel_of(seat), &seat->timer, now_ns + back_off_ns(seat));
-}
-
-/* Gives back those whose last stream has closed and whose last call is gone. */
-static void reap(struct vx_pwasm_seat *seat) {
-    for (struct vx_list *at = seat->dead.next, *next; at != &seat->dead; at = next) {
-        next = at->next;
-        struct vx_pwasm_vm *vm = VX_CONTAINER_OF(at, struct vx_pwasm_vm, link);
-        if (!vx_list_empty(&vm->streams) || !vx_list_empty(&vm->calls))
-            continue;
-        vx_list_remove(at);
-        vx_pwasm_vm_end(vm);
-    }
-}
-
-static void on_death(struct vx_pwasm_vm *vm, uint64_t now_ns) {
-    struct vx_pwasm_seat *seat = vm->owner;
-    const struct vx_pwasm_plan *plan = &seat->plugin->plan;
-    if (now_ns - seat->started_ns >= STEADY_S * second_ns)
-        seat->failures = 0;
-    atomic_fetch_add_explicit(&seat->shared.traps, 1, memory_order_relaxed);
-    stand_back(seat, vm);
-    vx_pwasm_vm_bury(vm);
-    vx_list_push_back(&seat->dead, &vm->link);
-    seat->vm = NULL;
-    wait_for_next(seat, now_ns);
-    vx_pwasm_hub_log(
-        plan->hub, VX_LOG_ERROR,
-        "filter %.*s: its instance on worker %u ended by %s, failure %u in a row, the next one starts in "
-        "%u ms: %s",
-        VX_SLICE_ARG(plan->name), seat->worker, vx_wasm_fault_word(vm->fault.kind), seat->failures,
-        (unsigned)(back_off_ns(seat) / ms_ns), vm->fault.text);
-}
-
-static void seat_vm(struct vx_pwasm_seat *seat, struct vx_pwasm_vm *vm) {
-    vm->owner = seat;
-    vm->died = on_death;
-    seat->vm = vm;
-    seat->state = VX_PWASM_SEAT_READY;
-}
-
-/* Takes the VM that was asked for. False: it is not there yet. */
-static bool take(struct vx_pwasm_seat *seat, uint64_t now_ns) {
-    struct vx_pwasm_vm *vm = atomic_exchange_explicit(&seat->shared.delivered, NULL, memory_order_acquire);
-    if (!vm)
-        return false;
-    seat_vm(seat, vm);
-    seat->started_ns = now_ns;
-    take_part(seat, now_ns);
-    return true;
-}
-
-static void on_timer(struct vx_timer *timer, uint64_t now_ns) {
-    struct vx_pwasm_seat *seat = VX_CONTAINER_OF(timer, struct vx_pwasm_seat, timer);
-    reap(seat);
-    if (seat->state == VX_PWASM_SEAT_WAITING) {
-        seat->state = VX_PWASM_SEAT_ASKED;
-        atomic_store_explicit(&seat->shared.wanted, true, memory_order_release);
-    } else if (take(seat, now_ns)) {
-        return;
-    } else if (atomic_exchange_explicit(&seat->shared.refused, false, memory_order_acquire)) {
-        wait_for_next(seat, now_ns);
-        return;
-    }
-    vx_timer_set(wheel_of(seat), timer, now_ns + POLL_MS * ms_ns);
-}
-
-static void answer(struct vx_pwasm_seat *seat) {
-    const struct vx_pwasm_plan *plan = &seat->plugin->plan;
-    struct vx_wasm_text why;
-    struct vx_pwasm_vm *vm =
-        vx_pwasm_vm_start(plan, plan->hub->crews[seat->worker].worker, seat->worker, &why);
-    atomic_store_explicit(&seat->shared.wanted, false, memory_order_relaxed);
-    if (vm) {
-        atomic_store_explicit(&seat->shared.delivered, vm, memory_order_release);
-        return;
-    }
-    vx_pwasm_hub_log(plan->hub, VX_LOG_ERROR, "filter %.*s does not start again on worker %u: %s",
-                     VX_SLICE_ARG(plan->name), seat->worker, why.text);
-    atomic_store_explicit(&seat->shared.refused, true, memory_order_release);
-}
-
-void vx_pwasm_plugin_tend(struct vx_filter *f) {
-    struct vx_pwasm_plugin *p = plugin_of(f);
-    for (uint32_t i = 0; i < p->seat_count; i++)
-        if (atomic_load_explicit(&p->seats[i].shared.wanted, memory_order_acquire))
-            answer(&p->seats[i]);
 }
 
 /* Streams */
 
 static void *open(struct vx_filter *f, uint32_t worker, struct vx_filter_stream *stream, uint64_t now_ns) {
     struct vx_pwasm_seat *seat = &plugin_of(f)->seats[worker];
-    return seat->vm ? vx_pwasm_context_open(seat->vm, stream, now_ns) : NULL;
+    bool ready = seat->state == VX_PWASM_SEAT_READY;
+    return ready ? vx_pwasm_context_open(seat->vm, stream, now_ns) : NULL;
 }
 
 static uint64_t clock_ns(void) {
@@ -270,7 +101,11 @@ static void close_stream(void *context, uint64_t now_ns) {
     struct vx_pwasm_vm *vm = c->vm;
     vx_pwasm_context_close(c, now_ns);
     if (VX_UNLIKELY(vm->dead))
-        reap(vm->owner);
+        vx_pwasm_seat_reap(vm->owner);
+}
+
+static void enter(struct vx_filter *f, uint32_t worker, struct vx_snapshot *snapshot, uint64_t now_ns) {
+    vx_pwasm_seat_enter(&plugin_of(f)->seats[worker], snapshot, now_ns);
 }
 
 static const struct vx_filter_ops ops = {
@@ -282,7 +117,6 @@ static const struct vx_filter_ops ops = {
     .log = log_stream,
     .close = close_stream,
     .enter = enter,
-    .leave = leave,
 };
 
 /* Coming and going */
@@ -330,15 +164,10 @@ static bool start_seats(struct vx_pwasm_plugin *p, struct vx_wasm_text *why) {
     uint32_t count = hub->crew_count ? hub->crew_count : 1;
     p->seats = calloc(count, sizeof *p->seats);
     for (uint32_t i = 0; p->seats && i < count; i++) {
-        struct vx_pwasm_seat *seat = &p->seats[i];
-        seat->plugin = p;
-        seat->worker = i;
-        vx_list_init(&seat->dead);
-        vx_timer_init(&seat->timer, on_timer);
         struct vx_pwasm_vm *vm = vx_pwasm_vm_start(&p->plan, hub->crews[i].worker, i, why);
         if (!vm)
             return false;
-        seat_vm(seat, vm);
+        vx_pwasm_seat_init(&p->seats[i], &p->plan, i, vm);
         p->seat_count = i + 1;
     }
     return p->seats != NULL;
@@ -375,24 +204,52 @@ struct vx_filter *vx_pwasm_plugin_new(struct vx_pwasm_hub *hub, const struct vx_
     }
     if (fill(p, hub, config) && start_seats(p, why))
         return &p->filter;
+    for (uint32_t i = 0; i < p->seat_count; i++)
+        vx_pwasm_seat_end_here(&p->seats[i]);
     vx_pwasm_plugin_free(&p->filter);
     return NULL;
 }
 
-static void free_seat(struct vx_pwasm_seat *seat) {
-    VX_ASSERT(!seat->entered);
-    struct vx_pwasm_vm *delivered = atomic_load_explicit(&seat->shared.delivered, memory_order_acquire);
-    reap(seat);
-    if (delivered)
-        vx_pwasm_vm_end(delivered);
-    if (seat->vm)
-        vx_pwasm_vm_end(seat->vm);
+void vx_pwasm_plugin_order(struct vx_filter *f, enum vx_pwasm_order order) {
+    struct vx_pwasm_plugin *p = plugin_of(f);
+    for (uint32_t i = 0; i < p->seat_count; i++)
+        vx_pwasm_seat_order(&p->seats[i], order);
+}
+
+void vx_pwasm_plugin_order_on(struct vx_filter *f, uint32_t worker, enum vx_pwasm_order order) {
+    vx_pwasm_seat_order(&plugin_of(f)->seats[worker], order);
+}
+
+bool vx_pwasm_plugin_has_ended(struct vx_filter *f) {
+    struct vx_pwasm_plugin *p = plugin_of(f);
+    bool ended = true;
+    for (uint32_t i = 0; i < p->seat_count; i++)
+        ended = vx_pwasm_seat_has_ended(&p->seats[i]) && ended;
+    return ended;
+}
+
+uint32_t vx_pwasm_plugin_ending(const struct vx_filter *f) {
+    const struct vx_pwasm_plugin *p = VX_CONTAINER_OF(f, const struct vx_pwasm_plugin, filter);
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < p->seat_count; i++)
+        count += vx_pwasm_seat_is_ending(&p->seats[i]);
+    return count;
+}
+
+void vx_pwasm_plugin_detach(struct vx_filter *f, uint32_t worker) {
+    vx_pwasm_seat_end_here(&plugin_of(f)->seats[worker]);
+}
+
+void vx_pwasm_plugin_tend(struct vx_filter *f) {
+    struct vx_pwasm_plugin *p = plugin_of(f);
+    for (uint32_t i = 0; i < p->seat_count; i++)
+        vx_pwasm_seat_tend(&p->seats[i]);
 }
 
 void vx_pwasm_plugin_free(struct vx_filter *f) {
     struct vx_pwasm_plugin *p = plugin_of(f);
     for (uint32_t i = 0; i < p->seat_count; i++)
-        free_seat(&p->seats[i]);
+        vx_pwasm_seat_free(&p->seats[i]);
     if (p->plan.scope)
         vx_pwasm_scope_drop(p->plan.scope);
     vx_wasm_module_unload(&p->plan.code.module);

@@ -299,7 +299,7 @@ struct vx_pwasm_vm *vx_pwasm_vm_start(const struct vx_pwasm_plan *plan, const st
 
 void vx_pwasm_vm_bury(struct vx_pwasm_vm *vm) {
     VX_ASSERT(vm->dead && !vm->current);
-    vx_pwasm_calls_abandon(vm);
+    vx_pwasm_calls_drop(vm);
     vx_wasm_instance_close(&vm->sandbox);
 }
 

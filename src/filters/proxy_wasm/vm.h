@@ -47,6 +47,8 @@ struct vx_pwasm_vm {
     const struct vx_pwasm_plan *plan;
     const struct vx_filter_worker *worker; /* NULL: none, as where a configuration is only checked */
     uint32_t worker_index;
+    struct vx_snapshot
+        *home; /* whose routes and backends its calls may go to, while it takes part; its owner keeps it */
     uint64_t serial; /* no other VM of the process has it */
     wasmtime_func_t functions[VX_PWASM_EXPORT_COUNT];
     wasmtime_func_t allocator;
@@ -96,7 +98,7 @@ void vx_pwasm_vm_lend(struct vx_pwasm_vm *vm, const struct vx_pwasm_plan *plan,
                       const struct vx_filter_worker *worker, uint32_t worker_index);
 
 /* Ends the root context with the calls due to it (unless the VM is dead) and gives everything back; no stream is open and
- * the worker takes no part. Control thread, or the worker's when it is dead. */
+ * the VM takes no part. The worker's thread, or the control thread's where the worker knows nothing of it. */
 void vx_pwasm_vm_end(struct vx_pwasm_vm *vm);
 
 /* Gives a dead VM's memory back at once; the contexts of streams that are open stay until these close. */

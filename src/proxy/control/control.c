@@ -21,6 +21,7 @@
 enum {
     TICK_MS = 60 * 1000,
     FILTERS_TICK_MS = 50,
+    ENDING_TICK_MS = 5,   /* while the end waits for filters */
     NAMES_WAIT_MS = 5000, /* for the first answers about backend names, before listening */
     LOG_FLUSH_MS = 2000,
     REGISTRY_KEEP_BYTES = 1024 * 1024,
@@ -34,11 +35,20 @@ static void complain(const struct vx_control *c, const struct vx_config_error *e
 
 /* The end */
 
-static void worker_is_drained(void *arg, uint64_t now_ns) {
-    (void)now_ns;
-    struct vx_control *c = arg;
-    if (--c->workers_draining == 0)
+/* The workers are drained; filters may still wait for answers to their last words. */
+static void end_if_filters_have(struct vx_control *c) {
+    if (!c->filters->is_ending(c->filters))
         vx_loop_stop(c->engine.loop);
+}
+
+static void worker_is_drained(void *arg, uint64_t now_ns) {
+    struct vx_control *c = arg;
+    for (uint32_t w = 0; w < c->worker_count; w++)
+        if (atomic_exchange_explicit(&c->workers[w].is_drained, false, memory_order_acquire))
+            c->filters->wind_up(c->filters, w);
+    vx_timer_set(&c->engine.rt.wheel, &c->filters_tick, now_ns);
+    if (--c->workers_draining == 0)
+        end_if_filters_have(c);
 }
 
 /* On the worker's thread. */
@@ -100,11 +110,15 @@ static void on_tick(struct vx_timer *timer, uint64_t now_ns) {
     vx_timer_set(&c->engine.rt.wheel, &c->tick, now_ns + (uint64_t)TICK_MS * 1000000);
 }
 
-/* Instances of filters that have failed wait for this thread to start them anew. */
+/* Instances of filters that have failed wait for this thread to start them anew, those that have ended to be freed. */
 static void tend_filters(struct vx_timer *timer, uint64_t now_ns) {
     struct vx_control *c = VX_CONTAINER_OF(timer, struct vx_control, filters_tick);
+    bool waits = c->readiness == VX_DRAINING && c->workers_draining == 0;
+    uint64_t ms = waits ? ENDING_TICK_MS : FILTERS_TICK_MS;
     c->filters->tend(c->filters);
-    vx_timer_set(&c->engine.rt.wheel, &c->filters_tick, now_ns + (uint64_t)FILTERS_TICK_MS * 1000000);
+    if (waits)
+        end_if_filters_have(c);
+    vx_timer_set(&c->engine.rt.wheel, &c->filters_tick, now_ns + ms * 1000000);
 }
 
 static void names_changed(void *user) {

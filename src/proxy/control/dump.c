@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "core/routing/balance/set.h"
+#include "proxy/compose_filters.h"
 #include "proxy/control/dump_worker.h"
 #include "proxy/control/internal.h"
 
@@ -36,9 +37,10 @@ struct dump {
 static void write_snapshots(const struct vx_control *c, struct vx_text *out) {
     for (const struct vx_list *at = c->generations.next; at != &c->generations; at = at->next) {
         const struct vx_generation *g = VX_CONTAINER_OF(at, const struct vx_generation, link);
-        vx_text_format(out, "snapshot: version %llu, %s, used by %u of %u threads\n",
+        vx_text_format(out, "snapshot: version %llu, %s, used by %u and kept by %u of %u threads\n",
                        (unsigned long long)g->snapshot.version, g == c->generation ? "current" : "superseded",
                        atomic_load_explicit(&g->snapshot.workers_left, memory_order_relaxed),
+                       atomic_load_explicit(&g->snapshot.workers_keeping, memory_order_relaxed),
                        g->snapshot.worker_count);
     }
 }
@@ -98,6 +100,8 @@ static void write_control(const struct vx_control *c, struct vx_text *out) {
                    atomic_load_explicit(&c->budget.limit, memory_order_relaxed));
     write_filters(c->setup, out);
     vx_ahead_dump(&c->ahead, out);
+    if (c->filters)
+        vx_compose_filters_dump(c->filters, out);
     write_bans(c, out);
     write_routes(&c->generation->snapshot, out);
     vx_text_format(out, "control thread:\n");

@@ -162,19 +162,8 @@ static bool make_chains(struct vx_generation *g, struct vx_route *routes) {
 
 void vx_generation_enter(struct vx_generation *g, uint32_t worker, uint64_t now_ns) {
     const struct vx_setup *setup = g->setup;
-    g->entered[worker] = true;
     for (uint32_t i = 0; i < setup->config->filter_count; i++)
-        setup->filters[i]->ops->enter(setup->filters[i], worker, now_ns);
-}
-
-static void left(struct vx_snapshot *snapshot, uint32_t worker) {
-    struct vx_generation *g = VX_CONTAINER_OF(snapshot, struct vx_generation, snapshot);
-    const struct vx_setup *setup = g->setup;
-    if (!g->entered[worker])
-        return;
-    g->entered[worker] = false;
-    for (uint32_t i = 0; i < setup->config->filter_count; i++)
-        setup->filters[i]->ops->leave(setup->filters[i], worker);
+        setup->filters[i]->ops->enter(setup->filters[i], worker, &g->snapshot, now_ns);
 }
 
 static bool make_table(struct vx_generation *g) {
@@ -207,18 +196,11 @@ static bool note_pools(struct vx_generation *g) {
 }
 
 static bool make_users(struct vx_generation *g) {
-    struct vx_snapshot *s = &g->snapshot;
-    s->worker_count = g->sources.workers;
-    s->left = left;
-    g->entered = calloc(s->worker_count, sizeof *g->entered);
-    s->users = aligned_alloc(64, s->worker_count * sizeof *s->users);
-    if (!s->users || !g->entered)
-        return false;
-    memset(s->users, 0, s->worker_count * sizeof *s->users);
-    for (uint32_t i = 0; i < s->worker_count; i++)
-        s->users[i].count = 1;
-    atomic_store_explicit(&s->workers_left, s->worker_count, memory_order_relaxed);
-    return true;
+    uint32_t workers = g->sources.workers;
+    struct vx_snapshot_users *users = aligned_alloc(64, workers * sizeof *users);
+    if (users)
+        vx_snapshot_begin(&g->snapshot, users, workers);
+    return users != NULL;
 }
 
 struct vx_generation *vx_generation_new(const struct vx_generation_sources *sources, struct vx_setup *setup,
@@ -228,7 +210,7 @@ struct vx_generation *vx_generation_new(const struct vx_generation_sources *sour
         return NULL;
     vx_list_init(&g->link);
     g->sources = *sources;
-    g->setup = vx_setup_hold(setup);
+    g->setup = vx_setup_keep(vx_setup_hold(setup));
     g->heap = (struct vx_chunk_source){.take = take_chunk, .give = give_chunk, .chunk_bytes = CHUNK_BYTES};
     vx_arena_init(&g->arena, NULL, 0, &g->heap);
     const struct vx_config *config = setup->config;
@@ -246,7 +228,14 @@ struct vx_generation *vx_generation_new(const struct vx_generation_sources *sour
     return NULL;
 }
 
+void vx_generation_retire(struct vx_generation *g) {
+    if (!g->retired)
+        vx_setup_drop(g->setup);
+    g->retired = true;
+}
+
 void vx_generation_free(struct vx_generation *g) {
+    vx_generation_retire(g);
     vx_list_remove(&g->link);
     const struct vx_route *routes = g->snapshot.routes;
     for (uint32_t r = 0; routes && r < g->routes_made; r++) {
@@ -263,9 +252,8 @@ void vx_generation_free(struct vx_generation *g) {
     }
     vx_pool_table_collect(g->sources.pools);
     free(g->pools_used);
-    free(g->entered);
     free(g->snapshot.users);
     vx_arena_reset(&g->arena);
-    vx_setup_drop(g->setup);
+    vx_setup_release(g->setup);
     free(g);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A generation is a snapshot with all that it is made of: the match table, the backends' sets and targets, its share of
- * the counters. Built by the control thread from a setup and the addresses that names have now; freed by it when no
- * worker uses it any more. */
+ * the counters. Built by the control thread from a setup and the addresses that names have now; retired by it when no
+ * exchange uses it any more, freed when nothing else keeps it. */
 #ifndef VX_PROXY_CONTROL_GENERATION_H
 #define VX_PROXY_CONTROL_GENERATION_H
 
@@ -31,7 +31,7 @@ struct vx_generation {
     uint64_t *pools_used; /* a bit per pool number below pool_count: what workers keep */
     uint32_t pool_count;
     uint32_t routes_made; /* of snapshot.routes, for the undoing of a half-built one */
-    bool *entered;        /* by worker: it has entered the filters and has not left them */
+    bool retired;         /* its filters are not its own any more */
 };
 
 /* Builds one; holds `setup`. Every worker counts as a user of the snapshot from the start, in users[]: handing it to a
@@ -39,10 +39,14 @@ struct vx_generation {
 struct vx_generation *vx_generation_new(const struct vx_generation_sources *sources, struct vx_setup *setup,
                                         uint64_t version, uint64_t now_ns);
 
-/* The worker takes it up: its filters are entered, and left when the snapshot is. That worker's thread. */
+/* The worker takes it up, and so do its filters. That worker's thread. */
 void vx_generation_enter(struct vx_generation *g, uint32_t worker, uint64_t now_ns);
 
-/* No worker uses it. */
+/* No exchange uses it (`unused` of the snapshot): lets go of its filters, which may need the rest of it to come to their
+ * end. Control thread. */
+void vx_generation_retire(struct vx_generation *g);
+
+/* Nobody keeps it (`released`), or it was never used. Control thread. */
 void vx_generation_free(struct vx_generation *g);
 
 #endif

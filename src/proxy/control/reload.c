@@ -12,6 +12,11 @@
 #include "proxy/control/internal.h"
 #include "proxy/telemetry/log.h"
 
+static void retire_generation(void *arg, uint64_t now_ns) {
+    (void)now_ns;
+    vx_generation_retire(arg);
+}
+
 static void free_generation(void *arg, uint64_t now_ns) {
     (void)now_ns;
     struct vx_generation *g = arg;
@@ -20,11 +25,20 @@ static void free_generation(void *arg, uint64_t now_ns) {
     c->generations_left--;
 }
 
-/* The last user has gone, on whichever worker's thread that was. */
-static void unused(struct vx_snapshot *snapshot) {
+static void send_home(struct vx_snapshot *snapshot, void (*run)(void *arg, uint64_t now_ns)) {
     struct vx_control *c = snapshot->owner;
-    if (!vx_loop_post(c->engine.loop, free_generation, snapshot))
+    if (!vx_loop_post(c->engine.loop, run, VX_CONTAINER_OF(snapshot, struct vx_generation, snapshot)))
         vx_log(VX_LOG_ERROR, "a configuration that is no longer used could not be freed");
+}
+
+/* The last exchange has gone, on whichever worker's thread that was. */
+static void unused(struct vx_snapshot *snapshot) {
+    send_home(snapshot, retire_generation);
+}
+
+/* And the last that kept it. Where the inbox was too full for the word before, this one does for both. */
+static void released(struct vx_snapshot *snapshot) {
+    send_home(snapshot, free_generation);
 }
 
 static struct vx_generation *build(struct vx_control *c, struct vx_setup *setup) {
@@ -41,6 +55,7 @@ static struct vx_generation *build(struct vx_control *c, struct vx_setup *setup)
         return NULL;
     g->snapshot.owner = c;
     g->snapshot.unused = unused;
+    g->snapshot.released = released;
     return g;
 }
 

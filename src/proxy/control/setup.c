@@ -187,7 +187,7 @@ struct vx_setup *vx_setup_load(const char *path, struct vx_tls_tickets *tickets,
         return NULL;
     }
     s->config = config;
-    s->holders = s->sharers = 1;
+    s->holders = s->keepers = s->sharers = 1;
     s->origin = s;
     s->engine = filters;
     s->servers = calloc(config->listener_count + 1, sizeof *s->servers);
@@ -211,7 +211,7 @@ struct vx_setup *vx_setup_with_filter(struct vx_setup *from, uint32_t index, str
         return NULL;
     }
     *s = *from;
-    s->holders = 1;
+    s->holders = s->keepers = 1;
     s->sharers = 0;
     s->origin->sharers++;
     bool memory = make_filter_room(s);
@@ -256,8 +256,19 @@ static void free_origin(struct vx_setup *s) {
 void vx_setup_drop(struct vx_setup *s) {
     if (!s || --s->holders)
         return;
-    struct vx_setup *origin = s->origin;
     drop_filters(s);
+    vx_setup_release(s);
+}
+
+struct vx_setup *vx_setup_keep(struct vx_setup *s) {
+    s->keepers++;
+    return s;
+}
+
+void vx_setup_release(struct vx_setup *s) {
+    if (--s->keepers)
+        return;
+    struct vx_setup *origin = s->origin;
     if (s != origin)
         free(s);
     if (--origin->sharers == 0)

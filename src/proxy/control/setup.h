@@ -26,8 +26,9 @@ struct vx_setup {
     struct vx_filter **filters;      /* by filter of the configuration */
     struct vx_setup_filter **loaded; /* the same, with who holds them */
     struct vx_setup *origin;         /* whose configuration and certificates these are; often itself */
-    uint32_t holders;
-    uint32_t sharers; /* setups whose origin this is */
+    uint32_t holders;                /* of all of it */
+    uint32_t keepers;                /* of all but the filters; the holders together count one */
+    uint32_t sharers;                /* setups whose origin this is */
 };
 
 /* Reads the configuration at `path` and everything it names; compiles and starts its filters, but for those that are
@@ -43,5 +44,9 @@ struct vx_setup *vx_setup_with_filter(struct vx_setup *from, uint32_t index, str
 
 struct vx_setup *vx_setup_hold(struct vx_setup *s);
 void vx_setup_drop(struct vx_setup *s); /* NULL is allowed */
+
+/* The same without the filters: the last vx_setup_drop() lets go of them. */
+struct vx_setup *vx_setup_keep(struct vx_setup *s);
+void vx_setup_release(struct vx_setup *s);
 
 #endif

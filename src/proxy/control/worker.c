@@ -225,8 +225,7 @@ static void adopt(struct vx_worker *w, struct vx_adoption *a, uint64_t now_ns) {
     w->proxy.rate_store =
         vx_rates_adopt(w->rates, &setup->config->rate_store, setup->store_identity, setup->store_tls);
     take_up_listeners(w, a);
-    vx_generation_enter(a->generation, w->index,
-                        now_ns); /* before the one before is left: what is in both goes on */
+    vx_generation_enter(a->generation, w->index, now_ns);
     vx_proxy_adopt(&w->proxy, snapshot);
     vx_http_clients_retire(&w->engine.clients, a->generation->pools_used, a->generation->pool_count);
     vx_snapshot_drop(snapshot, w->index); /* the hold that was handed over; the proxy has its own now */
@@ -274,6 +273,7 @@ static void on_tick(struct vx_timer *timer, uint64_t now_ns) {
     if (w->paused && !over_budget(w->budget))
         pause_listeners(w, false);
     if (w->draining && w->drained && !w->proxy.active && !open_connections(w)) {
+        atomic_store_explicit(&w->is_drained, true, memory_order_release);
         w->drained(w->user);
         w->drained = NULL;
     }
@@ -365,10 +365,6 @@ static void *run(void *arg) {
     return NULL;
 }
 
-static const struct vx_snapshot *current_snapshot(const struct vx_filter_worker *self) {
-    return VX_CONTAINER_OF(self, struct vx_worker, filters)->proxy.snapshot;
-}
-
 static bool post(const struct vx_filter_worker *self, void (*run_it)(void *, uint64_t), void *arg) {
     return vx_loop_post(VX_CONTAINER_OF(self, struct vx_worker, filters)->engine.loop, run_it, arg);
 }
@@ -384,10 +380,10 @@ static void attach_filters(struct vx_worker *w, struct vx_filter_engine *engine)
         .wheel = &w->engine.rt.wheel,
         .client = &w->engine.clients.port,
         .memory = w->engine.rt.arenas,
-        .snapshot = current_snapshot,
         .post = post,
         .wall_ns = wall_ns,
     };
+    w->engine_of_filters = engine;
     engine->attach(engine, w->index, &w->filters);
 }
 
@@ -451,6 +447,8 @@ void vx_worker_stop(struct vx_worker *w) {
         ;
     if (w->proxy.snapshot)
         vx_snapshot_drop(w->proxy.snapshot, w->index);
+    if (w->engine_of_filters)
+        w->engine_of_filters->detach(w->engine_of_filters, w->index);
     vx_timer_remove(&w->engine.rt.wheel, &w->tick);
     while (w->sites) {
         struct vx_worker_site *next = w->sites->next;

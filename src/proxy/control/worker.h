@@ -34,7 +34,8 @@ struct vx_worker_site {
 struct vx_worker {
     struct vx_engine engine;
     struct vx_proxy proxy;
-    struct vx_filter_worker filters; /* what filters may use of it */
+    struct vx_filter_worker filters;            /* what filters may use of it */
+    struct vx_filter_engine *engine_of_filters; /* NULL: there are none */
     struct vx_worker_recorder recorder;
     struct vx_rates *rates; /* where rate limits are counted */
     struct vx_metrics_worker *counters;
@@ -48,7 +49,8 @@ struct vx_worker {
     int cpu;                                 /* pinned to; -1: not */
     _Atomic(struct vx_adoption *) adoptions; /* handed over, the newest first */
     atomic_bool drain_wanted;
-    struct vx_worker *all; /* with `count` workers */
+    atomic_bool is_drained; /* nothing of a client's is left */
+    struct vx_worker *all;  /* with `count` workers */
     uint32_t count;
     atomic_bool asked_to_spare; /* connections that another worker's requests wait for */
     atomic_bool told_to_look;   /* for a place that another worker has given up */

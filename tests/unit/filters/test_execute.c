@@ -26,10 +26,6 @@ static void write_log(const struct vx_log_port *self, enum vx_log_level level, s
     snprintf(t->last, sizeof t->last, "%.*s", VX_SLICE_ARG(text));
 }
 
-static const struct vx_snapshot *snapshot_of(const struct vx_filter_worker *self) {
-    return VX_CONTAINER_OF(self, struct executed, worker)->x->proxy.snapshot;
-}
-
 static bool post(const struct vx_filter_worker *self, void (*run)(void *, uint64_t), void *arg) {
     (void)self, (void)run, (void)arg;
     return false;
@@ -59,11 +55,8 @@ static struct executed *executed_new(const char *guest, bool fails_open) {
     t->log = (struct vx_log_port){.least = VX_LOG_INFO, .write = write_log};
     t->engine = vx_filters_new(&t->log);
     assert_non_null(t->engine);
-    t->worker = (struct vx_filter_worker){.client = &t->x->client.port,
-                                          .memory = &t->x->heap,
-                                          .snapshot = snapshot_of,
-                                          .post = post,
-                                          .wall_ns = wall_ns};
+    t->worker = (struct vx_filter_worker){
+        .client = &t->x->client.port, .memory = &t->x->heap, .post = post, .wall_ns = wall_ns};
     t->engine->attach(t->engine, 0, &t->worker);
     t->engine->configure(t->engine, &wasm);
     struct vx_config_error error;

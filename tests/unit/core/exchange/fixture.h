@@ -134,18 +134,15 @@ static inline void fixture_start(struct fixture *x) {
     x->made[0].set =
         vx_backend_set_build(&x->registry, &x->arena, &x->routes[0], endpoints, FIXTURE_BACKENDS, x->now_ns);
     x->made[0].targets = x->targets;
-    x->users.count = 1;
     x->snapshot = (struct vx_snapshot){
         .config = &x->config,
         .table = vx_route_table_build(&x->arena, entries, 2, NULL),
         .routes = x->made,
         .route_count = 2,
-        .worker_count = 1,
-        .users = &x->users,
         .unused = fixture_unused,
         .owner = x,
     };
-    atomic_store(&x->snapshot.workers_left, 1);
+    vx_snapshot_begin(&x->snapshot, &x->users, 1);
     x->recorder = (struct vx_recorder){fixture_record, fixture_retried};
     vx_timer_wheel_init(&x->wheel, x->now_ns);
     vx_proxy_init(&x->proxy, &x->client.port, &x->recorder, &x->random, &x->wheel, 0);

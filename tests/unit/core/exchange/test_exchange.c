@@ -217,9 +217,9 @@ static void test_an_exchange_keeps_the_snapshot_it_began_with(void **state) {
     fixture_start(x);
     fixture_request(x, VX_METHOD_GET, "/api");
     fixture_begin(x);
-    struct vx_snapshot_users users = {.count = 1};
+    struct vx_snapshot_users users;
     struct vx_snapshot next = x->snapshot;
-    next.users = &users;
+    vx_snapshot_begin(&next, &users, 1);
     vx_proxy_adopt(&x->proxy, &next);
     assert_int_equal(users.count, 2);
     assert_int_equal(x->users.count, 1);
@@ -228,9 +228,9 @@ static void test_an_exchange_keeps_the_snapshot_it_began_with(void **state) {
     assert_int_equal(x->unused, 1); /* the last user of a superseded snapshot tells */
     assert_int_equal(x->proxy.active, 0);
     x->unused = 0;
-    vx_proxy_adopt(&x->proxy, vx_snapshot_hold(&x->snapshot, 0));
-    atomic_store(&x->snapshot.workers_left, 1);
-    x->users.count = 1;
+    vx_snapshot_begin(&x->snapshot, &x->users, 1);
+    vx_proxy_adopt(&x->proxy, &x->snapshot);
+    vx_snapshot_drop(&x->snapshot, 0);
     fixture_free(x);
 }
 

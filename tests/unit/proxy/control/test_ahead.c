@@ -36,15 +36,11 @@ static void forget_compiled(struct vx_filter_engine *self) {
     forgotten++;
 }
 
-static void enter(struct vx_filter *f, uint32_t worker, uint64_t now_ns) {
-    (void)f, (void)worker, (void)now_ns;
+static void enter(struct vx_filter *f, uint32_t worker, struct vx_snapshot *snapshot, uint64_t now_ns) {
+    (void)f, (void)worker, (void)snapshot, (void)now_ns;
 }
 
-static void leave(struct vx_filter *f, uint32_t worker) {
-    (void)f, (void)worker;
-}
-
-static const struct vx_filter_ops ops = {.enter = enter, .leave = leave};
+static const struct vx_filter_ops ops = {.enter = enter};
 
 static struct vx_filter *load(struct vx_filter_engine *self, const struct vx_config_filter *config,
                               struct vx_slice binary, struct vx_config_error *error) {

@@ -46,7 +46,7 @@ static void test_every_part(void **state) {
     assert_int_equal(answers, 1);
     assert_int_equal(outcome, VX_ADMIN_DONE);
     has("configuration: version 1 of /tmp/vortex-control-");
-    has("snapshot: version 1, current, used by 3 of 3 threads\n");
+    has("snapshot: version 1, current, used by 3 and kept by 3 of 3 threads\n");
     has("route r:\n  backend 127.0.0.1:9 (127.0.0.1:9): EWMA 0.000 ms, 0 active, breaker closed, health "
         "unknown");
     has("control thread:\n  loop: ");

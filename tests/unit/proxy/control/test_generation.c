@@ -8,11 +8,15 @@ struct world {
     struct control_world *control;
     struct vx_generation_sources sources;
     struct vx_setup *setup;
-    unsigned unused;
+    unsigned unused, released;
 };
 
 static void unused(struct vx_snapshot *snapshot) {
     ((struct world *)snapshot->owner)->unused++;
+}
+
+static void released(struct vx_snapshot *snapshot) {
+    ((struct world *)snapshot->owner)->released++;
 }
 
 static struct world start(const char *backend, const char *rest) {
@@ -35,11 +39,13 @@ static struct vx_generation *build(struct world *w, uint64_t version) {
     assert_non_null(g);
     g->snapshot.owner = w;
     g->snapshot.unused = unused;
+    g->snapshot.released = released;
     return g;
 }
 
 static void end(struct world *w) {
     assert_int_equal(w->setup->holders, 1); /* no generation holds it any more */
+    assert_int_equal(w->setup->keepers, 1);
     vx_setup_drop(w->setup);
     control_end(w->control);
 }
@@ -80,6 +86,29 @@ static void test_the_last_of_all_workers_tells(void **state) {
     assert_int_equal(w.unused, 0); /* worker 1 has one more user */
     vx_snapshot_drop(&g->snapshot, 1);
     assert_int_equal(w.unused, 1);
+    assert_int_equal(w.released, 1);
+    vx_generation_free(g);
+    end(&w);
+}
+
+static void test_who_keeps_it_delays_its_end_only(void **state) {
+    (void)state;
+    struct world w = start("127.0.0.1:9", "");
+    struct vx_generation *g = build(&w, 1);
+    vx_snapshot_keep(&g->snapshot, 1);
+    for (uint32_t i = 0; i < 3; i++)
+        vx_snapshot_drop(&g->snapshot, i);
+    assert_int_equal(w.unused, 1);
+    assert_int_equal(w.released, 0);
+    assert_int_equal(w.setup->holders, 2);
+    vx_generation_retire(g);
+    assert_int_equal(w.setup->holders, 1);
+    assert_int_equal(w.setup->keepers, 2);
+    vx_snapshot_keep(&g->snapshot, 1); /* the keeper may have another one */
+    vx_snapshot_release(&g->snapshot, 1);
+    assert_int_equal(w.released, 0);
+    vx_snapshot_release(&g->snapshot, 1);
+    assert_int_equal(w.released, 1);
     vx_generation_free(g);
     end(&w);
 }
@@ -123,6 +152,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_it_says_all_of_a_target),
         cmocka_unit_test(test_the_last_of_all_workers_tells),
+        cmocka_unit_test(test_who_keeps_it_delays_its_end_only),
         cmocka_unit_test(test_pools_are_shared_between_generations_and_freed_with_the_last),
         cmocka_unit_test(test_a_name_without_addresses_has_no_endpoints_yet),
         cmocka_unit_test(test_a_redirect_has_no_backends),

@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See seat.h.
+ *
+ * Invariants
+ *   1. Only the control thread starts VMs; only the worker uses them, until the seat has ended or the worker's thread has.
+ *   2. A VM takes part from when its worker has entered (`home` is set) to its end. One that has died is in `dead` until the
+ *      last of its streams and calls is gone.
+ *   3. The timer runs only after the worker has entered, and not in READY and ENDED.
+ *   4. ENDED is for good. The control thread frees a seat that has `ended` and of which no message is under way; so storing
+ *      the first and counting down the second are the last things that the worker does with it.
+ *
+ * state           event                              next     function
+ * READY           the VM dies                        WAITING  on_death
+ * WAITING         the timer: the back-off is over    ASKED    on_timer
+ * ASKED           the timer: a VM is there           READY    take
+ * ASKED           the timer: it did not start        WAITING  on_timer
+ * before ENDING   the order to end                   ENDING   begin_end
+ * ENDING          the VM is through                  ENDING   end_vm
+ * ENDING          the order to cut it short          ENDING   end_vm
+ * ENDING          the VM dies                        ENDING   on_death
+ * ENDING          no VM, alive or dead, is left      ENDED    look_around
+ * before ENDED    the worker's thread is no more     ENDED    vx_pwasm_seat_end_here
+ */
+#include "filters/proxy_wasm/seat.h"
+
+#include <stdio.h>
+
+#include "core/exchange/snapshot.h"
+#include "filters/proxy_wasm/call.h"
+
+enum {
+    BACK_OFF_MS = 100, /* after the first failure; it doubles with each one */
+    BACK_OFF_MAX_MS = 30000,
+    POLL_MS = 10,      /* between looks whether a VM has been delivered, or is gone */
+    STEADY_S = 60,     /* a VM that lived that long has not failed again */
+    ISOLATED_FROM = 5, /* failures in a row */
+};
+
+static const uint64_t ms_ns = 1000000, second_ns = 1000000000;
+
+static const struct vx_filter_worker *worker_of(const struct vx_pwasm_seat *seat) {
+    return seat->plan->hub->crews[seat->worker].worker;
+}
+
+static struct vx_timer_wheel *wheel_of(const struct vx_pwasm_seat *seat) {
+    return worker_of(seat)->wheel;
+}
+
+/* Taking part */
+
+static void take_part(struct vx_pwasm_seat *seat, uint64_t now_ns) {
+    struct vx_pwasm_vm *vm = seat->vm;
+    seat->started_ns = now_ns;
+    vm->taking_part = true;
+    vm->now_ns = now_ns;
+    vm->home = seat->home;
+    vx_pwasm_hub_join(seat->plan->hub, vm);
+    vx_pwasm_vm_set_tick(vm, vm->tick_ms);
+    vx_pwasm_calls_launch(vm, now_ns);
+}
+
+static void stand_back(struct vx_pwasm_seat *seat, struct vx_pwasm_vm *vm) {
+    if (!vm->taking_part)
+        return;
+    vm->taking_part = false;
+    vx_pwasm_hub_leave(vm);
+    vx_timer_remove(wheel_of(seat), &vm->tick);
+}
+
+void vx_pwasm_seat_enter(struct vx_pwasm_seat *seat, struct vx_snapshot *snapshot, uint64_t now_ns) {
+    struct vx_snapshot *before = seat->home;
+    if (seat->state >= VX_PWASM_SEAT_ENDING)
+        return;
+    seat->home = vx_snapshot_keep(snapshot, seat->worker);
+    if (!before) {
+        take_part(seat, now_ns);
+        return;
+    }
+    if (seat->vm)
+        seat->vm->home = seat->home;
+    vx_snapshot_release(before, seat->worker);
+}
+
+/* Failures */
+
+static uint64_t back_off_ns(const struct vx_pwasm_seat *seat) {
+    uint64_t ms = seat->failures > 9 ? BACK_OFF_MAX_MS : (uint64_t)BACK_OFF_MS << (seat->failures - 1);
+    return (ms < BACK_OFF_MAX_MS ? ms : BACK_OFF_MAX_MS) * ms_ns;
+}
+
+static void wait_for_next(struct vx_pwasm_seat *seat, uint64_t now_ns) {
+    seat->failures++;
+    seat->state = VX_PWASM_SEAT_WAITING;
+    atomic_store_explicit(&seat->shared.isolated, seat->failures >= ISOLATED_FROM, memory_order_relaxed);
+    vx_timer_set(wheel_of(seat), &seat->timer, now_ns + back_off_ns(seat));
+}
+
+/* Gives back those whose last stream has closed and whose last call is gone. */
+void vx_pwasm_seat_reap(struct vx_pwasm_seat *seat) {
+    for (struct vx_list *at = seat->dead.next, *next; at != &seat->dead; at = next) {
+        next = at->next;
+        struct vx_pwasm_vm *vm = VX_CONTAINER_OF(at, struct vx_pwasm_vm, link);
+        if (!vx_list_empty(&vm->streams) || !vx_list_empty(&vm->calls))
+            continue;
+        vx_list_remove(at);
+        vx_pwasm_vm_end(vm);
+    }
+}
+
+static void log_death(const struct vx_pwasm_seat *seat, const struct vx_pwasm_vm *vm) {
+    char then[64] = "it was about to end";
+    if (seat->state == VX_PWASM_SEAT_WAITING)
+        snprintf(then, sizeof then, "failure %u in a row, the next one starts in %u ms", seat->failures,
+                 (unsigned)(back_off_ns(seat) / ms_ns));
+    vx_pwasm_hub_log(seat->plan->hub, VX_LOG_ERROR,
+                     "filter %.*s: its instance on worker %u ended by %s, %s: %s",
+                     VX_SLICE_ARG(seat->plan->name), seat->worker, vx_wasm_fault_word(vm->fault.kind), then,
+                     vm->fault.text);
+}
+
+static void on_death(struct vx_pwasm_vm *vm, uint64_t now_ns) {
+    struct vx_pwasm_seat *seat = vm->owner;
+    if (now_ns - seat->started_ns >= STEADY_S * second_ns)
+        seat->failures = 0;
+    atomic_fetch_add_explicit(&seat->shared.traps, 1, memory_order_relaxed);
+    stand_back(seat, vm);
+    vx_pwasm_vm_bury(vm);
+    vx_list_push_back(&seat->dead, &vm->link);
+    seat->vm = NULL;
+    if (seat->state == VX_PWASM_SEAT_READY)
+        wait_for_next(seat, now_ns);
+    else
+        vx_timer_set(wheel_of(seat), &seat->timer, now_ns);
+    log_death(seat, vm);
+}
+
+static void seat_vm(struct vx_pwasm_seat *seat, struct vx_pwasm_vm *vm) {
+    vm->owner = seat;
+    vm->died = on_death;
+    seat->vm = vm;
+    seat->state = VX_PWASM_SEAT_READY;
+}
+
+/* Takes the VM that was asked for. False: it is not there yet. */
+static bool take(struct vx_pwasm_seat *seat, uint64_t now_ns) {
+    struct vx_pwasm_vm *vm = atomic_exchange_explicit(&seat->shared.delivered, NULL, memory_order_acquire);
+    if (!vm)
+        return false;
+    seat_vm(seat, vm);
+    take_part(seat, now_ns);
+    return true;
+}
+
+static void look_around(struct vx_pwasm_seat *seat, uint64_t now_ns);
+
+static void on_timer(struct vx_timer *timer, uint64_t now_ns) {
+    struct vx_pwasm_seat *seat = VX_CONTAINER_OF(timer, struct vx_pwasm_seat, timer);
+    if (seat->state == VX_PWASM_SEAT_ENDING) {
+        look_around(seat, now_ns);
+        return;
+    }
+    vx_pwasm_seat_reap(seat);
+    if (seat->state == VX_PWASM_SEAT_WAITING) {
+        seat->state = VX_PWASM_SEAT_ASKED;
+        atomic_store_explicit(&seat->shared.wanted, true, memory_order_release);
+    } else if (take(seat, now_ns)) {
+        return;
+    } else if (atomic_exchange_explicit(&seat->shared.refused, false, memory_order_acquire)) {
+        wait_for_next(seat, now_ns);
+        return;
+    }
+    vx_timer_set(wheel_of(seat), timer, now_ns + POLL_MS * ms_ns);
+}
+
+static void answer(struct vx_pwasm_seat *seat) {
+    const struct vx_pwasm_plan *plan = seat->plan;
+    struct vx_wasm_text why;
+    struct vx_pwasm_vm *vm = vx_pwasm_vm_start(plan, worker_of(seat), seat->worker, &why);
+    atomic_store_explicit(&seat->shared.wanted, false, memory_order_relaxed);
+    if (vm) {
+        atomic_store_explicit(&seat->shared.delivered, vm, memory_order_release);
+        return;
+    }
+    vx_pwasm_hub_log(plan->hub, VX_LOG_ERROR, "filter %.*s does not start again on worker %u: %s",
+                     VX_SLICE_ARG(plan->name), seat->worker, why.text);
+    atomic_store_explicit(&seat->shared.refused, true, memory_order_release);
+}
+
+void vx_pwasm_seat_tend(struct vx_pwasm_seat *seat) {
+    if (atomic_load_explicit(&seat->shared.wanted, memory_order_acquire))
+        answer(seat);
+}
+
+/* Ending, on the worker's thread */
+
+static void end_vm(struct vx_pwasm_seat *seat) {
+    struct vx_pwasm_vm *vm = seat->vm;
+    seat->vm = NULL;
+    stand_back(seat, vm);
+    vx_pwasm_vm_end(vm);
+}
+
+static void finish(struct vx_pwasm_seat *seat) {
+    struct vx_snapshot *home = seat->home;
+    seat->home = NULL;
+    seat->state = VX_PWASM_SEAT_ENDED;
+    if (home)
+        vx_snapshot_release(home, seat->worker);
+    atomic_store_explicit(&seat->shared.isolated, 0, memory_order_relaxed);
+    atomic_store_explicit(&seat->shared.ended, true, memory_order_release);
+}
+
+/* Whether it is over: a call that was telling a VM of something when it died goes only when that has returned. */
+static void look_around(struct vx_pwasm_seat *seat, uint64_t now_ns) {
+    vx_pwasm_seat_reap(seat);
+    if (seat->vm)
+        return;
+    if (vx_list_empty(&seat->dead)) {
+        vx_timer_remove(wheel_of(seat), &seat->timer);
+        finish(seat);
+    } else {
+        vx_timer_set(wheel_of(seat), &seat->timer, now_ns + POLL_MS * ms_ns);
+    }
+}
+
+static void begin_end(struct vx_pwasm_seat *seat) {
+    vx_timer_remove(wheel_of(seat), &seat->timer);
+    seat->state = VX_PWASM_SEAT_ENDING;
+    if (seat->vm)
+        end_vm(seat);
+}
+
+/* The control thread has given an order. */
+static void hear(void *arg, uint64_t now_ns) {
+    struct vx_pwasm_seat *seat = arg;
+    if (seat->state < VX_PWASM_SEAT_ENDING)
+        begin_end(seat);
+    if (seat->state == VX_PWASM_SEAT_ENDING)
+        look_around(seat, now_ns);
+    atomic_fetch_sub_explicit(&seat->shared.messages, 1, memory_order_release);
+}
+
+/* Ending, on the control thread */
+
+static void tell(struct vx_pwasm_seat *seat) {
+    enum vx_pwasm_order order = atomic_load_explicit(&seat->shared.order, memory_order_relaxed);
+    const struct vx_filter_worker *worker = worker_of(seat);
+    if (seat->told >= order)
+        return;
+    atomic_fetch_add_explicit(&seat->shared.messages, 1, memory_order_relaxed);
+    if (worker->post(worker, hear, seat))
+        seat->told = order;
+    else
+        atomic_fetch_sub_explicit(&seat->shared.messages, 1, memory_order_relaxed);
+}
+
+void vx_pwasm_seat_order(struct vx_pwasm_seat *seat, enum vx_pwasm_order order) {
+    if (order <= atomic_load_explicit(&seat->shared.order, memory_order_relaxed))
+        return;
+    atomic_store_explicit(&seat->shared.order, order, memory_order_release);
+    if (worker_of(seat))
+        tell(seat);
+    else
+        vx_pwasm_seat_end_here(seat);
+}
+
+bool vx_pwasm_seat_has_ended(struct vx_pwasm_seat *seat) {
+    if (!atomic_load_explicit(&seat->shared.ended, memory_order_acquire)) {
+        tell(seat);
+        return false;
+    }
+    return atomic_load_explicit(&seat->shared.messages, memory_order_acquire) == 0;
+}
+
+bool vx_pwasm_seat_is_ending(const struct vx_pwasm_seat *seat) {
+    return atomic_load_explicit(&seat->shared.order, memory_order_relaxed) &&
+           !atomic_load_explicit(&seat->shared.ended, memory_order_acquire);
+}
+
+void vx_pwasm_seat_end_here(struct vx_pwasm_seat *seat) {
+    atomic_store_explicit(&seat->shared.messages, 0, memory_order_relaxed); /* they will not be heard */
+    if (seat->state == VX_PWASM_SEAT_ENDED)
+        return;
+    if (worker_of(seat))
+        vx_timer_remove(wheel_of(seat), &seat->timer);
+    if (seat->vm)
+        end_vm(seat);
+    for (struct vx_list *at = seat->dead.next; at != &seat->dead; at = at->next)
+        vx_pwasm_calls_drop(VX_CONTAINER_OF(at, struct vx_pwasm_vm, link));
+    vx_pwasm_seat_reap(seat);
+    VX_ASSERT(vx_list_empty(&seat->dead));
+    finish(seat);
+}
+
+/* Coming and going */
+
+void vx_pwasm_seat_init(struct vx_pwasm_seat *seat, const struct vx_pwasm_plan *plan, uint32_t worker,
+                        struct vx_pwasm_vm *vm) {
+    *seat = (struct vx_pwasm_seat){.plan = plan, .worker = worker};
+    vx_list_init(&seat->dead);
+    vx_timer_init(&seat->timer, on_timer);
+    seat_vm(seat, vm);
+}
+
+void vx_pwasm_seat_free(struct vx_pwasm_seat *seat) {
+    VX_ASSERT(seat->state == VX_PWASM_SEAT_ENDED);
+    struct vx_pwasm_vm *delivered = atomic_load_explicit(&seat->shared.delivered, memory_order_acquire);
+    if (delivered)
+        vx_pwasm_vm_end(delivered);
+}
