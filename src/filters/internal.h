@@ -44,6 +44,7 @@ struct vx_filter_counts {
     struct vx_list link;
     uint64_t traps;
     uint64_t isolated;
+    uint64_t ending; /* instances */
     struct vx_histogram_sum duration;
     struct vx_slice name; /* lies behind the struct */
 };

@@ -42,6 +42,7 @@ void vx_filters_count_plugin(struct vx_filter_counts *c, const struct vx_filter 
         c->isolated += atomic_load_explicit(&s->isolated, memory_order_relaxed);
         vx_histogram_add(&c->duration, &s->duration);
     }
+    c->ending += vx_pwasm_plugin_ending(f);
 }
 
 void vx_filters_count_execute(struct vx_filter_counts *c, const struct vx_filter *f) {
@@ -149,6 +150,14 @@ void vx_filters_render(struct vx_metrics_source *self, struct vx_metrics_sink *s
         const struct vx_filter_counts *c = VX_CONTAINER_OF(at, struct vx_filter_counts, link);
         put(sink, "vortex_filter_isolated{filter=\"%.*s\"} %" PRIu64 "\n", VX_SLICE_ARG(c->name),
             c->isolated);
+    }
+    put(sink,
+        "# HELP vortex_filter_ending Instances of a filter that are not needed any more and have not come to "
+        "their end.\n"
+        "# TYPE vortex_filter_ending gauge\n");
+    for (at = rows.next; at != &rows; at = at->next) {
+        const struct vx_filter_counts *c = VX_CONTAINER_OF(at, struct vx_filter_counts, link);
+        put(sink, "vortex_filter_ending{filter=\"%.*s\"} %" PRIu64 "\n", VX_SLICE_ARG(c->name), c->ending);
     }
     forget(&rows);
     vx_pwasm_series_render(f->hub.series, sink);

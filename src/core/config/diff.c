@@ -238,7 +238,8 @@ static bool same_filter(const struct vx_config_filter *a, const struct vx_config
            vx_slice_eq(a->root_id, b->root_id) && vx_slice_eq(a->vm_id, b->vm_id) &&
            a->fails_open == b->fails_open && a->body_continues == b->body_continues &&
            p->memory_bytes == q->memory_bytes && p->time_ns == q->time_ns &&
-           p->start_time_ns == q->start_time_ns && p->body_bytes == q->body_bytes;
+           p->start_time_ns == q->start_time_ns && p->end_time_ns == q->end_time_ns &&
+           p->body_bytes == q->body_bytes;
 }
 
 static bool same_filters(const struct vx_config *a, const struct vx_config *b) {

@@ -91,6 +91,7 @@ struct vx_config_filter_limits {
     uint64_t time_ns;       /* of one callback */
     uint64_t start_time_ns; /* of starting and configuring it */
     uint32_t body_bytes;    /* held of one body */
+    uint64_t end_time_ns;   /* that it may ask for when it is replaced */
 };
 
 struct vx_config_filter {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Host functions without a subject of their own: log, time, ticks, contexts, foreign functions, properties. */
+#include "filters/proxy_wasm/done.h"
 #include "filters/proxy_wasm/host.h"
 #include "filters/proxy_wasm/hub.h"
 #include "filters/proxy_wasm/properties.h"
@@ -40,11 +41,9 @@ enum vx_pwasm_status vx_pwasm_host_set_effective_context(struct vx_pwasm_vm *vm,
     return VX_PWASM_OK;
 }
 
-/* What proxy_on_done would have waited for: here nothing is waited for. */
 enum vx_pwasm_status vx_pwasm_host_done(struct vx_pwasm_vm *vm, const uint32_t *a) {
-    (void)vm;
     (void)a;
-    return VX_PWASM_NOT_FOUND;
+    return vm->current && vx_pwasm_done_say(vm->current) ? VX_PWASM_OK : VX_PWASM_NOT_FOUND;
 }
 
 /* There are none, but for the one that 0.2 uses in the place of a host function of 0.1.0. */

@@ -179,6 +179,7 @@ static bool fill(struct vx_pwasm_plugin *p, struct vx_pwasm_hub *hub, const stru
     p->plan.memory_bytes = config->limits.memory_bytes;
     p->plan.time_ns = config->limits.time_ns;
     p->plan.start_time_ns = config->limits.start_time_ns;
+    p->plan.end_time_ns = config->limits.end_time_ns;
     p->plan.body_bytes = config->limits.body_bytes;
     p->plan.hub = hub;
     p->filter = (struct vx_filter){

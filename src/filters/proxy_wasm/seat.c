@@ -15,8 +15,8 @@
  * ASKED           the timer: a VM is there           READY    take
  * ASKED           the timer: it did not start        WAITING  on_timer
  * before ENDING   the order to end                   ENDING   begin_end
- * ENDING          the VM is through                  ENDING   end_vm
- * ENDING          the order to cut it short          ENDING   end_vm
+ * ENDING          the VM needs no time (any more)    ENDING   begin_end, on_through
+ * ENDING          the order to cut it short          ENDING   cut
  * ENDING          the VM dies                        ENDING   on_death
  * ENDING          no VM, alive or dead, is left      ENDED    look_around
  * before ENDED    the worker's thread is no more     ENDED    vx_pwasm_seat_end_here
@@ -27,6 +27,7 @@
 
 #include "core/exchange/snapshot.h"
 #include "filters/proxy_wasm/call.h"
+#include "filters/proxy_wasm/done.h"
 
 enum {
     BACK_OFF_MS = 100, /* after the first failure; it doubles with each one */
@@ -65,6 +66,7 @@ static void stand_back(struct vx_pwasm_seat *seat, struct vx_pwasm_vm *vm) {
     vm->taking_part = false;
     vx_pwasm_hub_leave(vm);
     vx_timer_remove(wheel_of(seat), &vm->tick);
+    vx_timer_remove(wheel_of(seat), &vm->end_timer);
 }
 
 void vx_pwasm_seat_enter(struct vx_pwasm_seat *seat, struct vx_snapshot *snapshot, uint64_t now_ns) {
@@ -134,9 +136,12 @@ static void on_death(struct vx_pwasm_vm *vm, uint64_t now_ns) {
     log_death(seat, vm);
 }
 
+static void on_through(struct vx_pwasm_vm *vm, uint64_t now_ns);
+
 static void seat_vm(struct vx_pwasm_seat *seat, struct vx_pwasm_vm *vm) {
     vm->owner = seat;
     vm->died = on_death;
+    vm->through = on_through;
     seat->vm = vm;
     seat->state = VX_PWASM_SEAT_READY;
 }
@@ -193,8 +198,11 @@ void vx_pwasm_seat_tend(struct vx_pwasm_seat *seat) {
 
 /* Ending, on the worker's thread */
 
-static void end_vm(struct vx_pwasm_seat *seat) {
+static void end_vm(struct vx_pwasm_seat *seat, uint64_t now_ns) {
     struct vx_pwasm_vm *vm = seat->vm;
+    vx_pwasm_done_at_once(vm, now_ns);
+    if (vm->dead)
+        return;
     seat->vm = NULL;
     stand_back(seat, vm);
     vx_pwasm_vm_end(vm);
@@ -223,18 +231,35 @@ static void look_around(struct vx_pwasm_seat *seat, uint64_t now_ns) {
     }
 }
 
-static void begin_end(struct vx_pwasm_seat *seat) {
+static void begin_end(struct vx_pwasm_seat *seat, uint64_t now_ns) {
     vx_timer_remove(wheel_of(seat), &seat->timer);
     seat->state = VX_PWASM_SEAT_ENDING;
-    if (seat->vm)
-        end_vm(seat);
+    if (seat->vm && vx_pwasm_done_root(seat->vm, now_ns))
+        end_vm(seat, now_ns);
+}
+
+static void on_through(struct vx_pwasm_vm *vm, uint64_t now_ns) {
+    struct vx_pwasm_seat *seat = vm->owner;
+    end_vm(seat, now_ns);
+    look_around(seat, now_ns);
+}
+
+static void cut(struct vx_pwasm_seat *seat, uint64_t now_ns) {
+    vx_pwasm_hub_log(seat->plan->hub, VX_LOG_WARN,
+                     "filter %.*s: its instance on worker %u has not called proxy_done and is ended without, "
+                     "because too many others wait",
+                     VX_SLICE_ARG(seat->plan->name), seat->worker);
+    end_vm(seat, now_ns);
 }
 
 /* The control thread has given an order. */
 static void hear(void *arg, uint64_t now_ns) {
     struct vx_pwasm_seat *seat = arg;
+    uint32_t order = atomic_load_explicit(&seat->shared.order, memory_order_acquire);
     if (seat->state < VX_PWASM_SEAT_ENDING)
-        begin_end(seat);
+        begin_end(seat, now_ns);
+    if (seat->vm && order == VX_PWASM_ORDER_CUT)
+        cut(seat, now_ns);
     if (seat->state == VX_PWASM_SEAT_ENDING)
         look_around(seat, now_ns);
     atomic_fetch_sub_explicit(&seat->shared.messages, 1, memory_order_release);
@@ -283,8 +308,11 @@ void vx_pwasm_seat_end_here(struct vx_pwasm_seat *seat) {
         return;
     if (worker_of(seat))
         vx_timer_remove(wheel_of(seat), &seat->timer);
-    if (seat->vm)
-        end_vm(seat);
+    if (seat->vm) {
+        stand_back(seat, seat->vm);
+        vx_pwasm_vm_end(seat->vm);
+        seat->vm = NULL;
+    }
     for (struct vx_list *at = seat->dead.next; at != &seat->dead; at = at->next)
         vx_pwasm_calls_drop(VX_CONTAINER_OF(at, struct vx_pwasm_vm, link));
     vx_pwasm_seat_reap(seat);

@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "filters/proxy_wasm/call.h"
+#include "filters/proxy_wasm/done.h"
 #include "filters/proxy_wasm/host.h"
 #include "filters/proxy_wasm/hub.h"
 
@@ -115,13 +116,12 @@ static bool create(struct vx_pwasm_context *c, uint32_t parent, uint64_t budget_
     return call_within(vm, &vm->functions[VX_PWASM_ON_CONTEXT_CREATE], c, v, 2, budget_ns, now_ns);
 }
 
-static void forget(struct vx_pwasm_context *c) {
+void vx_pwasm_context_forget(struct vx_pwasm_context *c) {
     struct vx_pwasm_vm *vm = c->vm;
     struct vx_pwasm_context **at = slot_of(vm, c->id);
     while (*at != c)
         at = &(*at)->next;
     *at = c->next;
-    vx_list_remove(&c->link);
     c->stream = NULL;
     c->next = vm->free;
     vm->free = c;
@@ -143,24 +143,13 @@ struct vx_pwasm_context *vx_pwasm_context_open(struct vx_pwasm_vm *vm, struct vx
         vx_list_push_back(&vm->streams, &c->link);
         return c;
     }
-    forget(c);
+    vx_pwasm_context_forget(c);
     return NULL;
-}
-
-static void finish(struct vx_pwasm_context *c, uint64_t now_ns) {
-    struct vx_pwasm_vm *vm = c->vm;
-    wasmtime_val_raw_t v[1] = {{.i32 = (int32_t)c->id}};
-    if (vx_pwasm_vm_has(vm, VX_PWASM_ON_DONE))
-        vx_pwasm_vm_call(vm, VX_PWASM_ON_DONE, c, v, 1, now_ns);
-    v[0].i32 = (int32_t)c->id;
-    if (vx_pwasm_vm_has(vm, VX_PWASM_ON_DELETE))
-        vx_pwasm_vm_call(vm, VX_PWASM_ON_DELETE, c, v, 1, now_ns);
 }
 
 void vx_pwasm_context_close(struct vx_pwasm_context *c, uint64_t now_ns) {
     vx_list_remove(&c->link); /* its own end is no failure of its stream */
-    finish(c, now_ns);
-    forget(c);
+    vx_pwasm_done_stream(c, now_ns);
 }
 
 /* Starting */
@@ -268,6 +257,7 @@ static void init(struct vx_pwasm_vm *vm, const struct vx_pwasm_plan *plan,
         .log_tokens = LOG_LINES_PER_SECOND,
     };
     vx_list_init(&vm->streams);
+    vx_pwasm_done_init(vm);
     vx_list_init(&vm->calls);
     vx_list_init(&vm->link);
     vx_timer_init(&vm->tick, on_tick);
@@ -300,6 +290,7 @@ struct vx_pwasm_vm *vx_pwasm_vm_start(const struct vx_pwasm_plan *plan, const st
 void vx_pwasm_vm_bury(struct vx_pwasm_vm *vm) {
     VX_ASSERT(vm->dead && !vm->current);
     vx_pwasm_calls_drop(vm);
+    vx_pwasm_done_forget(vm);
     vx_wasm_instance_close(&vm->sandbox);
 }
 
@@ -307,7 +298,7 @@ void vx_pwasm_vm_end(struct vx_pwasm_vm *vm) {
     VX_ASSERT(vx_list_empty(&vm->streams) && !vm->taking_part);
     vm->died = NULL;
     if (!vm->dead)
-        finish(&vm->root, read_clock(CLOCK_MONOTONIC));
+        vx_pwasm_done_at_once(vm, read_clock(CLOCK_MONOTONIC));
     vx_pwasm_calls_drop(vm);
     vx_wasm_instance_close(&vm->sandbox);
     for (struct vx_pwasm_context *c = vm->free, *next; c; c = next) {

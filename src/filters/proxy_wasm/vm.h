@@ -20,18 +20,32 @@ struct vx_pwasm_plan {
     struct vx_pwasm_code code;
     struct vx_slice name, config, vm_config, root_id;
     struct vx_slice vm_id; /* whose data and queues it shares; empty: the name */
-    uint64_t memory_bytes, time_ns, start_time_ns;
+    uint64_t memory_bytes, time_ns, start_time_ns, end_time_ns;
     uint32_t body_bytes;
     struct vx_pwasm_hub *hub;
     struct vx_pwasm_scope *scope; /* of its shared data and queues; NULL: it has none (`execute`) */
 };
 
+#define VX_PWASM_CONTEXT_PHASES(X)                                                                           \
+    X(LIVE)                                                                                                  \
+    X(WAITS) /* the guest has been told that it is done, and has asked for time */                           \
+    X(DONE)  /* and has said proxy_done, or has not asked */                                                 \
+    X(GONE)  /* and has been told that it is deleted */
+
+enum vx_pwasm_context_phase {
+#define X(name) VX_PWASM_CONTEXT_##name,
+    VX_PWASM_CONTEXT_PHASES(X)
+#undef X
+};
+
 struct vx_pwasm_context {
-    struct vx_list link;           /* in the VM's list of open streams */
+    struct vx_list link;           /* in the VM's list of open streams, or of those that wait */
     struct vx_pwasm_context *next; /* in the VM's table by id, or in its list of free ones */
     struct vx_pwasm_vm *vm;
     struct vx_filter_stream *stream; /* NULL: the root context, or one whose stream has gone */
     uint32_t id;
+    enum vx_pwasm_context_phase phase;
+    uint64_t end_ns; /* when it has waited long enough */
 };
 
 /* What a guest can read only while it is told of an answer to a call of its own. */
@@ -56,13 +70,16 @@ struct vx_pwasm_vm {
     struct vx_pwasm_context *current; /* whom host calls act on; NULL: no callback is running */
     struct vx_pwasm_context *free;
     struct vx_list streams; /* contexts whose streams are open */
+    struct vx_list waiting; /* contexts whose streams have gone, see done.h */
+    uint32_t waiting_count;
     struct vx_pwasm_context *table[VX_PWASM_TABLE_SIZE];
     struct vx_pwasm_arrival arrival;
-    struct vx_list link;    /* in the worker's list of the hub while the VM takes part */
-    struct vx_timer tick;   /* armed while it takes part and has a period */
-    struct vx_list calls;   /* struct vx_pwasm_call, under way */
-    uint64_t now_ns;        /* of the running callback */
-    uint64_t log_refill_ns; /* when lines for the log were last granted */
+    struct vx_list link;       /* in the worker's list of the hub while the VM takes part */
+    struct vx_timer tick;      /* armed while it takes part and has a period */
+    struct vx_timer end_timer; /* for contexts that wait */
+    struct vx_list calls;      /* struct vx_pwasm_call, under way */
+    uint64_t now_ns;           /* of the running callback */
+    uint64_t log_refill_ns;    /* when lines for the log were last granted */
     uint32_t log_tokens, log_held_back;
     uint32_t last_id; /* of a context */
     uint32_t last_call_id;
@@ -79,6 +96,8 @@ struct vx_pwasm_vm {
     struct vx_wasm_fault fault; /* why it is dead */
     /* Told once when it dies, by the call that killed it, which then returns false. NULL: nobody. */
     void (*died)(struct vx_pwasm_vm *vm, uint64_t now_ns);
+    /* Told once when it need not wait any longer (vx_pwasm_done_root); the VM may be gone afterwards. */
+    void (*through)(struct vx_pwasm_vm *vm, uint64_t now_ns);
     void *owner;
 };
 
@@ -97,7 +116,7 @@ struct vx_pwasm_vm *vx_pwasm_vm_start(const struct vx_pwasm_plan *plan, const st
 void vx_pwasm_vm_lend(struct vx_pwasm_vm *vm, const struct vx_pwasm_plan *plan,
                       const struct vx_filter_worker *worker, uint32_t worker_index);
 
-/* Ends the root context with the calls due to it (unless the VM is dead) and gives everything back; no stream is open and
+/* Ends the contexts that are left with the calls due to them (unless the VM is dead) and gives everything back; no stream is open and
  * the VM takes no part. The worker's thread, or the control thread's where the worker knows nothing of it. */
 void vx_pwasm_vm_end(struct vx_pwasm_vm *vm);
 
@@ -117,8 +136,11 @@ static inline bool vx_pwasm_vm_has(const struct vx_pwasm_vm *vm, enum vx_pwasm_e
 struct vx_pwasm_context *vx_pwasm_context_open(struct vx_pwasm_vm *vm, struct vx_filter_stream *stream,
                                                uint64_t now_ns);
 
-/* Ends it, with the calls due to it, and forgets it. */
+/* Its stream has gone: ends it, with the calls due to it; it may wait a while for that (done.h). */
 void vx_pwasm_context_close(struct vx_pwasm_context *c, uint64_t now_ns);
+
+/* The guest knows it no longer, and it is in no list. */
+void vx_pwasm_context_forget(struct vx_pwasm_context *c);
 
 /* The context with this id, NULL: none. */
 struct vx_pwasm_context *vx_pwasm_vm_find(struct vx_pwasm_vm *vm, uint32_t id);

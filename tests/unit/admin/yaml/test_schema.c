@@ -306,7 +306,7 @@ static void filters(void **state) {
         IN_ROUTE "filters:\n- {name: auth, wasm: f/auth.wasm}\n"
                  "- {name: b, wasm: /b.wasm, config: {keys: [1, x]}, vm_config: text, root_id: r, vm_id: v,\n"
                  "   on_failure: open, on_headers_pause: body_continues,\n"
-                 "   limits: {memory: 1MiB, time: 1ms, start_time: 1s, body: 2KiB}}\n",
+                 "   limits: {memory: 1MiB, time: 1ms, start_time: 1s, end_time: 0s, body: 2KiB}}\n",
         "%s", "filters: [b]"));
     const struct vx_config_filter *f = config->filters;
     assert_int_equal(config->filter_count, 2);
@@ -317,6 +317,7 @@ static void filters(void **state) {
     assert_int_equal(f->limits.memory_bytes, 64 << 20);
     assert_int_equal(f->limits.time_ns, 10000000);
     assert_int_equal(f->limits.start_time_ns, 10000000000);
+    assert_int_equal(f->limits.end_time_ns, 10000000000);
     assert_int_equal(f->limits.body_bytes, 1 << 20);
     f++;
     assert_slice(f->config, "{\"keys\":[1,\"x\"]}");

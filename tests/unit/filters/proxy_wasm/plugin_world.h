@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A plugin on one worker, with clock, client and streams in the test's hand. The plugin is tests/guests/probe.c. */
+/* A plugin on one worker, with clock, client and streams in the test's hand. The plugin is one of tests/guests. */
 #ifndef VX_TESTS_PROXY_WASM_PLUGIN_WORLD_H
 #define VX_TESTS_PROXY_WASM_PLUGIN_WORLD_H
 
@@ -50,6 +50,8 @@ struct world {
     struct vx_snapshot_users users;
     struct vx_filter *filter;
     struct vx_filter_stream stream, other;
+    struct vx_log_port log;
+    char logged[4096]; /* all lines, each with a newline */
 };
 
 static struct world *w; /* the test's own */
@@ -100,12 +102,30 @@ static inline void make_route(void) {
     vx_snapshot_begin(&w->snapshot, &w->users, 1);
 }
 
+static inline void write_log(const struct vx_log_port *self, enum vx_log_level level, struct vx_slice text) {
+    struct world *to = VX_CONTAINER_OF(self, struct world, log);
+    size_t n = strlen(to->logged);
+    (void)level;
+    snprintf(to->logged + n, sizeof to->logged - n, "%.*s\n", VX_SLICE_ARG(text));
+}
+
+/* How often a line of the log ends in `text`. */
+static inline unsigned said(const char *text) {
+    unsigned count = 0;
+    char line[256];
+    snprintf(line, sizeof line, "%s\n", text);
+    for (const char *at = w->logged; (at = strstr(at, line)); at++)
+        count++;
+    return count;
+}
+
 static inline int setup(void **state) {
     (void)state;
     struct vx_wasm_settings settings = {.instances = 20};
     w = calloc(1, sizeof *w);
     w->engine = vx_wasm_engine_new(&settings);
-    if (!w->engine || !vx_pwasm_hub_init(&w->hub, NULL))
+    w->log = (struct vx_log_port){.least = VX_LOG_INFO, .write = write_log};
+    if (!w->engine || !vx_pwasm_hub_init(&w->hub, &w->log))
         return -1;
     w->now_ns = 1000 * ms;
     vx_timer_wheel_init(&w->wheel, w->now_ns);
@@ -131,20 +151,24 @@ static inline int teardown(void **state) {
     return 0;
 }
 
-static inline void begin(const char *config) {
-    struct vx_slice binary = vx_guest_load("probe");
+static inline void begin_guest(const char *guest, const char *config, uint64_t end_time_ns) {
+    struct vx_slice binary = vx_guest_load(guest);
     struct vx_wasm_module module;
     struct vx_wasm_text why = {""};
     struct vx_config_filter settings = {
-        .name = VX_SLICE("probe"),
+        .name = vx_slice_of(guest),
         .config = vx_slice_of(config),
-        .limits = {8 * MIB, 50 * ms, 1000 * ms, 1000},
+        .limits = {8 * MIB, 50 * ms, 1000 * ms, 1000, end_time_ns},
     };
     assert_true(vx_wasm_module_load(&module, w->engine, binary, vx_pwasm_imports(), &why));
     w->filter = vx_pwasm_plugin_new(&w->hub, &settings, &module, &why);
     if (!w->filter)
         fail_msg("%s", why.text);
     vx_guest_free(binary);
+}
+
+static inline void begin(const char *config) {
+    begin_guest("probe", config, 0);
 }
 
 static inline void enter(void) {
