@@ -380,7 +380,10 @@ static bool compare_verdicts(void) {
 static bool refused_by_one(void) {
     if (ours.stage == BODY_REFUSED && theirs.stage != BODY_REFUSED)
         explain("we refuse", ours.reason);
-    if (theirs.stage == BODY_REFUSED && ours.stage != BODY_REFUSED && !ours.in_trailers)
+    bool only_theirs = theirs.stage == BODY_REFUSED && ours.stage != BODY_REFUSED && !ours.in_trailers;
+    if (only_theirs && ours.interim)
+        explain("both differ", "a body behind an interim response");
+    else if (only_theirs)
         explain("they refuse", theirs.reason);
     return ours.stage == BODY_REFUSED || theirs.stage == BODY_REFUSED;
 }

@@ -212,6 +212,9 @@ bool vx_exchange_edit_request(struct vx_exchange *x) {
     if (!x->route || !(x->route->set || x->route->chain))
         return true;
     strip(&x->forwarded.headers, &x->forwarded.upgrade);
+    if (x->forwarded.version ==
+        VX_HTTP_10) /* ignored (RFC 9110 §10.1.1), so not to be told to an HTTP/1.1 backend */
+        vx_headers_remove(&x->forwarded.headers, VX_HEADER_EXPECT);
     return edit_identity(x, x->down->client->remote_text, x->peer_trusted);
 }
 

@@ -39,6 +39,19 @@ static void test_hop_by_hop_fields_stay_on_their_hop(void **state) {
     fixture_free(x);
 }
 
+static void test_an_expectation_of_http_1_0_is_not_passed_on(void **state) {
+    (void)state;
+    for (int old = 0; old < 2; old++) {
+        struct fixture *x = fixture_new();
+        fixture_start(x);
+        fixture_request(x, VX_METHOD_GET, "/api");
+        x->f.request.version = old ? VX_HTTP_10 : VX_HTTP_11;
+        fake_downstream_add_field(&x->f, "Expect", "100-continue");
+        assert_int_equal(count(forwarded(x), "expect"), old ? 0 : 1);
+        fixture_free(x);
+    }
+}
+
 static void test_claims_of_a_stranger_are_replaced(void **state) {
     (void)state;
     struct fixture *x = fixture_new();
@@ -188,6 +201,7 @@ static void test_via_tells_the_version_of_the_hop(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_hop_by_hop_fields_stay_on_their_hop),
+        cmocka_unit_test(test_an_expectation_of_http_1_0_is_not_passed_on),
         cmocka_unit_test(test_claims_of_a_stranger_are_replaced),
         cmocka_unit_test(test_a_trusted_proxy_is_believed_up_to_the_first_stranger),
         cmocka_unit_test(test_paths_are_rewritten),
