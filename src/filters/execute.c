@@ -67,12 +67,15 @@ static bool run_guest(struct vx_execute_seat *seat, int32_t *result) {
     vm->nested_fault = false;
     /* The last run's has gone: a start function must not meet it. */
     wasmtime_funcref_set_null(&vm->allocator);
-    if (!open_sandbox(x, vm, x->plan.time_ns))
+    if (!open_sandbox(x, vm, x->plan.time_ns)) {
+        vx_pwasm_output_end(vm);
         return false;
+    }
     if (x->plan.code.allocator.len)
         vx_wasm_instance_function(&vm->sandbox, x->plan.code.allocator, &vm->allocator);
     bool fine = (!x->initialises || call(vm, VX_SLICE("_initialize"), result)) &&
                 call(vm, VX_SLICE("execute"), result);
+    vx_pwasm_output_end(vm);
     end_sandbox(vm, fine);
     if (!vx_list_empty(&vm->calls))
         vx_pwasm_calls_drop(vm); /* nobody is left to hear of them */

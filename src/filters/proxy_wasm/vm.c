@@ -18,7 +18,7 @@
 #include "filters/proxy_wasm/host.h"
 #include "filters/proxy_wasm/hub.h"
 
-enum { LOG_LINES_PER_SECOND = 100, LOG_TEXT_MAX = 1800 };
+enum { LOG_LINES_PER_SECOND = 100 };
 
 static const uint64_t second_ns = 1000000000u;
 
@@ -50,6 +50,7 @@ static bool call_within(struct vx_pwasm_vm *vm, const wasmtime_func_t *function,
     vm->now_ns = now_ns;
     bool fine = vx_wasm_instance_call(&vm->sandbox, function, values, count, budget_ns, &vm->fault);
     vm->current = NULL;
+    vx_pwasm_output_end(vm);
     if (VX_UNLIKELY(!fine))
         die(vm, now_ns);
     return fine;
@@ -219,6 +220,7 @@ static bool start(struct vx_pwasm_vm *vm, struct vx_wasm_text *why) {
         look_up(vm);
         fine = initialise(vm);
     }
+    vx_pwasm_output_end(vm);
     if (fine) {
         vm->root = (struct vx_pwasm_context){.vm = vm, .id = VX_PWASM_ROOT_ID};
         vx_list_init(&vm->root.link);
@@ -363,7 +365,7 @@ void vx_pwasm_vm_log(struct vx_pwasm_vm *vm, uint32_t level, struct vx_slice tex
     if (vm->log_held_back)
         snprintf(more, sizeof more, " (and %u lines more held back)", vm->log_held_back);
     vm->log_held_back = 0;
-    if (text.len > LOG_TEXT_MAX)
-        text.len = LOG_TEXT_MAX;
+    if (text.len > VX_PWASM_LOG_TEXT_MAX)
+        text.len = VX_PWASM_LOG_TEXT_MAX;
     vx_pwasm_hub_log(hub, ours[level], "filter %.*s: %.*s%s", VX_SLICE_ARG(name), VX_SLICE_ARG(text), more);
 }

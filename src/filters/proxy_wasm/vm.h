@@ -8,6 +8,7 @@
 #include "core/ports/filter.h"
 #include "core/ports/log.h"
 #include "filters/proxy_wasm/code.h"
+#include "filters/proxy_wasm/output.h"
 #include "filters/proxy_wasm/series.h"
 #include "filters/proxy_wasm/shared.h"
 #include "filters/wasm/instance.h"
@@ -54,7 +55,7 @@ struct vx_pwasm_arrival {
     struct vx_slice body, message;                 /* ptr NULL: not there now */
 };
 
-enum { VX_PWASM_ROOT_ID = 1, VX_PWASM_TABLE_SIZE = 1024 };
+enum { VX_PWASM_ROOT_ID = 1, VX_PWASM_TABLE_SIZE = 1024, VX_PWASM_LOG_TEXT_MAX = 1800 };
 
 struct vx_pwasm_vm {
     struct vx_wasm_instance sandbox;
@@ -81,6 +82,7 @@ struct vx_pwasm_vm {
     uint64_t now_ns;           /* of the running callback */
     uint64_t log_refill_ns;    /* when lines for the log were last granted */
     uint32_t log_tokens, log_held_back;
+    struct vx_pwasm_output output;
     uint32_t last_id; /* of a context */
     uint32_t last_call_id;
     uint32_t tick_ms;     /* 0: none */

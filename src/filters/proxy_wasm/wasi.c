@@ -10,7 +10,7 @@ enum {
     FDSTAT_BYTES = 24,
     RIGHT_TO_WRITE = 64,
     VECTORS_MAX = 1024,
-    LINE_MAX_BYTES = 2048
+    WRITE_MAX_BYTES = 16384 /* the rest is dropped: no deadline ends a host call */
 };
 enum { CLOCK_OF_DAY = 0, CLOCK_OF_TIME_PASSED = 1 };
 
@@ -84,11 +84,11 @@ wasm_trap_t *vx_wasi_fd_fdstat_get(void *env, wasmtime_caller_t *caller, wasmtim
     return give(v, VX_WASI_SUCCESS);
 }
 
-/* Joins the pieces of a write into one line for the log, cut to what a line holds; *total is the size of all of them.
- * False: an address outside of the guest's memory. */
-static bool gather(const struct vx_pwasm_vm *vm, uint32_t vectors, uint32_t count, char *line, size_t *len,
-                   uint32_t *total) {
-    *len = 0;
+/* Hands the pieces of a write on, as much of them as one call may bring; *total is the size of all. False: an address
+ * outside of the guest's memory. */
+static bool take_pieces(struct vx_pwasm_vm *vm, uint32_t level, uint32_t vectors, uint32_t count,
+                        uint32_t *total) {
+    size_t room = WRITE_MAX_BYTES;
     uint64_t sum = 0;
     for (uint32_t i = 0; i < count; i++) {
         const uint8_t *vector = vx_wasm_instance_bytes(&vm->sandbox, vectors, (uint64_t)count * 8);
@@ -99,44 +99,38 @@ static bool gather(const struct vx_pwasm_vm *vm, uint32_t vectors, uint32_t coun
         memcpy(place, vector + (size_t)i * 8, sizeof place);
         if (!vx_pwasm_read(vm, place[0], place[1], &piece))
             return false;
-        size_t take = piece.len < LINE_MAX_BYTES - *len ? piece.len : LINE_MAX_BYTES - *len;
-        if (take)
-            memcpy(line + *len, piece.ptr, take);
-        *len += take;
         sum += piece.len;
+        piece.len = piece.len < room ? piece.len : room;
+        room -= piece.len;
+        vx_pwasm_output_write(vm, level, piece);
     }
     *total = (uint32_t)sum;
     return sum <= UINT32_MAX;
 }
 
-static enum vx_wasi_errno write_line(struct vx_pwasm_vm *vm, uint32_t fd, uint32_t vectors, uint32_t count,
-                                     uint32_t written_at) {
-    char line[LINE_MAX_BYTES];
-    size_t len;
+static enum vx_wasi_errno write_output(struct vx_pwasm_vm *vm, uint32_t fd, uint32_t vectors, uint32_t count,
+                                       uint32_t written_at) {
     uint32_t total;
     if (!is_output(fd))
         return VX_WASI_BADF;
     if (count > VECTORS_MAX)
         return VX_WASI_INVAL;
-    if (!gather(vm, vectors, count, line, &len, &total) || !vx_pwasm_write(vm, written_at, total, 4))
+    if (!take_pieces(vm, fd == 1 ? VX_PWASM_LEVEL_INFO : VX_PWASM_LEVEL_ERROR, vectors, count, &total) ||
+        !vx_pwasm_write(vm, written_at, total, 4))
         return VX_WASI_FAULT;
-    if (len && line[len - 1] == '\n')
-        len--;
-    if (len)
-        vx_pwasm_vm_log(vm, fd == 1 ? VX_PWASM_LEVEL_INFO : VX_PWASM_LEVEL_ERROR, vx_slice(line, len));
     return VX_WASI_SUCCESS;
 }
 
 wasm_trap_t *vx_wasi_fd_write(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *v, size_t n) {
     (void)env;
     (void)n;
-    return give(v, write_line(vx_pwasm_caller(caller), arg(v, 0), arg(v, 1), arg(v, 2), arg(v, 3)));
+    return give(v, write_output(vx_pwasm_caller(caller), arg(v, 0), arg(v, 1), arg(v, 2), arg(v, 3)));
 }
 
 wasm_trap_t *vx_wasi_fd_pwrite(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *v, size_t n) {
     (void)env;
     (void)n;
-    return give(v, write_line(vx_pwasm_caller(caller), arg(v, 0), arg(v, 1), arg(v, 2), arg(v, 4)));
+    return give(v, write_output(vx_pwasm_caller(caller), arg(v, 0), arg(v, 1), arg(v, 2), arg(v, 4)));
 }
 
 /* Nothing ever happens, and waiting is not done here. An error would end Go's runtime. */

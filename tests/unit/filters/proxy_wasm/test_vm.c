@@ -5,6 +5,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
@@ -22,7 +23,8 @@ struct world {
     struct vx_pwasm_plan plan;
     struct vx_filter_stream stream;
     struct vx_log_port log;
-    char logged[128];
+    char logged[512]; /* the begin of each line, with a newline */
+    unsigned lines;
     struct vx_wasm_text why;
 };
 
@@ -31,9 +33,9 @@ static struct world *w; /* the test's own */
 static void write_log(const struct vx_log_port *self, enum vx_log_level level, struct vx_slice text) {
     struct world *to = VX_CONTAINER_OF(self, struct world, log);
     (void)level;
-    size_t n = text.len < sizeof to->logged - 1 ? text.len : sizeof to->logged - 1;
-    memcpy(to->logged, text.ptr, n);
-    to->logged[n] = '\0';
+    size_t n = strlen(to->logged);
+    snprintf(to->logged + n, sizeof to->logged - n, "%.*s\n", text.len < 40 ? (int)text.len : 40, text.ptr);
+    to->lines++;
 }
 
 static int setup(void **state) {
@@ -166,8 +168,20 @@ static void test_wasi(void **state) {
     for (size_t i = 0; i < sizeof want / sizeof want[0]; i++)
         if (got[i] != want[i])
             fail_msg("answer %zu is %u, not %u", i, got[i], want[i]);
-    assert_string_equal(w->logged, "filter guest: hello");
+    assert_string_equal(w->logged, "filter guest: hello\n");
     vx_pwasm_vm_end(vm);
+}
+
+static void test_output_is_logged_by_line(void **state) {
+    (void)state;
+    assert_null(start("prints", ""));
+    /* Of a write as large as the guest's memory no more than its bound: ten lines, each as long as the log takes one. */
+    char want[512] =
+        "filter guest: panic: odd\nfilter guest: goroutine 1:\nfilter guest: main()\nfilter guest: rest\n";
+    enum { WRITE_MAX_BYTES = 16384, LONG_LINES = WRITE_MAX_BYTES / VX_PWASM_LOG_TEXT_MAX + 1 };
+    assert_memory_equal(w->logged, want, strlen(want));
+    assert_int_equal(w->lines, 4 + LONG_LINES + 1);
+    assert_string_equal(strrchr(w->logged, 'p'), "panic:\n");
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -182,6 +196,7 @@ int main(void) {
         TEST(test_allocator_that_never_returns_meets_the_deadline),
         TEST(test_allocator_that_changes_what_it_makes_room_for),
         TEST(test_wasi),
+        TEST(test_output_is_logged_by_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,20 @@
+;; SPDX-License-Identifier: Apache-2.0
+;; Writes to its outputs as the runtimes of languages do: lines in pieces, several lines at once, and a rest without an end.
+(module
+  (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 1024) "panic: odd\0a\0agoroutine 1:\0amain()\0arest")
+  (func $write (param $fd i32) (param $at i32) (param $bytes i32)
+    (i32.store (i32.const 64) (local.get $at))
+    (i32.store (i32.const 68) (local.get $bytes))
+    (drop (call $fd_write (local.get $fd) (i32.const 64) (i32.const 1) (i32.const 72))))
+  (func (export "proxy_abi_version_0_2_0"))
+  (func (export "_initialize")
+    (call $write (i32.const 2) (i32.const 1024) (i32.const 7))
+    (call $write (i32.const 2) (i32.const 1031) (i32.const 3))
+    (call $write (i32.const 2) (i32.const 1034) (i32.const 22))
+    (call $write (i32.const 1) (i32.const 1056) (i32.const 4)))
+  (func (export "proxy_on_vm_start") (param i32 i32) (result i32)
+    (call $write (i32.const 1) (i32.const 4096) (i32.const 61440))
+    (call $write (i32.const 2) (i32.const 1024) (i32.const 6))
+    (unreachable)))
