@@ -159,8 +159,6 @@ def prepare(arguments: argparse.Namespace, peers: list[str], work: Path) -> Path
 def run(arguments: argparse.Namespace, work: Path) -> int:
     peers = chosen(arguments.peers, PEERS, "peer")
     names = chosen(arguments.scenario, [s.name for s in SCENARIOS], "scenario")
-    if "half" in names and "small" not in names:
-        names.append("small")
     cores = Cores.choose()
     paths = prepare(arguments, peers, work)
     raise_file_limit()

@@ -46,6 +46,11 @@ def test_cpu_time_is_divided_by_requests_and_split_by_ticks():
     assert figures["steal"] == pytest.approx(0.02)
 
 
+def test_a_round_in_which_the_load_was_late_is_known():
+    assert not scenarios.is_late(scenarios.figures_of(counted(), "request"))
+    assert scenarios.is_late(scenarios.figures_of(counted(lag_us={"p99": 1.5}), "request"))
+
+
 def test_large_bodies_are_counted_by_gib():
     assert scenarios.figures_of(counted(requests=0), "GiB")["cpu_us"] == pytest.approx(4_000_000)
 

@@ -58,6 +58,11 @@ static void finish(struct vx_stream *stream, struct vx_headers *fields) {
     if (!c)
         return; /* queued: the connection that it gets hears of it in vx_h1_client_bind */
     vx_h1_sink_finish(&c->sink, fields);
+    if (c->state == H1_CLIENT_HEAD && vx_h1_sink_may_gather(&c->sink)) {
+        c->sends_later = true;
+        vx_runtime_defer(c->pool->client->rt, &c->task);
+        return;
+    }
     vx_h1_client_flush(c);
     vx_h1_sink_shut_when_flushed(&c->sink);
 }

@@ -318,13 +318,18 @@ static void on_ready(struct vx_transport *t, uint32_t ready, uint64_t now_ns) {
         readable(c, now_ns);
 }
 
-/* What could not be done on the spot: a write failed, or a user asked to be called again; the queue's next request learns that it is on its
+/* What could not be done on the spot, or better is not: a request is to be sent; a write failed, or a user asked to be called again; the queue's next request learns that it is on its
  * way; a dead connection is freed. */
 static void run_task(struct vx_task *task, uint64_t now_ns) {
     struct h1_client_connection *c = VX_CONTAINER_OF(task, struct h1_client_connection, task);
     if (c->state == H1_CLIENT_CLOSED) {
         free(c);
         return;
+    }
+    if (c->sends_later) {
+        c->sends_later = false;
+        if (c->request)
+            vx_h1_client_flush(c);
     }
     bool woken = c->request && c->request->woken;
     if (woken)

@@ -56,6 +56,7 @@ struct h1_client_connection {
     uint64_t opened_ns;   /* the connect began */
     uint32_t requests;    /* begun on it */
     uint8_t state;        /* enum h1_client_state */
+    bool sends_later;     /* the whole request is in the sink, to be sent by the task */
 };
 
 struct vx_h1_pool {

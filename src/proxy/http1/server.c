@@ -16,7 +16,7 @@
  * HEAD      bad head, header timeout      FLUSHING   refuse
  * HEAD      end                           CLOSED     read_head
  * ACTIVE    user let go, all is done      IDLE       vx_h1_server_response_over, settle
- * ACTIVE    user let go, bytes wait       FLUSHING   vx_h1_server_response_over
+ * ACTIVE    user let go, bytes wait       FLUSHING   vx_h1_server_response_over (a small answer: for the end of the round)
  * ACTIVE    user let go, response cut     CLOSED     vx_h1_server_response_over
  * FLUSHING  all written, may live         IDLE       settle
  * FLUSHING  all written, must not live    LINGER     settle
@@ -152,7 +152,7 @@ static void begin_linger(struct h1_server *c) {
 
 /* The response is whole and written: the next request, or the end. */
 static void settle(struct h1_server *c, enum h1_server_ending ending) {
-    if (ending == H1_SERVER_LINGERS) {
+    if (ending == H1_SERVER_LINGERS || (ending == H1_SERVER_STAYS && c->base.server->draining)) {
         begin_linger(c);
         return;
     }
@@ -180,7 +180,7 @@ static enum h1_server_ending how_to_end(const struct h1_server *c, const struct 
         return H1_SERVER_LINGERS;
     if (!s->request.keep_alive)
         return H1_SERVER_CLOSES;
-    return s->closing || c->base.server->draining ? H1_SERVER_LINGERS : H1_SERVER_STAYS;
+    return s->closing ? H1_SERVER_LINGERS : H1_SERVER_STAYS;
 }
 
 void vx_h1_server_response_over(struct h1_server *c) {
@@ -207,7 +207,8 @@ void vx_h1_server_response_over(struct h1_server *c) {
         c->state = H1_SERVER_FLUSHING;
         c->read_deadline_ns = 0;
         c->ending = (uint8_t)ending;
-        vx_h1_server_watch_writes(c);
+        if (!c->sends_later)
+            vx_h1_server_watch_writes(c);
         return;
     }
     settle(c, ending);
@@ -465,12 +466,20 @@ static void on_ready(struct vx_transport *t, uint32_t ready, uint64_t now_ns) {
         readable(c, now_ns);
 }
 
-/* Work that could not be done on the spot: a failed write to tell, a pipelined request, the memory of the dead. */
+/* Work that could not be done on the spot, or better is not: an answer to send, a failed write to tell, a pipelined
+ * request, the memory of the dead. */
 static void run_task(struct vx_task *task, uint64_t now_ns) {
     struct h1_server *c = VX_CONTAINER_OF(task, struct h1_server, task);
     if (c->state == H1_SERVER_CLOSED) {
         free(c);
         return;
+    }
+    bool sends = c->sends_later && vx_h1_sink_pending(&c->sink); /* or somebody was quicker */
+    c->sends_later = false;
+    if (sends) {
+        writable(c, now_ns);
+        if (c->state != H1_SERVER_ACTIVE)
+            return;
     }
     if (c->sink.failed) {
         struct vx_error gone = vx_error(VX_ERR_CLIENT_GONE, false, "write failed");

@@ -63,7 +63,8 @@ struct h1_server {
     bool failed;   /* the transport is broken */
     bool served;   /* a request has been taken */
     bool body_timed_out;
-    uint8_t ending; /* FLUSHING: enum h1_server_ending for what comes then */
+    bool sends_later; /* the whole answer is in the sink, to be sent by the task */
+    uint8_t ending;   /* FLUSHING: enum h1_server_ending for what comes then */
 };
 
 extern const struct vx_stream_ops vx_h1_server_stream_ops;

@@ -50,6 +50,12 @@ static size_t push(struct vx_stream *stream, struct vx_slice bytes) {
 static void finish(struct vx_stream *stream, struct vx_headers *fields) {
     struct h1_server *c = of(stream)->conn;
     vx_h1_sink_finish(&c->sink, fields);
+    if (vx_h1_sink_may_gather(&c->sink)) {
+        of(stream)->down.sent_bytes = vx_buffer_len(&c->sink.out);
+        c->sends_later = true;
+        vx_runtime_defer(h1_runtime(c), &c->task);
+        return;
+    }
     vx_h1_sink_flush(&c->sink);
     vx_h1_sink_shut_when_flushed(&c->sink);
     of(stream)->down.sent_bytes = c->sink.sent;

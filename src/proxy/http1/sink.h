@@ -65,6 +65,13 @@ static inline uint64_t vx_h1_sink_progress(const struct vx_h1_sink *s) {
  * there is much to move. */
 int64_t vx_h1_move(struct vx_h1_reader *r, struct vx_h1_sink *s);
 
+/* All of a message lies in the buffer, and nothing keeps it there: it may go out at the end of the round, with what else
+ * the round has made, which leaves the code of both the user's side and the kernel's in the cache. */
+static inline bool vx_h1_sink_may_gather(const struct vx_h1_sink *s) {
+    return s->sent == 0 && s->finished && !s->tunnel && !s->failed && vx_buffer_len(&s->out) > 0 &&
+           s->transport->writable && s->transport->pending_bytes == 0;
+}
+
 /* Gives the buffer back when nothing waits in it. */
 void vx_h1_sink_relax(struct vx_h1_sink *s);
 

@@ -125,6 +125,7 @@ static inline void call_get(struct call *c, struct vx_h1_client *client, const s
     call_init(c, VX_METHOD_GET, VX_BODY_NONE, 0);
     assert_true(call_open(c, client, b, false, &error));
     c->up->stream.ops->finish(&c->up->stream, NULL);
+    vx_runtime_run_tasks(client->rt); /* the end of the round, where it is sent */
 }
 
 static inline void call_post(struct call *c, struct vx_h1_client *client, const struct backend *b,

@@ -364,14 +364,20 @@ static void finish(struct world *w) {
     w->down->stream.ops->finish(&w->down->stream, NULL);
 }
 
+/* Finishes and lets go, and the round ends. */
+static void end_answer(struct world *w) {
+    finish(w);
+    let_go(w);
+    fake_net_round(&w->net);
+}
+
 static void test_unknown_lengths_are_framed_by_the_client_version(void **state) {
     (void)state;
     struct world *w = start(true);
     fake_send(w->t, GET("/"));
     respond(w, 200, VX_BODY_UNTIL_CLOSE, 0);
     push(w, "abc");
-    finish(w);
-    let_go(w);
+    end_answer(w);
     assert_string_equal(fake_received(w->t),
                         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
     assert_false(w->t->closed);
@@ -380,8 +386,7 @@ static void test_unknown_lengths_are_framed_by_the_client_version(void **state) 
     fake_send(w->t, "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
     respond(w, 200, VX_BODY_CHUNKED, 0);
     push(w, "abc");
-    finish(w);
-    let_go(w);
+    end_answer(w);
     assert_string_equal(fake_received(w->t), "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nabc");
     end(w);
 }
@@ -650,13 +655,44 @@ static void test_a_silent_connection_gets_a_moment_in_a_drain(void **state) {
     end(w);
 }
 
+/* What a round has made leaves at its end; a client that is through with its request is then let go as before. */
+static void test_a_small_answer_leaves_at_the_end_of_the_round(void **state) {
+    (void)state;
+    static const struct {
+        const char *request;
+        bool drains, closed, lingers;
+    } cases[] = {
+        {GET("/"), false, false, false},
+        {GET("/"), true, false, true}, /* the drain came in the same round */
+        {"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", false, true, false},
+    };
+    for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct world *w = start(true);
+        fake_send(w->t, cases[i].request);
+        respond(w, 200, VX_BODY_LENGTH, 2);
+        push(w, "ok");
+        finish(w);
+        assert_int_equal(w->down->sent_bytes, strlen(cases[i].closed ? OK_CLOSE : OK));
+        let_go(w);
+        assert_int_equal(w->t->writes, 0);
+        if (cases[i].drains)
+            vx_http_server_drain(&w->server);
+        fake_net_round(&w->net);
+        assert_int_equal(w->t->writes, 1);
+        assert_string_equal(fake_received(w->t), cases[i].closed ? OK_CLOSE : OK);
+        assert_int_equal(w->t->closed, cases[i].closed);
+        assert_int_equal(w->t->shuts, cases[i].lingers);
+        assert_int_equal(w->net.blocks.used_bytes, 0);
+        end(w);
+    }
+}
+
 static void test_a_head_response_has_no_body_but_its_length(void **state) {
     (void)state;
     struct world *w = start(true);
     fake_send(w->t, "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
     respond(w, 200, VX_BODY_LENGTH, 77);
-    finish(w);
-    let_go(w);
+    end_answer(w);
     assert_string_equal(fake_received(w->t), "HTTP/1.1 200 OK\r\nContent-Length: 77\r\n\r\n");
     assert_false(w->t->closed);
     end(w);
@@ -692,6 +728,7 @@ int main(void) {
         cmocka_unit_test(test_a_half_close_waits_for_the_last_bytes),
         cmocka_unit_test(test_a_drain_closes_idle_connections_and_ends_the_others_with_their_answer),
         cmocka_unit_test(test_a_silent_connection_gets_a_moment_in_a_drain),
+        cmocka_unit_test(test_a_small_answer_leaves_at_the_end_of_the_round),
         cmocka_unit_test(test_a_head_response_has_no_body_but_its_length),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
