@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Filters that nothing holds any more, on their way to their end (core/ports/filter.h). */
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "filters/internal.h"
+#include "filters/print.h"
 
 enum {
     ENDING_MAX = 16,
@@ -59,15 +59,11 @@ void vx_filters_begin_end(struct vx_filters *f, struct vx_loaded *l) {
     cut_oldest(f);
 }
 
-void vx_filters_dump(struct vx_filter_engine *engine, struct vx_metrics_sink *sink) {
-    struct vx_filters *f = VX_CONTAINER_OF(engine, struct vx_filters, port);
-    char line[256];
+void vx_filters_dump_ending(const struct vx_filters *f, struct vx_text_sink *sink) {
     for (const struct vx_list *at = f->ending.next; at != &f->ending; at = at->next) {
         const struct vx_loaded *l = VX_CONTAINER_OF(at, const struct vx_loaded, link);
         uint32_t instances = l->kind->ending ? l->kind->ending(l->filter) : 0;
-        int n =
-            snprintf(line, sizeof line, "filter %.*s: replaced %" PRIu64 " ms ago, %u instances are ending\n",
-                     VX_SLICE_ARG(l->filter->name), (clock_ns() - l->ending_ns) / 1000000, instances);
-        sink->put(sink, vx_slice(line, n < 0 ? 0 : (size_t)n < sizeof line ? (size_t)n : sizeof line - 1));
+        vx_print(sink, "filter %.*s: replaced %" PRIu64 " ms ago, %u instances are ending\n",
+                 VX_SLICE_ARG(l->filter->name), (clock_ns() - l->ending_ns) / 1000000, instances);
     }
 }

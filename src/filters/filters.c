@@ -120,12 +120,14 @@ static const struct vx_filter_kind plugin_kind = {
     .has_ended = vx_pwasm_plugin_has_ended,
     .ending = vx_pwasm_plugin_ending,
     .detach = vx_pwasm_plugin_detach,
+    .describe = vx_filters_describe_plugin,
 };
 
 static const struct vx_filter_kind execute_kind = {
     .make = vx_execute_new,
     .free = vx_execute_free,
     .count = vx_filters_count_execute,
+    .describe = vx_filters_describe_execute,
 };
 
 /* Fills l->kind and l->filter. False: *error says why not. */
@@ -166,6 +168,7 @@ static struct vx_filter *load_binary(struct vx_filters *f, const struct vx_confi
         return NULL;
     }
     l->identity = identity;
+    l->wasm = f->wasm;
     l->holds = 1;
     vx_list_push_back(&f->loaded, &l->link);
     return l->filter;
@@ -300,7 +303,8 @@ struct vx_filter_engine *vx_filters_new(const struct vx_log_port *log) {
                                         .wind_up = wind_up,
                                         .is_ending = is_ending,
                                         .tend = tend,
-                                        .dump = vx_filters_dump};
+                                        .dump = vx_filters_dump,
+                                        .dump_worker = vx_filters_dump_worker};
     f->source.render = vx_filters_render;
     vx_list_init(&f->loaded);
     vx_list_init(&f->ending);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Shared by filters.c (what is loaded), ending.c (what goes) and report.c (what the metrics page says of it). */
+/* Shared by filters.c (what is loaded), ending.c (what goes), report.c (what the metrics page says of it) and dump.c (what a
+ * dump does). */
 #ifndef VX_FILTERS_INTERNAL_H
 #define VX_FILTERS_INTERNAL_H
 
@@ -21,6 +22,7 @@ struct vx_filter_kind {
                               struct vx_wasm_module *module, struct vx_wasm_text *why);
     void (*free)(struct vx_filter *f);
     void (*count)(struct vx_filter_counts *c, const struct vx_filter *f);
+    void (*describe)(const struct vx_filter *f, struct vx_text_sink *sink); /* for a dump */
     /* NULL, all of these: it keeps nothing on the workers, so there is nothing to tend and nothing to end. */
     void (*tend)(struct vx_filter *f);
     void (*order)(struct vx_filter *f, enum vx_pwasm_order order);
@@ -34,6 +36,7 @@ struct vx_loaded {
     struct vx_list link;
     const struct vx_filter_kind *kind;
     struct vx_filter *filter;
+    const struct vx_wasm_engine *wasm;
     struct vx_filter_identity identity;
     uint32_t holds;
     uint64_t ending_ns; /* when its end began */
@@ -67,7 +70,8 @@ struct vx_filters {
 void vx_filters_begin_end(struct vx_filters *f, struct vx_loaded *l);
 /* Frees those that have ended. */
 void vx_filters_collect(struct vx_filters *f);
-void vx_filters_dump(struct vx_filter_engine *engine, struct vx_metrics_sink *sink);
+/* A line for each filter that is coming to its end. */
+void vx_filters_dump_ending(const struct vx_filters *f, struct vx_text_sink *sink);
 
 /* report.c */
 
@@ -78,6 +82,14 @@ void vx_filters_forget_counts(struct vx_filters *f);
 void vx_filters_count_plugin(struct vx_filter_counts *c, const struct vx_filter *f);
 void vx_filters_count_execute(struct vx_filter_counts *c, const struct vx_filter *f);
 
-void vx_filters_render(struct vx_metrics_source *self, struct vx_metrics_sink *sink);
+void vx_filters_render(struct vx_metrics_source *self, struct vx_text_sink *sink);
+
+/* dump.c */
+
+void vx_filters_describe_plugin(const struct vx_filter *f, struct vx_text_sink *sink);
+void vx_filters_describe_execute(const struct vx_filter *f, struct vx_text_sink *sink);
+
+void vx_filters_dump(struct vx_filter_engine *self, struct vx_text_sink *sink);
+void vx_filters_dump_worker(struct vx_filter_engine *self, uint32_t worker, struct vx_text_sink *sink);
 
 #endif

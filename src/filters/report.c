@@ -2,11 +2,10 @@
 /* What the metrics page says of filters. Filters of one name are one: those of an old configuration that still has
  * exchanges, those that are gone, and their VMs on all workers. */
 #include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "filters/internal.h"
+#include "filters/print.h"
 
 static const struct {
     uint64_t ns;
@@ -106,58 +105,52 @@ static void gather(struct vx_filters *f, struct vx_list *rows) {
 
 /* The page */
 
-__attribute__((format(printf, 2, 3))) static void put(struct vx_metrics_sink *sink, const char *format, ...) {
-    char line[512];
-    va_list args;
-    va_start(args, format);
-    int n = vsnprintf(line, sizeof line, format, args);
-    va_end(args);
-    sink->put(sink, vx_slice(line, n < 0 ? 0 : (size_t)n < sizeof line ? (size_t)n : sizeof line - 1));
-}
-
-static void put_duration(const struct vx_filter_counts *c, struct vx_metrics_sink *sink) {
+static void put_duration(const struct vx_filter_counts *c, struct vx_text_sink *sink) {
     static const char name[] = "vortex_filter_duration_seconds";
     for (size_t i = 0; i < sizeof bounds / sizeof bounds[0]; i++)
-        put(sink, "%s_bucket{filter=\"%.*s\",le=\"%s\"} %" PRIu64 "\n", name, VX_SLICE_ARG(c->name),
-            bounds[i].le, vx_histogram_at_most(&c->duration, bounds[i].ns));
-    put(sink, "%s_bucket{filter=\"%.*s\",le=\"+Inf\"} %" PRIu64 "\n", name, VX_SLICE_ARG(c->name),
-        c->duration.count);
-    put(sink, "%s_sum{filter=\"%.*s\"} %" PRIu64 ".%09" PRIu64 "\n", name, VX_SLICE_ARG(c->name),
-        c->duration.sum_ns / 1000000000, c->duration.sum_ns % 1000000000);
-    put(sink, "%s_count{filter=\"%.*s\"} %" PRIu64 "\n", name, VX_SLICE_ARG(c->name), c->duration.count);
+        vx_print(sink, "%s_bucket{filter=\"%.*s\",le=\"%s\"} %" PRIu64 "\n", name, VX_SLICE_ARG(c->name),
+                 bounds[i].le, vx_histogram_at_most(&c->duration, bounds[i].ns));
+    vx_print(sink, "%s_bucket{filter=\"%.*s\",le=\"+Inf\"} %" PRIu64 "\n", name, VX_SLICE_ARG(c->name),
+             c->duration.count);
+    vx_print(sink, "%s_sum{filter=\"%.*s\"} %" PRIu64 ".%09" PRIu64 "\n", name, VX_SLICE_ARG(c->name),
+             c->duration.sum_ns / 1000000000, c->duration.sum_ns % 1000000000);
+    vx_print(sink, "%s_count{filter=\"%.*s\"} %" PRIu64 "\n", name, VX_SLICE_ARG(c->name), c->duration.count);
 }
 
-void vx_filters_render(struct vx_metrics_source *self, struct vx_metrics_sink *sink) {
+void vx_filters_render(struct vx_metrics_source *self, struct vx_text_sink *sink) {
     struct vx_filters *f = VX_CONTAINER_OF(self, struct vx_filters, source);
     struct vx_list rows, *at;
     vx_list_init(&rows);
     gather(f, &rows);
-    put(sink, "# HELP vortex_filter_duration_seconds Time a filter's callback held an exchange up.\n"
-              "# TYPE vortex_filter_duration_seconds histogram\n");
+    vx_print(sink, "# HELP vortex_filter_duration_seconds Time a filter's callback held an exchange up.\n"
+                   "# TYPE vortex_filter_duration_seconds histogram\n");
     for (at = rows.next; at != &rows; at = at->next)
         put_duration(VX_CONTAINER_OF(at, struct vx_filter_counts, link), sink);
-    put(sink, "# HELP vortex_filter_traps_total Instances of a filter that ended by a trap, a deadline or a "
-              "limit.\n"
-              "# TYPE vortex_filter_traps_total counter\n");
+    vx_print(sink,
+             "# HELP vortex_filter_traps_total Instances of a filter that ended by a trap, a deadline or a "
+             "limit.\n"
+             "# TYPE vortex_filter_traps_total counter\n");
     for (at = rows.next; at != &rows; at = at->next) {
         const struct vx_filter_counts *c = VX_CONTAINER_OF(at, struct vx_filter_counts, link);
-        put(sink, "vortex_filter_traps_total{filter=\"%.*s\"} %" PRIu64 "\n", VX_SLICE_ARG(c->name),
-            c->traps);
+        vx_print(sink, "vortex_filter_traps_total{filter=\"%.*s\"} %" PRIu64 "\n", VX_SLICE_ARG(c->name),
+                 c->traps);
     }
-    put(sink, "# HELP vortex_filter_isolated Workers on which a filter has failed again and again.\n"
-              "# TYPE vortex_filter_isolated gauge\n");
+    vx_print(sink, "# HELP vortex_filter_isolated Workers on which a filter has failed again and again.\n"
+                   "# TYPE vortex_filter_isolated gauge\n");
     for (at = rows.next; at != &rows; at = at->next) {
         const struct vx_filter_counts *c = VX_CONTAINER_OF(at, struct vx_filter_counts, link);
-        put(sink, "vortex_filter_isolated{filter=\"%.*s\"} %" PRIu64 "\n", VX_SLICE_ARG(c->name),
-            c->isolated);
+        vx_print(sink, "vortex_filter_isolated{filter=\"%.*s\"} %" PRIu64 "\n", VX_SLICE_ARG(c->name),
+                 c->isolated);
     }
-    put(sink,
+    vx_print(
+        sink,
         "# HELP vortex_filter_ending Instances of a filter that are not needed any more and have not come to "
         "their end.\n"
         "# TYPE vortex_filter_ending gauge\n");
     for (at = rows.next; at != &rows; at = at->next) {
         const struct vx_filter_counts *c = VX_CONTAINER_OF(at, struct vx_filter_counts, link);
-        put(sink, "vortex_filter_ending{filter=\"%.*s\"} %" PRIu64 "\n", VX_SLICE_ARG(c->name), c->ending);
+        vx_print(sink, "vortex_filter_ending{filter=\"%.*s\"} %" PRIu64 "\n", VX_SLICE_ARG(c->name),
+                 c->ending);
     }
     forget(&rows);
     vx_pwasm_series_render(f->hub.series, sink);

@@ -19,22 +19,18 @@ void vx_compose_filters_free(struct vx_filter_engine *engine) {
     vx_filters_free(engine);
 }
 
-struct page_sink {
-    struct vx_metrics_sink sink;
-    struct vx_text *page;
-};
-
-static void put(struct vx_metrics_sink *self, struct vx_slice text) {
-    vx_text_add(VX_CONTAINER_OF(self, struct page_sink, sink)->page, text);
-}
-
 void vx_compose_filters_render(struct vx_filter_engine *engine, struct vx_text *page) {
-    struct page_sink to = {.sink.put = put, .page = page};
+    struct vx_text_writer to = vx_text_writer(page);
     struct vx_metrics_source *source = vx_filters_metrics(engine);
     source->render(source, &to.sink);
 }
 
 void vx_compose_filters_dump(struct vx_filter_engine *engine, struct vx_text *out) {
-    struct page_sink to = {.sink.put = put, .page = out};
+    struct vx_text_writer to = vx_text_writer(out);
     engine->dump(engine, &to.sink);
+}
+
+void vx_compose_filters_dump_worker(struct vx_filter_engine *engine, uint32_t worker, struct vx_text *out) {
+    struct vx_text_writer to = vx_text_writer(out);
+    engine->dump_worker(engine, worker, &to.sink);
 }

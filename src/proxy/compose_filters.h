@@ -15,7 +15,10 @@ void vx_compose_filters_free(struct vx_filter_engine *engine);
 /* Appends what the metrics page says of filters. */
 void vx_compose_filters_render(struct vx_filter_engine *engine, struct vx_text *page);
 
-/* Appends what a dump says of filters that are ending. */
+/* Appends what a dump says of all filters. */
 void vx_compose_filters_dump(struct vx_filter_engine *engine, struct vx_text *out);
+
+/* Appends what a dump says of the instances on a worker. That worker's thread. */
+void vx_compose_filters_dump_worker(struct vx_filter_engine *engine, uint32_t worker, struct vx_text *out);
 
 #endif

@@ -11,6 +11,7 @@
 #include "proxy/net/network.h"
 #include "proxy/telemetry/log.h"
 #include "proxy/telemetry/metrics.h"
+#include "proxy/telemetry/text.h"
 
 enum {
     MEMORY_BYTES = 32 * 1024 * 1024, /* where the file has switched limits off */
@@ -131,6 +132,22 @@ void vx_rates_publish(struct vx_rates *r) {
     vx_metrics_set(w, VX_WORKER_RATE_STORE_UP, r->redis && vx_redis_store_is_up(r->redis));
     if (r->worker == 0) /* the table is everybody's; one tells of it */
         vx_metrics_set(w, VX_WORKER_RATE_EVICTIONS, vx_rate_memory_evictions(r->memory));
+}
+
+void vx_rates_dump(const struct vx_rates *r, struct vx_text *out) {
+    struct vx_text_writer to = vx_text_writer(out);
+    if (r->redis)
+        vx_redis_store_dump(r->redis, &to.sink);
+}
+
+void vx_compose_rate_memory_dump(const struct vx_rate_memory *m, uint64_t now_ns, struct vx_text *out) {
+    struct vx_rate_memory_stats s = vx_rate_memory_stats(m, now_ns);
+    vx_text_format(out,
+                   "rate limits in memory: %llu places, of %llu looked at %llu hold a key in debt; %llu keys "
+                   "placed, %llu forgotten too early\n",
+                   (unsigned long long)s.places, (unsigned long long)s.looked_at,
+                   (unsigned long long)s.in_debt, (unsigned long long)s.placed,
+                   (unsigned long long)vx_rate_memory_evictions(m));
 }
 
 void vx_rates_free(struct vx_rates *r) {

@@ -11,6 +11,7 @@ struct vx_engine;
 struct vx_metrics;
 struct vx_rate_memory;
 struct vx_rates;
+struct vx_text;
 struct vx_tls_client;
 
 /* A table of `bytes`; 0: of the default size. NULL with errno: no memory or no randomness. Control thread. */
@@ -31,6 +32,12 @@ struct vx_rate_store *vx_rates_adopt(struct vx_rates *r, const struct vx_config_
 
 /* Shows in the metrics what was counted. Now and then; the worker's thread. */
 void vx_rates_publish(struct vx_rates *r);
+
+/* A few lines about the store in use. The worker's thread. */
+void vx_rates_dump(const struct vx_rates *r, struct vx_text *out);
+
+/* A line about the table. Any thread. */
+void vx_compose_rate_memory_dump(const struct vx_rate_memory *m, uint64_t now_ns, struct vx_text *out);
 
 /* Decides what is pending and ends. The tasks of its loop have to run once more before that is freed. NULL is allowed. */
 void vx_rates_free(struct vx_rates *r);

@@ -4,6 +4,7 @@
 import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -420,6 +421,24 @@ def test_plugin_push(filtered, tmp_path):
     # A reload reads the files again.
     operate(proxy, "reload")
     wait_until(lambda: proxy.get("/").body == b"old", 10, "the plugin of the file")
+
+
+def test_the_dump_tells_of_filters(filtered, tmp_path):
+    proxy = filtered(workers=2, one="1", two="2")
+    assert proxy.get("/").body == b"1,2"
+    text = operate(proxy, "stats", "--verbose")
+    assert re.search(r"^wasm: room for \d+ instances", text, re.M)
+    for name in ("one", "two"):
+        line = re.search(rf"^  filter {name}: Proxy-WASM 0\.2\.\d, .*$", text, re.M)[0]
+        assert "for 2 workers, of which 0 wait for a new instance" in line
+        assert "; held 1 times, 1 calls, 0 traps, isolated on 0 workers" in line
+        alive = re.findall(rf"^  instance \d+ of filter {name}: (\d+) bytes of memory, 0 streams", text, re.M)
+        assert len(alive) == 2 and all(int(n) % 65536 == 0 for n in alive)
+    simple = build(tmp_path, "simple", '(module (func (export "execute") (result i32) unreachable))')
+    operate(proxy, "plugin", "push", simple, "--name", "two")
+    assert proxy.get("/").status == 500
+    line = re.search(r"^  filter two: execute, .*$", operate(proxy, "stats", "--verbose"), re.M)[0]
+    assert ", a sandbox for each request, " in line and ", 1 calls, 1 traps, " in line
 
 
 def test_plugin_push_among_several(filtered, tmp_path):

@@ -2,12 +2,14 @@
 """Rate limits on a real Redis, and what `on_store_failure` makes of one that is killed, frozen, slow, full, restarted or
 failed over."""
 
+import re
 import threading
 
 import pytest
 
 from harness import redis as harness
 from harness.net import Blackhole
+from harness.proxy import command
 from harness.wait import wait_until
 
 SLOW = {"requests": 1, "per": "1h"}
@@ -379,6 +381,25 @@ def test_a_slot_that_moves(vortex, backend, redis):
         one.cli("CLUSTER", "SETSLOT", slot, "NODE", ids[target])
     assert statuses(proxy, 3, by_client("mover")) == [200, 200, 429]
     proxy.wait_metric("vortex_rate_store_errors_total", 0, reason="error")
+
+
+def test_the_dump_tells_of_the_store(vortex, backend, redis):
+    server = redis()
+    proxy = connected(vortex(backend(), rate_limit=limit(server.address, 3), admin={"socket": "admin.sock"}))
+    socket = str(proxy.folder / "admin.sock")
+    assert statuses(proxy, 2) == [200, 200]
+
+    def dump():
+        return command("stats", "--verbose", "--socket", socket, cwd=proxy.folder).stdout
+
+    assert "rate limits: one Redis, connected, on_store_failure local, last trouble: none\n" in dump()
+    assert "    2 asked, 0 refused here, 0 lost, 0 answered by an error, 0 not sent\n" in dump()
+    assert f"node {server.address}: READY, 0 commands in flight, 0 failures in a row\n" in dump()
+    server.kill()
+    away = re.compile("rate limits: one Redis, away, on_store_failure local, last trouble: (?!none)")
+    wait_until(lambda: away.search(dump()), 15, "the trouble in the dump")
+    assert proxy.get().status == 200
+    assert re.search(r"^rate limits in memory: \d+ places, .* 1 keys placed, 0 forgotten", dump(), re.M)
 
 
 @slow_to_agree

@@ -28,6 +28,7 @@
 #include "core/ports/http_client.h"
 #include "core/ports/metrics_source.h"
 #include "core/ports/stream.h"
+#include "core/ports/text_sink.h"
 
 struct vx_filter;
 struct vx_filter_stream; /* one filter's part in one exchange; the chain's */
@@ -243,8 +244,10 @@ struct vx_filter_engine {
     /* Starts instances anew for those that have failed, and frees filters that have ended. To be called some ten times a
      * second. */
     void (*tend)(struct vx_filter_engine *self);
-    /* A line for each filter that is coming to its end. */
-    void (*dump)(struct vx_filter_engine *self, struct vx_metrics_sink *sink);
+    /* Lines of text about what is loaded or coming to its end, and how it does; also while compile() runs. */
+    void (*dump)(struct vx_filter_engine *self, struct vx_text_sink *sink);
+    /* About the instances that take part on a worker. That worker's thread. */
+    void (*dump_worker)(struct vx_filter_engine *self, uint32_t worker, struct vx_text_sink *sink);
 };
 
 #endif

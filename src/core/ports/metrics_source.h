@@ -3,16 +3,11 @@
 #ifndef VX_CORE_PORTS_METRICS_SOURCE_H
 #define VX_CORE_PORTS_METRICS_SOURCE_H
 
-#include "core/base/slice.h"
-
-/* Where the text goes. */
-struct vx_metrics_sink {
-    void (*put)(struct vx_metrics_sink *self, struct vx_slice text);
-};
+#include "core/ports/text_sink.h"
 
 struct vx_metrics_source {
     /* Control thread. */
-    void (*render)(struct vx_metrics_source *self, struct vx_metrics_sink *sink);
+    void (*render)(struct vx_metrics_source *self, struct vx_text_sink *sink);
 };
 
 #endif

@@ -30,7 +30,7 @@
 
 #include "core/base/assert.h"
 
-enum { BUCKET_CELLS = 8, LINE_CELLS = 4 };
+enum { BUCKET_CELLS = 8, LINE_CELLS = 4, STATS_BUCKETS_MAX = 4096 };
 
 static const uint64_t pending_bit = UINT64_C(1) << 63;
 
@@ -245,4 +245,18 @@ struct vx_rate_store *vx_rate_memory_store(struct vx_rate_memory *m) {
 
 uint64_t vx_rate_memory_evictions(const struct vx_rate_memory *m) {
     return atomic_load_explicit(&m->evictions, memory_order_relaxed);
+}
+
+struct vx_rate_memory_stats vx_rate_memory_stats(const struct vx_rate_memory *m, uint64_t now_ns) {
+    uint64_t step = (m->bucket_count + STATS_BUCKETS_MAX - 1) / STATS_BUCKETS_MAX;
+    struct vx_rate_memory_stats s = {
+        .places = m->bucket_count * BUCKET_CELLS,
+        .placed = atomic_load_explicit(&m->numbers, memory_order_relaxed),
+    };
+    for (uint64_t b = 0; b < m->bucket_count; b += step)
+        for (unsigned i = 0; i < BUCKET_CELLS; i++, s.looked_at++) {
+            uint64_t word = atomic_load_explicit(&m->buckets[b].cells[i].word, memory_order_relaxed);
+            s.in_debt += word > now_ns && !(word & pending_bit);
+        }
+    return s;
 }

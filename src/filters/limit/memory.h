@@ -25,4 +25,13 @@ struct vx_rate_store *vx_rate_memory_store(struct vx_rate_memory *m);
  * Any thread. */
 uint64_t vx_rate_memory_evictions(const struct vx_rate_memory *m);
 
+struct vx_rate_memory_stats {
+    uint64_t places, looked_at; /* of these places, which lie all over the table, so many were looked at */
+    uint64_t in_debt;           /* of those looked at: keys that are not paid off */
+    uint64_t placed;            /* how often a key was given a place, so far */
+};
+
+/* How full it is. Looks at some hundred KiB of it at most. Any thread. */
+struct vx_rate_memory_stats vx_rate_memory_stats(const struct vx_rate_memory *m, uint64_t now_ns);
+
 #endif

@@ -162,7 +162,7 @@ enum vx_pwasm_status vx_pwasm_series_get(struct vx_pwasm_series *s, uint32_t id,
 
 /* The page */
 
-__attribute__((format(printf, 2, 3))) static void put(struct vx_metrics_sink *sink, const char *format, ...) {
+__attribute__((format(printf, 2, 3))) static void put(struct vx_text_sink *sink, const char *format, ...) {
     char line[2 * PAGE_NAME_MAX + 128];
     va_list args;
     va_start(args, format);
@@ -171,7 +171,7 @@ __attribute__((format(printf, 2, 3))) static void put(struct vx_metrics_sink *si
     sink->put(sink, vx_slice(line, (size_t)n));
 }
 
-static void render_histogram(struct one *o, const char *name, struct vx_metrics_sink *sink) {
+static void render_histogram(struct one *o, const char *name, struct vx_text_sink *sink) {
     uint64_t total = 0;
     for (unsigned i = 0; i < BOUNDS; i++) {
         total += atomic_load_explicit(&o->counts[i], memory_order_relaxed);
@@ -183,7 +183,7 @@ static void render_histogram(struct one *o, const char *name, struct vx_metrics_
     put(sink, "%s_count %" PRIu64 "\n", name, total);
 }
 
-static void render_one(struct one *o, struct vx_metrics_sink *sink) {
+static void render_one(struct one *o, struct vx_text_sink *sink) {
     static const char *const types[] = {"counter", "gauge", "histogram"};
     char name[PAGE_NAME_MAX + 1];
     name[page_name(o->name, name)] = '\0';
@@ -194,7 +194,7 @@ static void render_one(struct one *o, struct vx_metrics_sink *sink) {
         put(sink, "%s %" PRIu64 "\n", name, atomic_load_explicit(&o->value, memory_order_relaxed));
 }
 
-void vx_pwasm_series_render(struct vx_pwasm_series *s, struct vx_metrics_sink *sink) {
+void vx_pwasm_series_render(struct vx_pwasm_series *s, struct vx_text_sink *sink) {
     uint32_t count = atomic_load_explicit(&s->count, memory_order_acquire);
     for (uint32_t i = 0; i < count; i++)
         render_one(s->all[i], sink);

@@ -34,6 +34,6 @@ enum vx_pwasm_status vx_pwasm_series_record(struct vx_pwasm_series *s, uint32_t 
 /* NOT_FOUND; BAD_ARGUMENT: a histogram has no one value. */
 enum vx_pwasm_status vx_pwasm_series_get(struct vx_pwasm_series *s, uint32_t id, uint64_t *value);
 
-void vx_pwasm_series_render(struct vx_pwasm_series *s, struct vx_metrics_sink *sink);
+void vx_pwasm_series_render(struct vx_pwasm_series *s, struct vx_text_sink *sink);
 
 #endif

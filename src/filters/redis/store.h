@@ -6,6 +6,7 @@
 
 #include "core/base/histogram.h"
 #include "core/ports/rate_store.h"
+#include "core/ports/text_sink.h"
 #include "filters/redis/connection.h"
 
 struct vx_redis_store;
@@ -52,5 +53,8 @@ uint64_t vx_redis_store_count(const struct vx_redis_store *s, enum vx_redis_coun
 
 /* Whether questions are being sent. */
 bool vx_redis_store_is_up(const struct vx_redis_store *s);
+
+/* Lines of text about its servers and what became of questions. */
+void vx_redis_store_dump(const struct vx_redis_store *s, struct vx_text_sink *sink);
 
 #endif

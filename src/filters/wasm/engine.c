@@ -8,6 +8,8 @@
 #include <sys/mman.h>
 #include <time.h>
 
+#include "filters/print.h"
+
 /* Sanitizers keep SIGSEGV and much of the address space for themselves, so there bounds are checked by instructions
  * instead of by guard pages. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -123,6 +125,11 @@ void vx_wasm_engine_expect(struct vx_wasm_engine *e, uint64_t time_ns) {
         tick_ns = VX_WASM_TICK_MIN_NS;
     if (tick_ns < atomic_load_explicit(&e->tick_ns, memory_order_relaxed))
         atomic_store_explicit(&e->tick_ns, tick_ns, memory_order_relaxed);
+}
+
+void vx_wasm_engine_dump(const struct vx_wasm_engine *e, struct vx_text_sink *sink) {
+    vx_print(sink, "wasm: room for %u instances of plugins and sandboxes, compiled modules are kept in %s\n",
+             e->instances, e->cache_dir ? e->cache_dir : "memory only");
 }
 
 void vx_wasm_engine_free(struct vx_wasm_engine *e) {

@@ -13,6 +13,7 @@
 
 #include "core/base/assert.h"
 #include "core/base/slice.h"
+#include "core/ports/text_sink.h"
 
 enum {
     VX_WASM_TICK_MIN_NS = 1000000, /* between two ticks of the epoch */
@@ -45,6 +46,9 @@ struct vx_wasm_engine *vx_wasm_engine_new(const struct vx_wasm_settings *setting
 /* Calls that may take `time_ns` are to come: the epoch ticks four times in that, so that they end within half as much again.
  * More often would be of no use, and each tick is a switch away from a worker. Control thread. */
 void vx_wasm_engine_expect(struct vx_wasm_engine *e, uint64_t time_ns);
+
+/* A line about what never changes. Any thread. */
+void vx_wasm_engine_dump(const struct vx_wasm_engine *e, struct vx_text_sink *sink);
 
 /* Every module is freed before. NULL is allowed. Control thread. */
 void vx_wasm_engine_free(struct vx_wasm_engine *e);

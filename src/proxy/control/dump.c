@@ -10,6 +10,7 @@
 
 #include "core/routing/balance/set.h"
 #include "proxy/compose_filters.h"
+#include "proxy/compose_limits.h"
 #include "proxy/control/dump_worker.h"
 #include "proxy/control/internal.h"
 
@@ -103,6 +104,7 @@ static void write_control(const struct vx_control *c, struct vx_text *out) {
     if (c->filters)
         vx_compose_filters_dump(c->filters, out);
     write_bans(c, out);
+    vx_compose_rate_memory_dump(c->rate_memory, c->engine.rt.now_ns, out);
     write_routes(&c->generation->snapshot, out);
     vx_text_format(out, "control thread:\n");
     vx_dump_engine(&c->engine, out);
@@ -186,6 +188,8 @@ static void write_part(void *arg, uint64_t now_ns) {
     struct part *p = arg;
     struct vx_control *c = p->dump->control;
     vx_dump_worker(p->worker, &p->text);
+    if (c->filters)
+        vx_compose_filters_dump_worker(c->filters, p->worker->index, &p->text);
     atomic_store_explicit(&p->written, true, memory_order_release);
     vx_loop_post(c->engine.loop, part_is_there, &c->admin.dumps); /* a full inbox: the timer looks */
 }

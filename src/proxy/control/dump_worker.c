@@ -3,6 +3,7 @@
 #include "proxy/control/dump_worker.h"
 
 #include "core/routing/balance/set.h"
+#include "proxy/compose_limits.h"
 
 static void write_slab(const char *what, const struct vx_slab *s, struct vx_text *out) {
     vx_text_format(out, "  %s: %zu bytes in use, %zu kept free, %llu taken, %llu from malloc\n", what,
@@ -57,4 +58,5 @@ void vx_dump_worker(const struct vx_worker *w, struct vx_text *out) {
                    (unsigned long long)places->told, (unsigned long long)places->heard,
                    (unsigned long long)places->late);
     write_pools(w, out);
+    vx_rates_dump(w->rates, out);
 }

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/base/assert.h"
+
 static const char digit_pairs[] =
     "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
     "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
@@ -41,6 +43,14 @@ void vx_text_add(struct vx_text *text, struct vx_slice s) {
         return;
     memcpy(room, s.ptr, s.len);
     text->len += s.len;
+}
+
+static void put(struct vx_text_sink *self, struct vx_slice s) {
+    vx_text_add(VX_CONTAINER_OF(self, struct vx_text_writer, sink)->text, s);
+}
+
+struct vx_text_writer vx_text_writer(struct vx_text *text) {
+    return (struct vx_text_writer){.sink.put = put, .text = text};
 }
 
 size_t vx_format_u64(char *out, uint64_t n) {

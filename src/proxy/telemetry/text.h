@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "core/base/slice.h"
+#include "core/ports/text_sink.h"
 
 /* All zero is an empty text. */
 struct vx_text {
@@ -15,6 +15,13 @@ struct vx_text {
     size_t len, capacity;
     bool failed; /* no memory: what is there is incomplete */
 };
+
+/* A text as the sink of an adapter. */
+struct vx_text_writer {
+    struct vx_text_sink sink;
+    struct vx_text *text;
+};
+struct vx_text_writer vx_text_writer(struct vx_text *text);
 
 enum { VX_TEXT_U64_MAX = 20, VX_TEXT_SECONDS_MAX = 32 };
 

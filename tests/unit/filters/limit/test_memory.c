@@ -46,6 +46,26 @@ static void keys_do_not_mix(void **state) {
     vx_rate_memory_free(m);
 }
 
+static void how_full_it_is(void **state) {
+    (void)state;
+    struct vx_rate_memory *m = vx_rate_memory_new(1 << 20, seed);
+    struct vx_gcra limit = {1000, 3};
+    for (uint64_t key = 0; key < 1000; key++)
+        assert_true(passes(m, key, limit, key < 400 ? 0 : 5000));
+    struct vx_rate_memory_stats s = vx_rate_memory_stats(m, 5000); /* the first ones are paid off by then */
+    assert_int_equal(s.places, (1 << 20) / 16);
+    assert_int_equal(s.looked_at, 4096 * 8);
+    assert_in_range(s.in_debt, 200, 400); /* half of the table was looked at, and 600 keys are in it */
+    assert_in_range(s.placed, 1000, 1100);
+    vx_rate_memory_free(m);
+    m = vx_rate_memory_new(BUCKET_BYTES, seed);
+    assert_true(passes(m, 1, limit, 5000));
+    assert_int_equal(vx_rate_memory_stats(m, 5000).in_debt, 1);
+    assert_int_equal(vx_rate_memory_stats(m, 5000).looked_at, 8);
+    assert_int_equal(vx_rate_memory_stats(m, 9000).in_debt, 0);
+    vx_rate_memory_free(m);
+}
+
 /* Each answer and each debt is the arithmetic's, whatever the order of keys, times, costs and limits. */
 static void as_the_arithmetic_says(void **state) {
     (void)state;
@@ -239,6 +259,7 @@ static void together_with_clocks_that_differ(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keys_do_not_mix),
+        cmocka_unit_test(how_full_it_is),
         cmocka_unit_test(as_the_arithmetic_says),
         cmocka_unit_test(paid_off_cells_are_used_again),
         cmocka_unit_test(a_full_bucket_forgets_who_is_nearest_to_rest),

@@ -12,12 +12,12 @@
 #include "core/base/assert.h"
 
 struct page {
-    struct vx_metrics_sink sink;
+    struct vx_text_sink sink;
     char text[16384];
     size_t len;
 };
 
-static void put(struct vx_metrics_sink *self, struct vx_slice text) {
+static void put(struct vx_text_sink *self, struct vx_slice text) {
     struct page *p = VX_CONTAINER_OF(self, struct page, sink);
     assert_true(p->len + text.len < sizeof p->text);
     memcpy(p->text + p->len, text.ptr, text.len);

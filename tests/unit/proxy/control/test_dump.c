@@ -49,6 +49,9 @@ static void test_every_part(void **state) {
     has("snapshot: version 1, current, used by 3 and kept by 3 of 3 threads\n");
     has("route r:\n  backend 127.0.0.1:9 (127.0.0.1:9): EWMA 0.000 ms, 0 active, breaker closed, health "
         "unknown");
+    has("rate limits in memory: 4096 places, of 4096 looked at 0 hold a key in debt; 0 keys placed, 0 "
+        "forgotten "
+        "too early\n");
     has("control thread:\n  loop: ");
     has("worker 0:\n  cpu -1, snapshot version 1 with 1 users, 0 exchanges\n");
     has("worker 1:\n");
