@@ -185,7 +185,10 @@ static void downstream_writable(void *user, uint64_t now_ns) {
 
 static void downstream_failed(void *user, uint64_t now_ns) {
     struct vx_exchange *x = user;
-    vx_exchange_note(x, x->down->stream.error);
+    /* Who leaves with all of the answer, while its backend has still to say that this was the end (the last frame of HTTP/2 may be
+     * an empty one), has not given it up. */
+    if (!x->down->whole)
+        vx_exchange_note(x, x->down->stream.error);
     if (x->up)
         vx_exchange_drop_upstream(x, VX_OUTCOME_NEUTRAL, now_ns);
     vx_exchange_end(x, now_ns);

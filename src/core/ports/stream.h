@@ -109,6 +109,7 @@ struct vx_downstream {
     uint64_t started_ns; /* first byte of the head seen */
     uint64_t head_bytes; /* of the request's head */
     uint64_t sent_bytes; /* on the wire for this response so far */
+    bool whole;          /* with on_failed: the client had all of the response that its head promised */
 };
 
 struct vx_upstream {

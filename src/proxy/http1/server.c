@@ -402,6 +402,8 @@ static void tell_failure(struct h1_server *c, struct vx_error error, uint64_t no
 static void broken(struct h1_server *c, struct vx_error error, uint64_t now_ns) {
     c->failed = true;
     if (c->state == H1_SERVER_ACTIVE) {
+        c->stream->down.whole = c->stream->response_begun && c->sink.left.declared && !c->sink.left.bytes &&
+                                !vx_h1_sink_pending(&c->sink);
         tell_failure(c, error, now_ns);
         return;
     }

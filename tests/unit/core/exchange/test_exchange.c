@@ -275,8 +275,28 @@ static void test_no_memory_for_an_exchange_is_recorded(void **state) {
     fixture_free(x);
 }
 
+/* As an HTTP/1 client does that leaves with its last byte, before the backend's empty last frame of HTTP/2. */
+static void test_a_client_that_leaves_with_all_of_the_answer_is_served(void **state) {
+    (void)state;
+    for (unsigned whole = 0; whole < 2; whole++) {
+        struct fixture *x = fixture_new();
+        fixture_start(x);
+        fixture_request(x, VX_METHOD_GET, "/api");
+        fixture_begin(x);
+        fixture_up(x)->body_waits = true;
+        fake_upstream_answer(fixture_up(x), 200, "all of it", x->now_ns);
+        x->f.down.whole = whole;
+        x->f.down.stream.error = vx_error(VX_ERR_CLIENT_GONE, false, NULL);
+        x->f.down.stream.events->on_failed(x->f.down.stream.user, x->now_ns);
+        assert_int_equal(x->record.error, whole ? VX_ERR_NONE : VX_ERR_CLIENT_GONE);
+        assert_int_equal(x->record.status, 200);
+        fixture_free(x);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_client_that_leaves_with_all_of_the_answer_is_served),
         cmocka_unit_test(test_a_request_is_forwarded_and_answered),
         cmocka_unit_test(test_no_route),
         cmocka_unit_test(test_a_redirect),
