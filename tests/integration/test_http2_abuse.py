@@ -60,6 +60,7 @@ ATTACKS = {
     "empty_data": post_of_empty_data,
     "large_head": header_bomb,
     "continuation": continuations,
+    "refused": lambda number: raw_frame(HEADERS, END_HEADERS, 1 + 2 * number, b"\x83\x86\x84\x01\x01a"),
     "ping": lambda _: raw_frame(PING, 0, 0, b"12345678"),
     "settings": lambda _: raw_frame(SETTINGS, 0, 0),
     "window": lambda _: raw_frame(WINDOW, 0, 0, b"\0\0\0\1"),
@@ -70,8 +71,8 @@ ATTACKS = {
 
 @pytest.mark.parametrize("kind", ATTACKS)
 def test_an_attacker_is_told_to_calm_down(vortex, backend, kind):
-    # Room for all the streams of a fast attacker, or too many at once would end the connection before the glitches do.
-    limits = {"glitches": 100, "concurrent_streams": 20000}
+    # Room for all the streams of a fast attacker, but for the one that wants too many.
+    limits = {"glitches": 100, "concurrent_streams": 10 if kind == "refused" else 20000}
     proxy = vortex(backend(serve(lambda request: response(b"ok"))), limits=limits)
     attack = ATTACKS[kind]
     with Client(proxy.port) as attacker, Client(proxy.port) as other:
@@ -82,7 +83,8 @@ def test_an_attacker_is_told_to_calm_down(vortex, backend, kind):
             if number % 64 == 63 and proxy.metric("vortex_http2_calmed_total"):
                 break
         wait_until(lambda: proxy.metric("vortex_http2_calmed_total") == 1)
-        label = kind if kind in ("reset", "bad_frame", "bad_head", "empty_data", "large_head", "continuation") else "control"
+        named = ("reset", "bad_frame", "bad_head", "empty_data", "large_head", "continuation", "refused")
+        label = kind if kind in named else "control"
         assert proxy.metric("vortex_http2_glitches_total", kind=label) >= 1
         # What answers it had on its streams are no matter here; what it was told last is.
         data = b""

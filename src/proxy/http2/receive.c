@@ -25,7 +25,8 @@ static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, voi
     struct vx_h2_session *s = user;
     struct vx_h2_stream *st = stream_of(ng, frame);
     if (!st && s->server && frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
-        st = s->shutting ? NULL : s->ops->accept(s, frame->hd.stream_id);
+        bool refused = ++s->peer_streams > s->peer_limit || s->shutting;
+        st = refused ? NULL : s->ops->accept(s, frame->hd.stream_id);
         if (st) {
             vx_h2_stream_begin(st, s, frame->hd.stream_id);
             nghttp2_session_set_stream_user_data(ng, frame->hd.stream_id, st);
@@ -363,6 +364,7 @@ static int on_stream_close(nghttp2_session *ng, int32_t id, uint32_t code, void 
     struct vx_h2_session *s = user;
     struct vx_h2_stream *st = nghttp2_session_get_stream_user_data(ng, id);
     s->capacity_moved = true;
+    s->peer_streams -= s->server;
     if (!st)
         return 0;
     st->closed = true;

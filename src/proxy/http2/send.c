@@ -28,6 +28,23 @@ void vx_h2_session_pump(struct vx_h2_session *s) {
         vx_h2_session_soon(s);
 }
 
+/* nghttp2 ends the connection for a stream too many where RFC 9113 §5.1.2 has that stream refused. So it knows of no limit:
+ * receive.c holds the one that stands in our first frame. */
+void vx_h2_session_announce_limit(struct vx_h2_session *s, uint32_t streams) {
+    enum { ENTRY_BYTES = 6 };
+    vx_h2_session_pump(s);
+    if (s->broken || !s->out.block)
+        return;
+    struct vx_slice out = vx_buffer_slice(&s->out);
+    uint8_t *frame = (uint8_t *)s->out.block->data + s->out.start;
+    size_t end = VX_H2_FRAME_HEAD_BYTES + ((size_t)frame[1] << 8 | frame[2]);
+    VX_ASSERT(frame[3] == NGHTTP2_SETTINGS && end <= out.len);
+    for (size_t at = VX_H2_FRAME_HEAD_BYTES; at < end; at += ENTRY_BYTES)
+        if (frame[at + 1] == NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)
+            for (unsigned i = 0; i < sizeof streams; i++)
+                frame[at + 2 + i] = (uint8_t)(streams >> (24 - 8 * i));
+}
+
 /* nghttp2 asks how much of the body it may frame; the bytes themselves go by send_data. */
 static nghttp2_ssize read_data(nghttp2_session *ng, int32_t id, uint8_t *to, size_t length, uint32_t *flags,
                                nghttp2_data_source *source, void *user) {

@@ -444,7 +444,7 @@ static bool submit_settings(struct vx_h2_session *s, const struct vx_h2_options 
         (nghttp2_settings_entry){NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, options->limits->header_bytes};
     if (s->server) {
         entries[count++] =
-            (nghttp2_settings_entry){NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, options->concurrent_streams};
+            (nghttp2_settings_entry){NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, INT32_MAX}; /* see send.c */
         entries[count++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1};
         entries[count++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1};
     } else {
@@ -462,6 +462,7 @@ bool vx_h2_session_start(struct vx_h2_session *s, struct vx_transport *transport
         .rt = rt,
         .limits = options->limits,
         .glitched = options->glitched,
+        .peer_limit = options->concurrent_streams,
         .server = options->server,
     };
     vx_list_init(&s->streams);
@@ -481,6 +482,8 @@ bool vx_h2_session_start(struct vx_h2_session *s, struct vx_transport *transport
     }
     transport->owner = s;
     transport->on_ready = on_ready;
+    if (s->server)
+        vx_h2_session_announce_limit(s, s->peer_limit);
     if (first.len)
         feed(s, first);
     if (transport->readable)

@@ -143,6 +143,8 @@ struct vx_h2_session {
     uint64_t written;      /* bytes the transport has taken */
     uint64_t received;     /* bytes that came from it */
     uint32_t stream_count; /* of `streams` */
+    uint32_t peer_streams; /* that the peer has opened and that are not closed; server */
+    uint32_t peer_limit;   /* of them */
     uint32_t read_bytes;   /* what the next read asks for */
     uint32_t thrown_bytes; /* while lingering */
     bool server;

@@ -31,6 +31,8 @@ void vx_h2_set_receive_callbacks(nghttp2_session_callbacks *callbacks);
 void vx_h2_set_send_callbacks(nghttp2_session_callbacks *callbacks);
 /* Turns what was submitted into bytes in s->out. Not from inside nghttp2's callbacks. */
 void vx_h2_session_pump(struct vx_h2_session *s);
+/* Writes our SETTINGS, in which nghttp2 has put no limit of streams, with this one. */
+void vx_h2_session_announce_limit(struct vx_h2_session *s, uint32_t streams);
 /* How many bytes of a body this stream may send now. */
 size_t vx_h2_stream_room(struct vx_h2_stream *st);
 

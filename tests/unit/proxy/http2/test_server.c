@@ -12,7 +12,7 @@
 #include "proxy/http2/server.h"
 #include "support/h2_peer.h"
 
-enum { HELD_MAX = 8 };
+enum { HELD_MAX = 16 };
 
 /* One request that the handler holds for the test to deal with. */
 struct held {
@@ -519,6 +519,32 @@ static void test_glitches_have_a_limit(void **state) {
     end(w);
 }
 
+/* RFC 9113 §5.1.2: an error of the stream. Whoever goes on with it is told to calm down like any other. */
+static void test_a_stream_too_many_is_refused(void **state) {
+    (void)state;
+    enum { LIMIT = 10, GLITCHES = 20 };
+    static const char head[] = "\x82\x86\x84\x01\x01"
+                               "a";
+    struct world *w = start_with(true, 0, GLITCHES);
+    assert_int_equal(w->peer.most_streams, LIMIT);
+    int32_t id = 1;
+    for (; id < 2 * LIMIT; id += 2)
+        h2_peer_raw(&w->peer, NGHTTP2_HEADERS, 5, id, head, sizeof head - 1);
+    assert_int_equal(w->begun, LIMIT);
+    for (; id < 2 * (LIMIT + GLITCHES); id += 2)
+        h2_peer_raw(&w->peer, NGHTTP2_HEADERS, 5, id, head, sizeof head - 1);
+    assert_int_equal(w->glitches[VX_H2_GLITCH_REFUSED], GLITCHES);
+    assert_int_equal(w->begun, LIMIT);
+    assert_false(w->calmed);
+    /* A place that is free again is anybody's. */
+    let_go(&w->held[0]);
+    h2_peer_raw(&w->peer, NGHTTP2_HEADERS, 5, id, head, sizeof head - 1);
+    assert_int_equal(w->begun, LIMIT + 1);
+    h2_peer_raw(&w->peer, NGHTTP2_HEADERS, 5, id + 2, head, sizeof head - 1);
+    assert_true(w->calmed);
+    end(w);
+}
+
 static void test_kinds_of_glitches(void **state) {
     (void)state;
     struct world *w = start_with(true, 10, 1000);
@@ -610,6 +636,7 @@ int main(void) {
         cmocka_unit_test(test_a_broken_connection_fails_its_streams),
         cmocka_unit_test(test_a_drain_serves_what_has_begun),
         cmocka_unit_test(test_glitches_have_a_limit),
+        cmocka_unit_test(test_a_stream_too_many_is_refused),
         cmocka_unit_test(test_kinds_of_glitches),
         cmocka_unit_test(test_frames_of_streams_that_the_client_ended),
         cmocka_unit_test(test_websocket),
