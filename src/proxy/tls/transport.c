@@ -358,6 +358,25 @@ static size_t seal_record(struct vx_tls *t, const struct vx_slice **slices, unsi
     return 0;
 }
 
+/* Seals some records of what is `left` and sends them. Returns their plaintext. */
+static size_t seal_some(struct vx_tls *t, const struct vx_slice **slices, unsigned *count, size_t *at,
+                        size_t left) {
+    size_t taken = 0;
+    for (unsigned i = 0; i < VX_TLS_RECORDS_AT_ONCE && taken < left; i++) {
+        while (*at == (*slices)->len) {
+            ++*slices;
+            --*count;
+            *at = 0;
+        }
+        size_t n = seal_record(t, slices, count, at);
+        if (n == 0)
+            break;
+        taken += n;
+    }
+    send_sealed(t);
+    return taken;
+}
+
 static ssize_t write_tls(struct vx_transport *base, const struct vx_slice *slices, unsigned count) {
     struct vx_tls *t = tls_of(base);
     VX_ASSERT(t->state != TLS_CLOSED && t->shut_step == SHUT_NONE);
@@ -370,18 +389,10 @@ static ssize_t write_tls(struct vx_transport *base, const struct vx_slice *slice
     size_t taken = 0, total = 0, at = 0;
     for (unsigned i = 0; i < count; i++)
         total += slices[i].len;
-    for (unsigned i = 0; i < VX_TLS_RECORDS_AT_ONCE && taken < total; i++) {
-        while (at == slices->len) {
-            slices++;
-            count--;
-            at = 0;
-        }
-        size_t n = seal_record(t, &slices, &count, &at);
-        if (n == 0)
-            break;
-        taken += n;
-    }
-    send_sealed(t);
+    /* Less than all goes only where the transport is full: nobody would tell of room that is there already. */
+    do
+        taken += seal_some(t, &slices, &count, &at, total - taken);
+    while (taken < total && base->writable && !t->broken && !t->write_broken);
     if (t->broken || t->write_broken)
         return VX_IO_FAILED;
     return (ssize_t)taken;
