@@ -17,9 +17,8 @@ static enum vx_pull pull(struct vx_stream *stream, struct vx_slice *bytes) {
     if (!c)
         return VX_PULL_FAILED;
     enum vx_pull result = vx_h1_reader_pull(&c->reader, bytes, &stream->error);
-    r->waits_body = result == VX_PULL_WAIT;
     /* While it is the client that is slow, the backend owes us nothing. */
-    vx_h1_client_set_deadline(c, r->waits_body || c->reader.tunnel ? r->idle_timeout_ns : 0);
+    vx_h1_client_set_deadline(c, result == VX_PULL_WAIT || c->reader.tunnel ? r->idle_timeout_ns : 0);
     return result;
 }
 
@@ -74,11 +73,9 @@ static void flush(struct vx_stream *stream) {
 }
 
 static void again(struct vx_stream *stream) {
-    struct h1_client_request *r = of(stream);
-    if (!r->connection)
-        return;
-    r->waits_body = r->woken = true;
-    vx_runtime_defer(r->connection->pool->client->rt, &r->connection->task);
+    struct h1_client_connection *c = of(stream)->connection;
+    if (c)
+        vx_h1_reader_again(&c->reader, &c->task);
 }
 
 static int64_t move(struct vx_stream *from, struct vx_stream *to) {
@@ -86,7 +83,6 @@ static int64_t move(struct vx_stream *from, struct vx_stream *to) {
     if (!r->connection || to->ops != &vx_h1_server_stream_ops)
         return -1;
     int64_t moved = vx_h1_move(&r->connection->reader, &((struct h1_stream *)to)->conn->sink);
-    r->waits_body = moved == 0;
     if (moved > 0)
         r->up.received_bytes += (uint64_t)moved;
     /* As in pull(): where it is the client that takes no more, the backend owes us nothing. */

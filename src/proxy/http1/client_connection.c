@@ -244,10 +244,7 @@ static void readable(struct h1_client_connection *c, uint64_t now_ns) {
         read_response(c, now_ns);
         break;
     case H1_CLIENT_BODY:
-        if (c->request->waits_body) {
-            c->request->waits_body = false;
-            c->request->up.stream.events->on_readable(c->request->up.stream.user, now_ns);
-        }
+        vx_h1_reader_tell(&c->reader, &c->request->up.stream, now_ns);
         break;
     case H1_CLIENT_IDLE:
         vx_h1_client_close(c, false);
@@ -331,12 +328,10 @@ static void run_task(struct vx_task *task, uint64_t now_ns) {
         if (c->request)
             vx_h1_client_flush(c);
     }
-    bool woken = c->request && c->request->woken;
-    if (woken)
-        c->request->woken = false;
+    bool woken = vx_h1_reader_woken(&c->reader);
     if (c->request && c->sink.failed)
         look_for_answer(c, now_ns);
-    else if (woken)
+    else if (c->request && woken)
         readable(c, now_ns);
     if (c->request && c->request->waits_room && !c->sink.failed)
         writable(c, now_ns);

@@ -37,8 +37,6 @@ struct h1_client_request {
     struct vx_headers *trailers; /* of the request, once `ended` */
     uint16_t interims;           /* heads before the final one */
     bool ended;                  /* finish() was called: all of the body has been pushed */
-    bool waits_body;             /* pull() said WAIT */
-    bool woken;                  /* again() was called: on_readable at the end of the round */
     bool waits_room;             /* push() took less than it was given */
     struct vx_response response; /* not cleared when the request begins */
 };

@@ -71,6 +71,7 @@ void vx_h1_reader_begin_body(struct vx_h1_reader *r, enum vx_framing framing, ui
     r->run = VX_SLICE_NONE;
     r->tunnel = false;
     r->in_trailers = false;
+    r->waits = r->woken = false;
     r->ended = framing == VX_BODY_NONE || (framing == VX_BODY_LENGTH && body_bytes == 0);
     if (framing == VX_BODY_CHUNKED)
         vx_chunked_init(&r->chunked);
@@ -173,7 +174,7 @@ static enum vx_pull pull_chunked(struct vx_h1_reader *r, struct vx_slice *bytes,
     return VX_PULL_BYTES;
 }
 
-enum vx_pull vx_h1_reader_pull(struct vx_h1_reader *r, struct vx_slice *bytes, struct vx_error *error) {
+static enum vx_pull pull_body(struct vx_h1_reader *r, struct vx_slice *bytes, struct vx_error *error) {
     if (r->ended)
         return VX_PULL_END;
     if (!r->tunnel && r->framing == VX_BODY_CHUNKED)
@@ -185,6 +186,32 @@ enum vx_pull vx_h1_reader_pull(struct vx_h1_reader *r, struct vx_slice *bytes, s
     }
     *bytes = vx_body_left_cut(&r->left, vx_buffer_slice(&r->in));
     return VX_PULL_BYTES;
+}
+
+enum vx_pull vx_h1_reader_pull(struct vx_h1_reader *r, struct vx_slice *bytes, struct vx_error *error) {
+    enum vx_pull result = pull_body(r, bytes, error);
+    r->waits = result == VX_PULL_WAIT;
+    return result;
+}
+
+void vx_h1_reader_again(struct vx_h1_reader *r, struct vx_task *task) {
+    r->waits = r->woken = true;
+    vx_runtime_defer(r->rt, task);
+}
+
+bool vx_h1_reader_woken(struct vx_h1_reader *r) {
+    if (!r->woken)
+        return false;
+    r->woken = false;
+    r->waits = true;
+    return true;
+}
+
+void vx_h1_reader_tell(struct vx_h1_reader *r, struct vx_stream *stream, uint64_t now_ns) {
+    if (!r->waits)
+        return;
+    r->waits = false;
+    stream->events->on_readable(stream->user, now_ns);
 }
 
 void vx_h1_reader_consume(struct vx_h1_reader *r, size_t bytes) {

@@ -30,6 +30,8 @@ struct vx_h1_reader {
     bool ended;
     bool got_bytes; /* since the head was begun */
     bool no_memory; /* why a fill failed */
+    bool waits;     /* pull() said WAIT, or move() met nothing: the user wants on_readable */
+    bool woken;     /* again() was called: on_readable at the end of the round */
 };
 
 /* Binds the reader to its transport; nothing is allocated. */
@@ -51,6 +53,16 @@ void vx_h1_reader_begin_tunnel(struct vx_h1_reader *r);
 enum vx_pull vx_h1_reader_pull(struct vx_h1_reader *r, struct vx_slice *bytes, struct vx_error *error);
 
 void vx_h1_reader_consume(struct vx_h1_reader *r, size_t bytes);
+
+/* See vx_stream_ops.again. More than one connection may move in a round, so `task` comes in it, and then asks
+ * vx_h1_reader_woken. */
+void vx_h1_reader_again(struct vx_h1_reader *r, struct vx_task *task);
+
+/* True, once, after vx_h1_reader_again: on_readable is due, whatever was pulled meanwhile. */
+bool vx_h1_reader_woken(struct vx_h1_reader *r);
+
+/* More of the body may be here: tells the user of `stream`, if it waits. */
+void vx_h1_reader_tell(struct vx_h1_reader *r, struct vx_stream *stream, uint64_t now_ns);
 
 /* Gives the block back when nothing unread is in it. */
 void vx_h1_reader_relax(struct vx_h1_reader *r);

@@ -442,10 +442,7 @@ static void readable(struct h1_server *c, uint64_t now_ns) {
         read_head(c, now_ns);
         break;
     case H1_SERVER_ACTIVE:
-        if (c->stream->waits_body) {
-            c->stream->waits_body = false;
-            c->stream->down.stream.events->on_readable(c->stream->down.stream.user, now_ns);
-        }
+        vx_h1_reader_tell(&c->reader, &c->stream->down.stream, now_ns);
         break;
     case H1_SERVER_LINGER:
         linger(c);
@@ -488,13 +485,8 @@ static void run_task(struct vx_task *task, uint64_t now_ns) {
         broken(c, c->sink.no_memory ? vx_error(VX_ERR_OUT_OF_MEMORY, false, NULL) : gone, now_ns);
         return;
     }
-    if (c->state == H1_SERVER_ACTIVE) {
-        if (!c->stream->woken)
-            return;
-        c->stream->woken = false;
-        c->stream->waits_body = true; /* whatever was pulled meanwhile: the user has asked for it */
-    }
-    readable(c, now_ns);
+    if (c->state != H1_SERVER_ACTIVE || vx_h1_reader_woken(&c->reader))
+        readable(c, now_ns);
 }
 
 static void read_timed_out(struct h1_server *c, uint64_t now_ns) {
@@ -504,7 +496,7 @@ static void read_timed_out(struct h1_server *c, uint64_t now_ns) {
         refuse(c, &error, now_ns);
     } else if (c->state == H1_SERVER_ACTIVE) {
         c->body_timed_out = true;
-        c->stream->waits_body = false;
+        c->reader.waits = false;
         c->stream->down.stream.events->on_readable(c->stream->down.stream.user, now_ns);
     } else {
         close_connection(c, false);

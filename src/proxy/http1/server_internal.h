@@ -40,8 +40,6 @@ struct h1_stream {
     struct vx_arena arena;
     struct vx_block *head; /* pins what the request's slices point into */
     bool response_begun;   /* a final head is in the sink */
-    bool waits_body;       /* pull() said WAIT: the user wants on_readable */
-    bool woken;            /* again() was called: on_readable at the end of the round */
     bool told_failure;
     bool closing; /* the response said Connection: close */
 };

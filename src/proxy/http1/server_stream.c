@@ -19,15 +19,13 @@ static void await_body(struct h1_server *c, bool client_owes) {
 }
 
 static enum vx_pull pull(struct vx_stream *stream, struct vx_slice *bytes) {
-    struct h1_stream *s = of(stream);
-    struct h1_server *c = s->conn;
+    struct h1_server *c = of(stream)->conn;
     if (c->body_timed_out) {
         stream->error = vx_error(VX_ERR_REQUEST_TIMEOUT, false, "body not received in time");
         return VX_PULL_FAILED;
     }
     enum vx_pull result = vx_h1_reader_pull(&c->reader, bytes, &stream->error);
-    s->waits_body = result == VX_PULL_WAIT;
-    await_body(c, s->waits_body);
+    await_body(c, result == VX_PULL_WAIT);
     return result;
 }
 
@@ -62,11 +60,9 @@ static void finish(struct vx_stream *stream, struct vx_headers *fields) {
     vx_h1_server_watch_writes(c);
 }
 
-/* More than one connection may move in a round. */
 static void again(struct vx_stream *stream) {
-    struct h1_stream *s = of(stream);
-    s->waits_body = s->woken = true;
-    vx_runtime_defer(h1_runtime(s->conn), &s->conn->task);
+    struct h1_server *c = of(stream)->conn;
+    vx_h1_reader_again(&c->reader, &c->task);
 }
 
 static void flush(struct vx_stream *stream) {
@@ -84,7 +80,6 @@ static int64_t move(struct vx_stream *from, struct vx_stream *to) {
     uint64_t sent_before = sink->sent;
     int64_t moved = vx_h1_move(&s->conn->reader, sink);
     vx_h1_client_moved(to, sent_before);
-    s->waits_body = moved == 0;
     await_body(s->conn, moved == 0 && !s->conn->reader.transport->readable);
     return moved;
 }

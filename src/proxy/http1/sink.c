@@ -191,7 +191,8 @@ static void count_moved(struct vx_h1_reader *r, struct vx_h1_sink *s, uint64_t n
     vx_body_left_count(&s->left, n);
 }
 
-int64_t vx_h1_move(struct vx_h1_reader *r, struct vx_h1_sink *s) {
+/* As vx_h1_move, but for what it leaves with the reader. */
+static int64_t move(struct vx_h1_reader *r, struct vx_h1_sink *s) {
     if (!can_move(r, s))
         return -1;
     vx_h1_sink_flush(s);
@@ -209,6 +210,12 @@ int64_t vx_h1_move(struct vx_h1_reader *r, struct vx_h1_sink *s) {
         return -1; /* the copying path meets the same end or error and reports it */
     count_moved(r, s, (uint64_t)n);
     return n;
+}
+
+int64_t vx_h1_move(struct vx_h1_reader *r, struct vx_h1_sink *s) {
+    int64_t moved = move(r, s);
+    r->waits = moved == 0;
+    return moved;
 }
 
 void vx_h1_sink_relax(struct vx_h1_sink *s) {
