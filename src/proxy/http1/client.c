@@ -63,7 +63,6 @@ static void finish(struct vx_stream *stream, struct vx_headers *fields) {
         return;
     }
     vx_h1_client_flush(c);
-    vx_h1_sink_shut_when_flushed(&c->sink);
 }
 
 static void flush(struct vx_stream *stream) {

@@ -269,7 +269,6 @@ static void writable(struct h1_client_connection *c, uint64_t now_ns) {
     if (!r)
         return;
     vx_h1_client_flush(c);
-    vx_h1_sink_shut_when_flushed(&c->sink);
     if ((c->sink.wants_room || r->waits_room) && !vx_h1_sink_pending(&c->sink) && !c->sink.failed) {
         c->sink.wants_room = false;
         r->waits_room = false;

@@ -425,7 +425,6 @@ static void writable(struct h1_server *c, uint64_t now_ns) {
     }
     if (c->state != H1_SERVER_ACTIVE)
         return;
-    vx_h1_sink_shut_when_flushed(&c->sink);
     if (c->sink.wants_room && !vx_h1_sink_pending(&c->sink) && !c->sink.failed) {
         c->sink.wants_room = false;
         c->stream->down.stream.events->on_writable(c->stream->down.stream.user, now_ns);

@@ -45,6 +45,13 @@ static size_t push(struct vx_stream *stream, struct vx_slice bytes) {
     return taken;
 }
 
+static void flush(struct vx_stream *stream) {
+    struct h1_server *c = of(stream)->conn;
+    vx_h1_sink_flush(&c->sink);
+    of(stream)->down.sent_bytes = c->sink.sent;
+    vx_h1_server_watch_writes(c);
+}
+
 static void finish(struct vx_stream *stream, struct vx_headers *fields) {
     struct h1_server *c = of(stream)->conn;
     vx_h1_sink_finish(&c->sink, fields);
@@ -54,22 +61,12 @@ static void finish(struct vx_stream *stream, struct vx_headers *fields) {
         vx_runtime_defer(h1_runtime(c), &c->task);
         return;
     }
-    vx_h1_sink_flush(&c->sink);
-    vx_h1_sink_shut_when_flushed(&c->sink);
-    of(stream)->down.sent_bytes = c->sink.sent;
-    vx_h1_server_watch_writes(c);
+    flush(stream);
 }
 
 static void again(struct vx_stream *stream) {
     struct h1_server *c = of(stream)->conn;
     vx_h1_reader_again(&c->reader, &c->task);
-}
-
-static void flush(struct vx_stream *stream) {
-    struct h1_server *c = of(stream)->conn;
-    vx_h1_sink_flush(&c->sink);
-    of(stream)->down.sent_bytes = c->sink.sent;
-    vx_h1_server_watch_writes(c);
 }
 
 static int64_t move(struct vx_stream *from, struct vx_stream *to) {

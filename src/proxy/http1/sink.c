@@ -60,11 +60,20 @@ static size_t write_through(struct vx_h1_sink *s, struct vx_slice *slices, unsig
     return (size_t)n - ours;
 }
 
-void vx_h1_sink_flush(struct vx_h1_sink *s) {
-    if (s->failed || vx_buffer_len(&s->out) == 0)
+static void shut(struct vx_h1_sink *s) {
+    if (!s->finished || s->failed || s->shut || vx_h1_sink_pending(s))
         return;
-    struct vx_slice waiting = vx_buffer_slice(&s->out);
-    write_through(s, &waiting, 1);
+    s->shut = true;
+    s->transport->ops->shut(s->transport);
+}
+
+void vx_h1_sink_flush(struct vx_h1_sink *s) {
+    if (!s->failed && vx_buffer_len(&s->out)) {
+        struct vx_slice waiting = vx_buffer_slice(&s->out);
+        write_through(s, &waiting, 1);
+    }
+    if (VX_UNLIKELY(s->tunnel))
+        shut(s);
 }
 
 static void append(struct vx_h1_sink *s, struct vx_slice bytes) {
@@ -165,13 +174,6 @@ void vx_h1_sink_finish(struct vx_h1_sink *s, struct vx_headers *trailers) {
         vx_h1_sink_commit(s, vx_h1_write_last_chunk(room, bound, trailers));
     }
     s->finished = s->left.bytes == 0;
-}
-
-void vx_h1_sink_shut_when_flushed(struct vx_h1_sink *s) {
-    if (!s->tunnel || !s->finished || s->failed || s->shut || vx_h1_sink_pending(s))
-        return;
-    s->shut = true;
-    s->transport->ops->shut(s->transport);
 }
 
 /* Both sides plain, the bytes the same on both, and much of them left. */

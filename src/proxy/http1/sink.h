@@ -42,13 +42,11 @@ void vx_h1_sink_begin_body(struct vx_h1_sink *s, enum vx_framing framing, uint64
 /* From now on no framing: bytes until the user finishes. */
 void vx_h1_sink_begin_tunnel(struct vx_h1_sink *s);
 
-/* See vx_stream_ops: push, finish (which leaves the flush to the caller), flush. A broken transport sets `failed`. */
+/* See vx_stream_ops: push, finish (which leaves the flush to the caller), flush, which also half-closes a tunnel whose user
+ * has finished, once all is written. A broken transport sets `failed`. */
 size_t vx_h1_sink_push(struct vx_h1_sink *s, struct vx_slice bytes);
 void vx_h1_sink_finish(struct vx_h1_sink *s, struct vx_headers *trailers);
 void vx_h1_sink_flush(struct vx_h1_sink *s);
-
-/* Half-closes a tunnel, once, when its user has finished and all is written. */
-void vx_h1_sink_shut_when_flushed(struct vx_h1_sink *s);
 
 /* True while bytes wait for the transport, in our buffer or in its pipe. */
 static inline bool vx_h1_sink_pending(const struct vx_h1_sink *s) {
