@@ -51,6 +51,19 @@ static inline void vx_timer_unset(struct vx_timer *t) {
     t->at_ms = VX_TIMER_NEVER;
 }
 
+/* Fires at the deadline, if there is one: 0 is none. */
+static inline void vx_timer_arm(struct vx_timer_wheel *w, struct vx_timer *t, uint64_t deadline_ns) {
+    if (deadline_ns)
+        vx_timer_set(w, t, deadline_ns);
+    else
+        vx_timer_unset(t);
+}
+
+/* The sooner of two deadlines, of which 0 is none. */
+static inline uint64_t vx_sooner_ns(uint64_t a_ns, uint64_t b_ns) {
+    return b_ns && (!a_ns || b_ns < a_ns) ? b_ns : a_ns;
+}
+
 /* It will not fire and is no longer linked. */
 void vx_timer_remove(struct vx_timer_wheel *w, struct vx_timer *t);
 

@@ -43,13 +43,8 @@ enum {
 };
 
 void vx_h1_server_arm(struct h1_server *c) {
-    uint64_t at = c->read_deadline_ns;
-    if (c->write_deadline_ns && (!at || c->write_deadline_ns < at))
-        at = c->write_deadline_ns;
-    if (at)
-        vx_timer_set(&h1_runtime(c)->wheel, &c->timer, at);
-    else
-        vx_timer_unset(&c->timer);
+    uint64_t at_ns = vx_sooner_ns(c->read_deadline_ns, c->writing.deadline_ns);
+    vx_timer_arm(&h1_runtime(c)->wheel, &c->timer, at_ns);
 }
 
 void vx_h1_server_watch_writes(struct h1_server *c) {
@@ -58,16 +53,9 @@ void vx_h1_server_watch_writes(struct h1_server *c) {
         return;
     }
     bool waits = vx_h1_sink_pending(&c->sink) || c->sink.wants_room;
-    if (!waits) {
-        if (c->write_deadline_ns) {
-            c->write_deadline_ns = 0;
-            vx_h1_server_arm(c);
-        }
-    } else if (!c->write_deadline_ns || c->sent_mark != vx_h1_sink_progress(&c->sink)) {
-        c->write_deadline_ns = h1_runtime(c)->now_ns + c->base.server->timeouts.write_ns;
-        c->sent_mark = vx_h1_sink_progress(&c->sink);
+    uint64_t due_ns = h1_runtime(c)->now_ns + c->base.server->timeouts.write_ns;
+    if (vx_write_limit_watch(&c->writing, waits, vx_h1_sink_progress(&c->sink), due_ns))
         vx_h1_server_arm(c);
-    }
 }
 
 /* The connection is no longer ours, or closed. */
@@ -145,7 +133,7 @@ static void begin_linger(struct h1_server *c) {
     vx_buffer_release(&c->reader.in);
     vx_buffer_release(&c->sink.out);
     c->linger_until_ns = h1_runtime(c)->now_ns + (uint64_t)LINGER_WHOLE_MS * 1000000;
-    c->write_deadline_ns = 0;
+    c->writing.deadline_ns = 0;
     c->reader.transport->ops->shut(c->reader.transport);
     linger(c);
 }
@@ -161,7 +149,7 @@ static void settle(struct h1_server *c, enum h1_server_ending ending) {
         return;
     }
     c->state = H1_SERVER_IDLE;
-    c->write_deadline_ns = 0;
+    c->writing.deadline_ns = 0;
     c->read_deadline_ns = h1_runtime(c)->now_ns + c->base.server->timeouts.idle_ns;
     vx_h1_server_arm(c);
     vx_h1_sink_relax(&c->sink);
@@ -504,11 +492,11 @@ static void read_timed_out(struct h1_server *c, uint64_t now_ns) {
 
 static void timed_out(struct vx_timer *timer, uint64_t now_ns) {
     struct h1_server *c = VX_CONTAINER_OF(timer, struct h1_server, timer);
-    if (c->write_deadline_ns && c->write_deadline_ns <= now_ns &&
-        c->sent_mark != vx_h1_sink_progress(&c->sink)) {
+    bool over = vx_write_limit_is_over(&c->writing, now_ns);
+    if (over && c->writing.mark != vx_h1_sink_progress(&c->sink)) {
         vx_h1_server_watch_writes(c); /* nobody tells how a pipe drains, before it is empty */
-    } else if (c->write_deadline_ns && c->write_deadline_ns <= now_ns) {
-        c->write_deadline_ns = 0;
+    } else if (over) {
+        c->writing.deadline_ns = 0;
         broken(c, vx_error(VX_ERR_CLIENT_WRITE_TIMEOUT, false, NULL), now_ns);
     } else if (c->read_deadline_ns && c->read_deadline_ns <= now_ns) {
         read_timed_out(c, now_ns);

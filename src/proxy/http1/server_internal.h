@@ -5,6 +5,7 @@
 #define VX_PROXY_HTTP1_SERVER_INTERNAL_H
 
 #include "proxy/http/server.h"
+#include "proxy/http/write_limit.h"
 #include "proxy/http1/reader.h"
 #include "proxy/http1/sink.h"
 
@@ -53,8 +54,8 @@ struct h1_server {
     struct vx_task task;
     struct vx_client_info client;
     char remote_text[VX_SERVER_REMOTE_TEXT_MAX];
-    uint64_t read_deadline_ns, write_deadline_ns; /* 0: none */
-    uint64_t sent_mark; /* the sink's progress when write_deadline_ns was set: more moves it on */
+    uint64_t read_deadline_ns;     /* 0: none */
+    struct vx_write_limit writing; /* by the sink's progress */
     uint64_t linger_until_ns;
     uint8_t state; /* enum h1_server_state */
     bool in_begin; /* the handler's begin() is on the stack */

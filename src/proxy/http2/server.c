@@ -49,13 +49,8 @@ static struct h2_server_stream *of(struct vx_h2_stream *st) {
 /* Streams */
 
 void vx_h2_server_arm_stream(struct h2_server_stream *s) {
-    uint64_t at = s->read_deadline_ns;
-    if (s->write_deadline_ns && (!at || s->write_deadline_ns < at))
-        at = s->write_deadline_ns;
-    if (at)
-        vx_timer_set(&h2_runtime(s->conn)->wheel, &s->timer, at);
-    else
-        vx_timer_unset(&s->timer);
+    uint64_t at_ns = vx_sooner_ns(s->read_deadline_ns, s->writing.deadline_ns);
+    vx_timer_arm(&h2_runtime(s->conn)->wheel, &s->timer, at_ns);
 }
 
 static void fail_user(struct h2_server_stream *s, struct vx_error error, uint64_t now_ns) {
@@ -65,8 +60,8 @@ static void fail_user(struct h2_server_stream *s, struct vx_error error, uint64_
 
 static void stream_timed_out(struct vx_timer *timer, uint64_t now_ns) {
     struct h2_server_stream *s = VX_CONTAINER_OF(timer, struct h2_server_stream, timer);
-    if (s->write_deadline_ns && s->write_deadline_ns <= now_ns) {
-        s->write_deadline_ns = 0;
+    if (vx_write_limit_is_over(&s->writing, now_ns)) {
+        s->writing.deadline_ns = 0;
         if (s->active)
             fail_user(s, vx_error(VX_ERR_CLIENT_WRITE_TIMEOUT, false, "the client's window stays shut"),
                       now_ns);
@@ -221,15 +216,8 @@ static void on_failed(struct vx_h2_stream *st, uint64_t now_ns) {
 /* The connection */
 
 static void arm(struct h2_server *c) {
-    uint64_t at = c->quiet_deadline_ns;
-    if (c->write_deadline_ns && (!at || c->write_deadline_ns < at))
-        at = c->write_deadline_ns;
-    if (c->drain_deadline_ns && (!at || c->drain_deadline_ns < at))
-        at = c->drain_deadline_ns;
-    if (at)
-        vx_timer_set(&h2_runtime(c)->wheel, &c->timer, at);
-    else
-        vx_timer_unset(&c->timer);
+    uint64_t at_ns = vx_sooner_ns(c->quiet_deadline_ns, c->writing.deadline_ns);
+    vx_timer_arm(&h2_runtime(c)->wheel, &c->timer, vx_sooner_ns(at_ns, c->drain_deadline_ns));
 }
 
 /* Which time limits hold now: a head that is not complete, a connection without streams, bytes that do not leave. */
@@ -246,18 +234,14 @@ static void on_progress(struct vx_h2_session *session, uint64_t now_ns) {
         c->quiet_deadline_ns = now_ns + timeouts->idle_ns;
     }
     c->head_of = heading;
-    if (!vx_h2_session_pending(session)) {
-        c->write_deadline_ns = 0;
-    } else if (!c->write_deadline_ns || c->written_mark != session->written) {
-        c->write_deadline_ns = now_ns + timeouts->write_ns;
-        c->written_mark = session->written;
-    }
+    vx_write_limit_watch(&c->writing, vx_h2_session_pending(session), session->written,
+                         now_ns + timeouts->write_ns);
     arm(c);
 }
 
 static void timed_out(struct vx_timer *timer, uint64_t now_ns) {
     struct h2_server *c = VX_CONTAINER_OF(timer, struct h2_server, timer);
-    if (c->write_deadline_ns && c->write_deadline_ns <= now_ns) {
+    if (vx_write_limit_is_over(&c->writing, now_ns)) {
         vx_h2_session_cut(&c->session, vx_error(VX_ERR_CLIENT_WRITE_TIMEOUT, false, NULL));
         return;
     }

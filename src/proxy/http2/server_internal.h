@@ -5,6 +5,7 @@
 #define VX_PROXY_HTTP2_SERVER_INTERNAL_H
 
 #include "proxy/http/server.h"
+#include "proxy/http/write_limit.h"
 #include "proxy/http2/session.h"
 
 struct h2_server;
@@ -17,10 +18,10 @@ struct h2_server_stream {
     struct vx_request request;
     struct vx_arena arena;
     struct vx_timer timer;
-    uint64_t read_deadline_ns, write_deadline_ns; /* 0: none */
-    uint64_t sent_mark;  /* st.sent_bytes when write_deadline_ns was set: progress moves it on */
-    bool active;         /* the handler has it */
-    bool response_begun; /* its final head has gone out */
+    uint64_t read_deadline_ns;     /* 0: none */
+    struct vx_write_limit writing; /* by st.sent_bytes: the client's window is shut */
+    bool active;                   /* the handler has it */
+    bool response_begun;           /* its final head has gone out */
     bool tunnel;
     bool body_timed_out;
 };
@@ -32,11 +33,10 @@ struct h2_server {
     char remote_text[VX_SERVER_REMOTE_TEXT_MAX];
     struct vx_timer timer;
     struct vx_task reap;
-    uint64_t quiet_deadline_ns; /* no stream, or a head that is not complete; 0: none */
-    uint64_t write_deadline_ns; /* bytes wait for the client; 0: none */
-    uint64_t drain_deadline_ns; /* the second GOAWAY at the latest; 0: none */
-    uint64_t written_mark;
-    struct vx_h2_stream *head_of; /* whose head the quiet deadline is for */
+    uint64_t quiet_deadline_ns;    /* no stream, or a head that is not complete; 0: none */
+    struct vx_write_limit writing; /* by session.written */
+    uint64_t drain_deadline_ns;    /* the second GOAWAY at the latest; 0: none */
+    struct vx_h2_stream *head_of;  /* whose head the quiet deadline is for */
     bool served;
 };
 

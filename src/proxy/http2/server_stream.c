@@ -43,15 +43,10 @@ static struct vx_headers *trailers(struct vx_stream *stream) {
     return of(stream)->st.trailers;
 }
 
-/* A client that takes nothing for too long, by its window, keeps the backend's connection busy: it has a time limit. */
 static void watch_writes(struct h2_server_stream *s, bool waits) {
-    if (!waits) {
-        s->write_deadline_ns = 0;
-    } else if (!s->write_deadline_ns || s->sent_mark != s->st.sent_bytes) {
-        s->sent_mark = s->st.sent_bytes;
-        s->write_deadline_ns = h2_runtime(s->conn)->now_ns + s->conn->base.server->timeouts.write_ns;
+    uint64_t due_ns = h2_runtime(s->conn)->now_ns + s->conn->base.server->timeouts.write_ns;
+    if (vx_write_limit_watch(&s->writing, waits, s->st.sent_bytes, due_ns))
         vx_h2_server_arm_stream(s);
-    }
 }
 
 static size_t push(struct vx_stream *stream, struct vx_slice bytes) {

@@ -197,6 +197,27 @@ static void removes_from_inside(void **state) {
     assert_int_equal(probes[2].fired, 2);
 }
 
+static void the_sooner_of_two_deadlines(void **state) {
+    (void)state;
+    assert_int_equal(vx_sooner_ns(0, 0), 0);
+    assert_int_equal(vx_sooner_ns(0, 3), 3);
+    assert_int_equal(vx_sooner_ns(3, 0), 3);
+    assert_int_equal(vx_sooner_ns(3, 4), 3);
+    assert_int_equal(vx_sooner_ns(4, 3), 3);
+}
+
+static void no_deadline_disarms(void **state) {
+    (void)state;
+    begin(1000 * MS);
+    probes[0].want_ns = 1005 * MS;
+    vx_timer_arm(&wheel, &probes[0].timer, 1005 * MS);
+    vx_timer_arm(&wheel, &probes[1].timer, 1005 * MS);
+    vx_timer_arm(&wheel, &probes[1].timer, 0);
+    vx_timer_wheel_run(&wheel, 1010 * MS);
+    assert_int_equal(probes[0].fired, 1);
+    assert_int_equal(probes[1].fired, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(agrees_with_a_list_of_deadlines),
@@ -204,6 +225,8 @@ int main(void) {
         cmocka_unit_test(renewing_only_stores),
         cmocka_unit_test(runs_backwards_in_no_case),
         cmocka_unit_test(removes_from_inside),
+        cmocka_unit_test(the_sooner_of_two_deadlines),
+        cmocka_unit_test(no_deadline_disarms),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
