@@ -470,9 +470,12 @@ def test_bad_module_leaves_the_old_one_running(plugin, tmp_path):
     assert "does not accept its configuration" in proxy.output()
 
 
-# Real SDKs
+# Real SDKs: their guests are built on the way, and the Go one takes long to compile for the proxy too
+
+built = pytest.mark.timeout(600)
 
 
+@built
 def test_go_sdk(plugin):
     proxy = plugin("go", config="hello")
     echo = Echo(proxy.request("POST", "/x?y=1", [], b"some text"))
@@ -485,6 +488,7 @@ def test_go_sdk(plugin):
     proxy.wait_metric("go_requests", 3)
 
 
+@built
 def test_rust_sdk(plugin, asked):
     server, route = asked(200, b"bob")
     proxy = plugin("rust", config="auth", routes=[route], workers=2)
@@ -498,6 +502,7 @@ def test_rust_sdk(plugin, asked):
     wait_until(lambda: proxy.output().count("filter rust: ticked") == 2, 15, "one tick a worker")
 
 
+@built
 def test_assemblyscript_sdk(plugin):
     proxy = plugin("assemblyscript", config="hello", filter_options={"root_id": "add_header"})
     assert proxy.get().get("x-as") == "hello"

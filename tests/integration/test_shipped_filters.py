@@ -16,6 +16,9 @@ from harness.proxy import ROOT, check, targets
 SECRET = b"0123456789abcdef0123456789abcdef"
 
 
+pytestmark = pytest.mark.timeout(600)  # the first one builds the filters
+
+
 @pytest.fixture(scope="module")
 def modules():
     subprocess.run([ROOT / "scripts" / "build-filters"], check=True)

@@ -94,7 +94,7 @@ class Vortex:
             )
         try:
             wait_until(
-                lambda: self.ready() or self.process.poll() is not None, 30, f"the line with `{until}`"
+                lambda: self.ready() or self.process.poll() is not None, 120, f"the line with `{until}`"
             )
             assert self.process.poll() is None, f"ended with {self.process.returncode} at start"
         except BaseException as error:
