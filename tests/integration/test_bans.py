@@ -147,16 +147,19 @@ def test_rates_and_ports_are_dropped_and_good_clients_are_not(network, proxy):
         bans(
             interface=network.interface,
             never=[GOOD],
-            xdp={"pin": "off", "udp_rate": 10, "connection_rate": 5, "malformed": True, "fragments": True},
+            xdp={"pin": "off", "udp_rate": 10, "connection_rate": 1, "malformed": True, "fragments": True},
         )
     )
     bad, good = network.add(BAD), network.add(GOOD)
     bad.send_udp(9, 1000)
     good.send_udp(9, 1000)
     wait_until(lambda: dropped(one, "udp_rate") > 0, 15, "drops by udp_rate")
-    for _ in range(20):
+
+    def one_more():
         bad.get(one.port, timeout=0.05)
-    assert dropped(one, "connection_rate") > 0
+        return dropped(one, "connection_rate") > 0
+
+    wait_until(one_more, 15, "drops by connection_rate")
     assert [good.get(one.port) for _ in range(20)].count(None) == 0, "spared by `never`"
     assert dropped(one, "malformed") == 0 and dropped(one, "fragment") == 0, "all of it was well-formed"
 

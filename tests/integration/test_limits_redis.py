@@ -222,7 +222,7 @@ def test_slow(vortex, backend, redis, policy):
     """It works, but takes longer than it may: a command keeps it busy for a while."""
     server = redis("enable-debug-command yes")
     proxy = connected(failing(vortex, backend, server.address, policy, timeout="100ms"))
-    sleeper = threading.Thread(target=server.try_cli, args=("DEBUG", "SLEEP", "2"))
+    sleeper = threading.Thread(target=server.try_cli, args=("DEBUG", "SLEEP", "5"))
     sleeper.start()
     wait_until(lambda: proxy.get("/", by_client("probe")) and proxy.metric("vortex_rate_store_errors_total"), 15, "it to be slow")
     check_away(proxy, policy, "away")

@@ -314,8 +314,8 @@ static void on_ready(struct vx_transport *t, uint32_t ready, uint64_t now_ns) {
         readable(c, now_ns);
 }
 
-/* What could not be done on the spot, or better is not: a request is to be sent; a write failed, or a user asked to be called again; the queue's next request learns that it is on its
- * way; a dead connection is freed. */
+/* What could not be done on the spot, or better is not: a request is to be sent; a write failed, or a user asked to be
+ * called again; the queue's next request learns that it is on its way; a dead connection is freed. */
 static void run_task(struct vx_task *task, uint64_t now_ns) {
     struct h1_client_connection *c = VX_CONTAINER_OF(task, struct h1_client_connection, task);
     if (c->state == H1_CLIENT_CLOSED) {

@@ -35,10 +35,9 @@ void vx_h2_session_announce_limit(struct vx_h2_session *s, uint32_t streams) {
     vx_h2_session_pump(s);
     if (s->broken || !s->out.block)
         return;
-    struct vx_slice out = vx_buffer_slice(&s->out);
     uint8_t *frame = (uint8_t *)s->out.block->data + s->out.start;
     size_t end = VX_H2_FRAME_HEAD_BYTES + ((size_t)frame[1] << 8 | frame[2]);
-    VX_ASSERT(frame[3] == NGHTTP2_SETTINGS && end <= out.len);
+    VX_ASSERT(frame[3] == NGHTTP2_SETTINGS && end <= vx_buffer_len(&s->out));
     for (size_t at = VX_H2_FRAME_HEAD_BYTES; at < end; at += ENTRY_BYTES)
         if (frame[at + 1] == NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)
             for (unsigned i = 0; i < sizeof streams; i++)
