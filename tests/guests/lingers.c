@@ -6,6 +6,7 @@
  *   trap         traps in its next tick
  *   trap-at-once traps in proxy_on_done
  *   trap-delete  asks for no time, and traps in proxy_on_delete
+ *   streams      asks for no time, and says proxy_done for all streams that are waited for when it is asked
  *   none         asks for no time
  * A stream whose request has `x-linger` asks for time too, and is done with the next tick, or with `x-linger: never` is not. */
 #include "proxy.h"
@@ -39,6 +40,16 @@ static void last_words(struct text upstream) {
         say("the last words were refused");
 }
 
+static void say_done(uint32_t context) {
+    if (proxy_set_effective_context(context) != OK || proxy_done() != OK || proxy_done() != NOT_FOUND)
+        say("proxy_done is not right");
+}
+
+static void streams_done(void) {
+    while (stream_count)
+        say_done(streams[--stream_count]);
+}
+
 static int end_root(void) {
     ending = 1;
     say("done");
@@ -50,7 +61,9 @@ static int end_root(void) {
         last_words((struct text){mode.p + 5, mode.n - 5});
     if (same(mode, "tick") || same(mode, "trap"))
         proxy_set_tick_period_milliseconds(20);
-    return same(mode, "none") || same(mode, "trap-delete");
+    if (same(mode, "streams"))
+        streams_done();
+    return same(mode, "none") || same(mode, "streams") || same(mode, "trap-delete");
 }
 
 EXPORT(proxy_on_request_headers) int proxy_on_request_headers(uint32_t id, uint32_t n, int end) {
@@ -76,16 +89,10 @@ EXPORT(proxy_on_done) int proxy_on_done(uint32_t id) {
     return 0;
 }
 
-static void say_done(uint32_t context) {
-    if (proxy_set_effective_context(context) != OK || proxy_done() != OK || proxy_done() != NOT_FOUND)
-        say("proxy_done is not right");
-}
-
 EXPORT(proxy_on_tick) void proxy_on_tick(uint32_t root) {
     (void)root;
     heap_used = 0;
-    while (stream_count)
-        say_done(streams[--stream_count]);
+    streams_done();
     if (!ending)
         return;
     if (same(mode, "trap"))

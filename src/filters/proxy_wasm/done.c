@@ -7,7 +7,7 @@
  *   2. They have no stream any more, but their ids are known, so that the guest can make them effective.
  *   3. The root is deleted last.
  *   4. Nothing is deleted under the guest's feet: what it says is done is seen to by the timer.
- *   5. The timer is set while anybody waits, and only then.
+ *   5. The timer is set while anybody waits and the VM takes part, and only then.
  *
  * phase  event                               next   function
  * LIVE   on_done returns true                GONE   vx_pwasm_done_stream; of the root: DONE, vx_pwasm_done_root
@@ -164,7 +164,8 @@ bool vx_pwasm_done_say(struct vx_pwasm_context *c) {
         vx_list_remove(&c->link);
         vx_list_push_front(&vm->waiting, &c->link);
     }
-    vx_timer_set(vm->worker->wheel, &vm->end_timer, vm->now_ns);
+    if (vm->taking_part)
+        vx_timer_set(vm->worker->wheel, &vm->end_timer, vm->now_ns);
     return true;
 }
 

@@ -9,6 +9,16 @@ static void start(const char *config) {
     enter();
 }
 
+static void run_stream(const char *linger) {
+    fake_filter_stream_init(&w->stream);
+    fake_add(&w->stream, &w->stream.request.headers, "x-linger", linger);
+    void *context = w->filter->ops->open(w->filter, 0, &w->stream, w->now_ns);
+    assert_non_null(context);
+    assert_int_equal(show_head(context), VX_FILTER_CONTINUE);
+    w->filter->ops->log(context, w->now_ns);
+    close_stream(context);
+}
+
 /* With each tick on the way. */
 static void run_for(unsigned milliseconds) {
     for (unsigned i = 0; i < milliseconds; i++)
@@ -125,6 +135,19 @@ static void test_it_ends_with_its_worker(void **state) {
     expect_deleted();
 }
 
+/* A timer for what it says is done in its last calls would outlive it. */
+static void test_its_streams_are_done_as_it_ends_with_its_worker(void **state) {
+    (void)state;
+    start("streams");
+    run_stream("yes");
+    run_stream("yes");
+    assert_int_equal(seat()->vm->waiting_count, 2);
+    vx_pwasm_plugin_detach(w->filter, 0);
+    assert_int_equal(said("stream deleted"), 2);
+    expect_deleted();
+    assert_true(vx_timer_wheel_next_ns(&w->wheel, w->now_ns) == UINT64_MAX);
+}
+
 static void expect_death(const char *config, unsigned after_ms) {
     w->logged[0] = '\0';
     start(config);
@@ -144,16 +167,6 @@ static void test_it_may_die_of_it(void **state) {
 }
 
 /* Streams */
-
-static void run_stream(const char *linger) {
-    fake_filter_stream_init(&w->stream);
-    fake_add(&w->stream, &w->stream.request.headers, "x-linger", linger);
-    void *context = w->filter->ops->open(w->filter, 0, &w->stream, w->now_ns);
-    assert_non_null(context);
-    assert_int_equal(show_head(context), VX_FILTER_CONTINUE);
-    w->filter->ops->log(context, w->now_ns);
-    close_stream(context);
-}
 
 static void test_streams_are_waited_for(void **state) {
     (void)state;
@@ -236,6 +249,7 @@ int main(void) {
         TEST(test_it_is_cut_short_by_order),
         TEST(test_an_order_that_is_too_late),
         TEST(test_it_ends_with_its_worker),
+        TEST(test_its_streams_are_done_as_it_ends_with_its_worker),
         TEST(test_it_may_die_of_it),
         TEST(test_streams_are_waited_for),
         TEST(test_the_root_waits_for_its_streams),
