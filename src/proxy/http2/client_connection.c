@@ -254,8 +254,11 @@ static void on_capacity(struct vx_h2_session *s, uint64_t now_ns) {
         vx_h2_client_end(c);
 }
 
+/* Who waited for it asks again at once. So it gives up its place first: it is not found any more then, and its place is. */
 static void on_goaway(struct vx_h2_session *s, uint64_t now_ns) {
     struct h2_client_connection *c = of(s);
+    if (c->state == H2_CLIENT_GREETING)
+        give_up_place(c);
     fail_waiting(c, vx_error(VX_ERR_BACKEND_CLOSED, true, "the connection was going away"), now_ns);
     vx_h2_client_end(c);
     vx_h2_pool_serve(c->pool, now_ns);
@@ -274,9 +277,9 @@ static void on_progress(struct vx_h2_session *s, uint64_t now_ns) {
 
 static void on_shut(struct vx_h2_session *s, uint64_t now_ns) {
     struct h2_client_connection *c = of(s);
+    give_up_place(c); /* first, as in on_goaway; though answers that came on it are still to be read */
     fail_waiting(c, explain_greeting(&s->error), now_ns);
     vx_h2_client_end(c);
-    give_up_place(c); /* though answers that came on it are still to be read */
 }
 
 static void on_over(struct vx_h2_session *s, const struct vx_error *error, uint64_t now_ns) {

@@ -79,6 +79,70 @@ static void a_backend_that_begins_with_a_goaway(void **state) {
     world_end(w);
 }
 
+/* Its SETTINGS and a GOAWAY, in one piece. */
+static void go_away_at_once(struct peer *p) {
+    char words[256];
+    size_t len = 0;
+    const uint8_t *bytes;
+    assert_int_equal(nghttp2_submit_goaway(p->ng, 0, 0, NGHTTP2_NO_ERROR, NULL, 0), 0);
+    for (nghttp2_ssize n; (n = nghttp2_session_mem_send2(p->ng, &bytes)) > 0; len += (size_t)n) {
+        assert_true(len + (size_t)n <= sizeof words);
+        memcpy(words + len, bytes, (size_t)n);
+    }
+    fake_send_bytes(p->t, words, len);
+}
+
+/* Asks again at once, as an exchange does, and once only. */
+static void ask_again(void *user, uint64_t now_ns) {
+    struct call *c = user;
+    struct world *w = VX_CONTAINER_OF(c, struct world, calls);
+    struct vx_error error;
+    on_failed(user, now_ns);
+    call_release(c);
+    if (c->failed == 1)
+        assert_true(call_open(w, c, true, &error));
+}
+
+/* Who is told that the connection goes away, and asks again at once, waits for another one, even where there may be only
+ * one at a time. */
+static void asking_again_behind_a_first_goaway(void **state) {
+    (void)state;
+    static const struct vx_stream_events again = {on_readable, on_writable, ask_again, on_response};
+    for (unsigned limited = 0; limited < 2; limited++) {
+        struct world *w = world_start();
+        struct call *c = &w->calls[0];
+        w->target.max_connections = limited;
+        w->target.queue_length = 0;
+        open_post(w, c);
+        c->up->stream.events = &again;
+        go_away_at_once(peer_connected(w, 0, false));
+        assert_int_equal(c->failed, 1);
+        assert_non_null(c->up);
+        assert_int_equal(w->net.count, 2);
+        struct peer *other = peer_connected(w, 0, false);
+        peer_run(w, other);
+        assert_int_equal(other->streams, 1);
+        world_end(w);
+    }
+}
+
+/* The same where the connection turns out to be no HTTP/2: as many connects as attempts, each with an answer of its own. */
+static void asking_again_behind_an_answer_of_http1(void **state) {
+    (void)state;
+    static const struct vx_stream_events again = {on_readable, on_writable, ask_again, on_response};
+    struct world *w = world_start();
+    struct call *c = &w->calls[0];
+    open_post(w, c);
+    c->up->stream.events = &again;
+    fake_connected(fake_dialed(&w->net));
+    fake_send(fake_dialed(&w->net), "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+    fake_net_round(&w->net);
+    assert_int_equal(c->failed, 1);
+    assert_non_null(c->up);
+    assert_int_equal(w->net.count, 2);
+    world_end(w);
+}
+
 static void a_connection_that_nobody_waits_for_any_more(void **state) {
     (void)state;
     struct world *w = world_start();
@@ -291,6 +355,8 @@ int main(void) {
         cmocka_unit_test(nothing_is_sent_before_the_backends_first_word),
         cmocka_unit_test(a_backend_that_never_says_a_word),
         cmocka_unit_test(a_backend_that_begins_with_a_goaway),
+        cmocka_unit_test(asking_again_behind_a_first_goaway),
+        cmocka_unit_test(asking_again_behind_an_answer_of_http1),
         cmocka_unit_test(a_connection_that_nobody_waits_for_any_more),
         cmocka_unit_test(a_connect_that_takes_too_long),
         cmocka_unit_test(no_h2_by_alpn),
