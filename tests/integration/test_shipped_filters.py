@@ -104,6 +104,17 @@ def test_jwt_of_each_algorithm(vortex, backend, modules):
     assert (answer.status, answer.get("www-authenticate")) == (401, "Bearer")
 
 
+def test_jwt_refuses_what_is_not_one_text(vortex, backend, modules):
+    signer = Hs256()
+    proxy = vortex(backend(), filters=[jwt(modules, signer)])
+    good = bearer(token("HS256", signer))
+    with proxy.client() as client:
+        for fields_sent in ([("Authorization", "Bearer \xff\xfe")], good + bearer("other"), good + good):
+            assert client.request("GET", "/", fields_sent).status == 401
+            assert client.request("GET", "/", good).status == 200
+    assert proxy.metric("vortex_filter_traps_total") == 0
+
+
 def test_jwt_spares_paths_and_checks_parties(vortex, backend, modules):
     signer = Hs256()
     config = jwt(modules, signer, issuer="us", audiences=["api"], except_=["/open"], forward={"sub": "x-user"})

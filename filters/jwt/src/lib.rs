@@ -10,10 +10,11 @@
 //!   leeway_seconds: 60                   # how far clocks may differ
 //!   require_exp: true                    # whether a token without `exp` is refused
 //!   forward: { sub: x-user }             # claims that become request headers; the client's own are taken out
-//!   except: [/healthz]                   # paths, by whole segments, that need no token
+//!   except: [/healthz]                   # paths, by whole segments, that need no token; with `..` in them they do
 //! ```
 //!
-//! The token is taken from `Authorization: Bearer`. A request without a good one gets 401.
+//! The token is taken from `Authorization: Bearer`. A request without a good one gets 401, and so does one with several
+//! such fields: the backend might read another one than was judged.
 
 mod keys;
 mod token;
@@ -66,6 +67,19 @@ struct Stream {
 
 impl Context for Stream {}
 
+/// The one value of `Authorization`. Anything but text is no token, whatever a client sends.
+fn authorization(fields: Vec<(String, Vec<u8>)>) -> Result<String, Refusal> {
+    let mut values = fields
+        .into_iter()
+        .filter(|(name, _)| name == "authorization")
+        .map(|(_, value)| value);
+    let value = values.next().ok_or(Refusal::Missing)?;
+    if values.next().is_some() {
+        return Err(Refusal::Several);
+    }
+    String::from_utf8(value).map_err(|_| Refusal::Malformed)
+}
+
 /// The token behind `Bearer` (RFC 6750 §2.1; the scheme is compared without case).
 fn bearer(authorization: &str) -> Option<&str> {
     let (scheme, token) = authorization.split_once(' ')?;
@@ -83,9 +97,7 @@ fn field_of(value: &Value) -> Option<String> {
 
 impl Stream {
     fn judge(&self) -> Result<Map<String, Value>, Refusal> {
-        let authorization = self
-            .get_http_request_header("authorization")
-            .ok_or(Refusal::Missing)?;
+        let authorization = authorization(self.get_http_request_headers_bytes())?;
         let token = bearer(&authorization).ok_or(Refusal::Missing)?;
         let now = self
             .get_current_time()
@@ -158,6 +170,22 @@ mod tests {
         assert_eq!(bearer("bearer  a"), Some("a"));
         assert_eq!(bearer("Basic a"), None);
         assert_eq!(bearer("Bearer"), None);
+    }
+
+    #[test]
+    fn finds_the_one_authorization() {
+        let field = |name: &str, value: &[u8]| (name.to_string(), value.to_vec());
+        let (host, one) = (field("host", b"a"), field("authorization", b"Bearer a"));
+        assert_eq!(
+            authorization(vec![host.clone(), one.clone()]),
+            Ok("Bearer a".into())
+        );
+        assert_eq!(authorization(vec![host]), Err(Refusal::Missing));
+        assert_eq!(authorization(vec![one.clone(), one]), Err(Refusal::Several));
+        assert_eq!(
+            authorization(vec![field("authorization", b"Bearer \xff")]),
+            Err(Refusal::Malformed)
+        );
     }
 
     #[test]

@@ -58,6 +58,7 @@ struct Header {
 #[derive(Debug, PartialEq)]
 pub enum Refusal {
     Missing,
+    Several,
     Malformed,
     UnknownKey,
     Signature,
@@ -72,6 +73,7 @@ impl Refusal {
     pub fn text(&self) -> &'static str {
         match self {
             Refusal::Missing => "a token is required",
+            Refusal::Several => "more than one field carries credentials",
             Refusal::Malformed => "the token is malformed",
             Refusal::UnknownKey => "the token's key is not known",
             Refusal::Signature => "the token's signature is wrong",
@@ -80,6 +82,18 @@ impl Refusal {
             Refusal::Issuer => "the token is of another issuer",
             Refusal::Audience => "the token is for another audience",
         }
+    }
+}
+
+/// Of a request that carries its token in `Authorization`, which is judged after these were taken out.
+fn check_forward(field: &str) -> Result<(), String> {
+    let fine = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    if field.is_empty() || !field.bytes().all(fine) {
+        return Err(format!("`forward`: `{field}` is no header name"));
+    }
+    match field {
+        "authorization" | "host" => Err(format!("`forward`: `{field}` is not for claims")),
+        _ => Ok(()),
     }
 }
 
@@ -93,24 +107,35 @@ impl Config {
         if keys.is_empty() {
             return Err("`jwks` has no keys".into());
         }
+        if let Some(path) = given.except.iter().find(|path| !path.starts_with('/')) {
+            return Err(format!("`except`: `{path}` must begin with `/`"));
+        }
+        let forward: BTreeMap<String, String> = given
+            .forward
+            .into_iter()
+            .map(|(claim, field)| (claim, field.to_lowercase()))
+            .collect();
+        forward
+            .values()
+            .try_for_each(|field| check_forward(field))?;
         Ok(Config {
             keys,
             issuer: given.issuer,
             audiences: given.audiences,
             leeway_seconds: given.leeway_seconds,
             require_exp: given.require_exp,
-            forward: given
-                .forward
-                .into_iter()
-                .map(|(claim, field)| (claim, field.to_lowercase()))
-                .collect(),
+            forward,
             except: given.except,
         })
     }
 
-    /// Whether requests for this path need no token. A prefix is compared by whole segments.
+    /// Whether requests for this path need no token. A prefix is compared by whole segments. The proxy has resolved dot
+    /// segments, but a backend may find some behind what the proxy keeps (`..%2f`, `..;`, `..\`, `%252e`).
     pub fn spares(&self, path: &str) -> bool {
         let path = path.split('?').next().unwrap_or("");
+        if path.contains("..") || path.contains("%25") {
+            return false;
+        }
         self.except
             .iter()
             .any(|prefix| match path.strip_prefix(prefix.as_str()) {

@@ -205,6 +205,10 @@ fn configurations() {
         json!({"jwks": {"keys": [{"kty": "EC", "crv": "P-384", "x": "", "y": ""}]}}),
         json!({"jwks": {"keys": [{"kty": "EC", "crv": "P-256", "x": encode(SECRET), "y": encode(SECRET)}]}}),
         json!({"jwks": {"keys": [{"kty": "oct", "k": encode(SECRET)}]}, "isuer": "x"}),
+        json!({"jwks": {"keys": [{"kty": "oct", "k": encode(SECRET)}]}, "forward": {"sub": "x user"}}),
+        json!({"jwks": {"keys": [{"kty": "oct", "k": encode(SECRET)}]}, "forward": {"sub": ":path"}}),
+        json!({"jwks": {"keys": [{"kty": "oct", "k": encode(SECRET)}]}, "forward": {"sub": "Authorization"}}),
+        json!({"jwks": {"keys": [{"kty": "oct", "k": encode(SECRET)}]}, "except": [""]}),
     ] {
         assert!(Config::parse(bad.to_string().as_bytes()).is_err(), "{bad}");
     }
@@ -216,7 +220,16 @@ fn spared_paths() {
     for path in ["/healthz", "/healthz?x", "/healthz/a", "/public/a"] {
         assert!(config.spares(path), "{path}");
     }
-    for path in ["/", "/healthzx", "/public", "/x/healthz", ""] {
+    for path in [
+        "/",
+        "/healthzx",
+        "/public",
+        "/x/healthz",
+        "",
+        "/public/..%2fx",
+        "/public/..;/x",
+        "/public/%252e%252e/x",
+    ] {
         assert!(!config.spares(path), "{path}");
     }
 }

@@ -32,30 +32,71 @@ pub struct Config {
     response: Edits,
 }
 
-/// RFC 9110 §5.1 and §5.5. Pseudo fields (`:path`) can be set as well; the proxy checks their values.
-fn check_name(name: &str) -> Result<(), String> {
-    let token = name.strip_prefix(':').unwrap_or(name);
+/// What the proxy says by itself, whatever a plugin sets: fields of a connection, and how bodies are framed.
+const OF_THE_PROXY: [&str; 8] = [
+    "connection",
+    "content-length",
+    "expect",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+];
+
+fn is_token(text: &str) -> bool {
     let fine = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    if token.is_empty() || !token.bytes().all(fine) {
+    !text.is_empty() && text.bytes().all(fine)
+}
+
+/// RFC 9110 §5.1.
+fn check_name(name: &str) -> Result<(), String> {
+    if !is_token(name.strip_prefix(':').unwrap_or(name)) {
         return Err(format!("`{name}` is no header name"));
+    }
+    if OF_THE_PROXY.contains(&name.to_lowercase().as_str()) {
+        return Err(format!("`{name}` is not for filters to edit"));
     }
     Ok(())
 }
 
-fn check_value(name: &str, value: &str) -> Result<(), String> {
-    if value.bytes().any(|b| b == b'\r' || b == b'\n' || b == 0) {
-        return Err(format!(
-            "the value of `{name}` has a line end or a NUL in it"
-        ));
+fn check_removed(name: &str) -> Result<(), String> {
+    check_name(name)?;
+    match name.starts_with(':') || name.eq_ignore_ascii_case("host") {
+        true => Err(format!("`{name}` cannot be removed")),
+        false => Ok(()),
     }
-    Ok(())
+}
+
+/// RFC 9110 §5.5, and what pseudo fields can be.
+fn check_value(name: &str, value: &str) -> Result<(), String> {
+    let visible = || value.bytes().all(|b| (b'!'..=b'~').contains(&b));
+    let fine = match name.to_lowercase().as_str() {
+        ":method" => is_token(value) && value != "CONNECT",
+        ":path" => value.starts_with('/') && !value.contains('#') && visible(),
+        ":authority" | ":scheme" | "host" => !value.is_empty() && visible(),
+        ":status" => value.len() == 3 && value.parse().is_ok_and(|n: u16| (200..600).contains(&n)),
+        _ => value
+            .bytes()
+            .all(|b| b == b'\t' || (b >= b' ' && b != 0x7f)),
+    };
+    match fine {
+        true => Ok(()),
+        false => Err(format!("`{name}` cannot be {value:?}")),
+    }
 }
 
 impl Edits {
-    fn check(&self) -> Result<(), String> {
-        self.remove.iter().try_for_each(|name| check_name(name))?;
+    /// `pseudo`: the fields beside the ordinary ones that a head of this direction has.
+    fn check(&self, pseudo: &[&str]) -> Result<(), String> {
+        self.remove
+            .iter()
+            .try_for_each(|name| check_removed(name))?;
         for (name, value) in self.set.iter().chain(&self.add) {
             check_name(name)?;
+            if name.starts_with(':') && !pseudo.contains(&name.as_str()) {
+                return Err(format!("there is no `{name}` here"));
+            }
             check_value(name, value)?;
         }
         Ok(())
@@ -69,8 +110,10 @@ impl Config {
             return Ok(Config::default());
         }
         let config: Config = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
-        config.request.check()?;
-        config.response.check()?;
+        config
+            .request
+            .check(&[":method", ":path", ":authority", ":scheme"])?;
+        config.response.check(&[":status"])?;
         Ok(config)
     }
 }
@@ -178,6 +221,16 @@ mod tests {
             r#"{"request":{"remove":["a b"]}}"#,
             r#"{"request":{"set":{"":"x"}}}"#,
             r#"{"response":{"add":{"a":"b\r\nc"}}}"#,
+            r#"{"request":{"set":{"a":"b\u0001"}}}"#,
+            r#"{"request":{"set":{":path":"a"}}}"#,
+            r#"{"request":{"set":{":path":"/a b"}}}"#,
+            r#"{"request":{"set":{":method":"CONNECT"}}}"#,
+            r#"{"request":{"set":{":status":"200"}}}"#,
+            r#"{"request":{"add":{"Transfer-Encoding":"chunked"}}}"#,
+            r#"{"request":{"remove":[":path"]}}"#,
+            r#"{"request":{"remove":["host"]}}"#,
+            r#"{"response":{"set":{":status":"99"}}}"#,
+            r#"{"response":{"set":{":path":"/"}}}"#,
             "text",
         ] {
             assert!(Config::parse(bad.as_bytes()).is_err(), "{bad}");
