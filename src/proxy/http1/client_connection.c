@@ -81,18 +81,29 @@ static void fail(struct h1_client_connection *c, struct vx_error error, uint64_t
     r->up.stream.events->on_failed(r->up.stream.user, now_ns);
 }
 
+/* Whether the backend has taken bytes since its time last began. */
+static bool took_some(const struct h1_client_connection *c) {
+    return c->sent_mark != vx_h1_sink_progress(&c->sink);
+}
+
+static void await_answer(struct h1_client_connection *c) {
+    c->sent_mark = vx_h1_sink_progress(&c->sink);
+    vx_h1_client_set_deadline(c, c->request->target->response_timeout_ns);
+}
+
 void vx_h1_client_note_sent(struct h1_client_connection *c, uint64_t sent_before) {
     struct h1_client_request *r = c->request;
     /* No event follows a failed write: what the backend said before is looked for at the end of the round. */
     if (VX_UNLIKELY(c->sink.failed))
         vx_runtime_defer(runtime(c), &c->task);
-    if (c->sink.sent == sent_before)
-        return;
-    r->up.sent = true;
-    if (!r->up.sent_ns)
-        r->up.sent_ns = runtime(c)->now_ns;
-    if (c->state == H1_CLIENT_HEAD)
-        vx_h1_client_set_deadline(c, r->target->response_timeout_ns);
+    bool more = c->sink.sent != sent_before;
+    if (more) {
+        r->up.sent = true;
+        if (!r->up.sent_ns)
+            r->up.sent_ns = runtime(c)->now_ns;
+    }
+    if (c->state == H1_CLIENT_HEAD && (more || took_some(c)))
+        await_answer(c);
 }
 
 void vx_h1_client_flush(struct h1_client_connection *c) {
@@ -125,7 +136,7 @@ bool vx_h1_client_bind(struct h1_client_connection *c, struct h1_client_request 
     vx_h1_sink_begin_body(&c->sink, r->request->framing, r->request->body_bytes);
     if (r->ended)
         vx_h1_sink_finish(&c->sink, r->trailers);
-    c->sink.sent = 0;
+    c->sink.sent = c->sent_mark = 0;
     c->request = r;
     r->connection = c;
     r->up.reused = c->requests > 0;
@@ -349,11 +360,12 @@ static void timed_out(struct vx_timer *timer, uint64_t now_ns) {
         fail(c, vx_error(VX_ERR_CONNECT_TIMEOUT, true, NULL), now_ns);
         break;
     case H1_CLIENT_HEAD:
-        if (vx_h1_sink_pending(&c->sink) || c->sink.wants_room)
+        if (took_some(c))
+            await_answer(c); /* nobody tells how a pipe drains, before it is empty */
+        else if (vx_h1_sink_pending(&c->sink) || c->sink.wants_room)
             fail(c, vx_error(VX_ERR_WRITE_TIMEOUT, false, NULL), now_ns);
         else if (!c->sink.finished && !c->sink.failed)
-            vx_h1_client_set_deadline(
-                c, c->request->target->response_timeout_ns); /* the client is slow, not it */
+            await_answer(c); /* the client is slow, not it */
         else
             fail(c, vx_error(VX_ERR_RESPONSE_TIMEOUT, false, NULL), now_ns);
         break;

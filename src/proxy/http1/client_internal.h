@@ -51,6 +51,7 @@ struct h1_client_connection {
     struct vx_timer timer;
     struct vx_task task;
     uint64_t deadline_ns; /* of what is awaited now; 0: none */
+    uint64_t sent_mark;   /* the sink's progress when the answer's time last began */
     uint64_t opened_ns;   /* the connect began */
     uint32_t requests;    /* begun on it */
     uint8_t state;        /* enum h1_client_state */

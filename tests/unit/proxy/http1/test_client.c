@@ -205,6 +205,63 @@ static void test_a_backend_that_does_not_read_times_out(void **state) {
     client_end(w);
 }
 
+/* What move() took of an upload waits in a pipe, and counts as sent. */
+static void test_a_pipe_that_drains_is_progress(void **state) {
+    (void)state;
+    enum { PIPE = 5000 };
+    struct client_world *w = client_start();
+    call_post(&w->call, &w->client, &w->b, PIPE);
+    struct fake_transport *t = fake_dialed(&w->net);
+    fake_connected(t);
+    w->call.up->stream.ops->flush(&w->call.up->stream);
+    t->room = 0;
+    t->base.writable = false;
+    t->pipe = calloc(1, PIPE);
+    t->base.pending_bytes = t->pipe_len = PIPE;
+    struct vx_h1_sink *sink = vx_h1_client_sink(&w->call.up->stream);
+    uint64_t before = sink->sent;
+    sink->sent += PIPE;
+    vx_body_left_count(&sink->left, PIPE);
+    vx_h1_client_moved(&w->call.up->stream, before);
+    w->call.up->stream.ops->finish(&w->call.up->stream, NULL);
+    for (int i = 0; i < 4; i++) {
+        fake_net_advance(&w->net, FAKE_S(29));
+        fake_give_room(t, PIPE / 5);
+    }
+    fake_net_advance(&w->net, FAKE_S(29));
+    assert_int_equal(w->call.failed, 0);
+    fake_give_room(t, PIPE); /* it has all of it: its time to answer begins */
+    fake_net_advance(&w->net, FAKE_S(29));
+    assert_int_equal(w->call.failed, 0);
+    fake_net_advance(&w->net, FAKE_S(2));
+    assert_int_equal(w->call.failure, VX_ERR_RESPONSE_TIMEOUT);
+    client_end(w);
+}
+
+static void test_a_backend_that_leaves_a_pipe_full_times_out(void **state) {
+    (void)state;
+    enum { PIPE = 5000 };
+    struct client_world *w = client_start();
+    call_post(&w->call, &w->client, &w->b, 2 * PIPE);
+    struct fake_transport *t = fake_dialed(&w->net);
+    fake_connected(t);
+    w->call.up->stream.ops->flush(&w->call.up->stream);
+    fake_net_advance(&w->net, FAKE_S(29)); /* the client is slow */
+    t->room = 0;
+    t->base.writable = false;
+    t->pipe = calloc(1, PIPE);
+    t->base.pending_bytes = t->pipe_len = PIPE;
+    struct vx_h1_sink *sink = vx_h1_client_sink(&w->call.up->stream);
+    uint64_t before = sink->sent;
+    sink->sent += PIPE;
+    vx_h1_client_moved(&w->call.up->stream, before);
+    fake_net_advance(&w->net, FAKE_S(29));
+    assert_int_equal(w->call.failed, 0);
+    fake_net_advance(&w->net, FAKE_S(2));
+    assert_int_equal(w->call.failure, VX_ERR_WRITE_TIMEOUT);
+    client_end(w);
+}
+
 static void test_the_body_has_a_time_limit_between_bytes(void **state) {
     (void)state;
     struct client_world *w = client_start();
@@ -392,6 +449,8 @@ int main(void) {
         cmocka_unit_test(test_the_answer_has_a_time_limit),
         cmocka_unit_test(test_a_slow_client_is_not_the_backends_fault),
         cmocka_unit_test(test_a_backend_that_does_not_read_times_out),
+        cmocka_unit_test(test_a_pipe_that_drains_is_progress),
+        cmocka_unit_test(test_a_backend_that_leaves_a_pipe_full_times_out),
         cmocka_unit_test(test_the_body_has_a_time_limit_between_bytes),
         cmocka_unit_test(test_interim_heads_come_before_the_final_one),
         cmocka_unit_test(test_interim_heads_without_end_are_a_bad_response),
