@@ -54,10 +54,13 @@ static bool open_sandbox(const struct vx_execute *x, struct vx_pwasm_vm *vm, uin
     return vx_wasm_instance_open(&vm->sandbox, module, vm, x->plan.memory_bytes, time_ns, &vm->fault);
 }
 
-/* A slim one stays where it is, out of use, while its store has room for the next. */
-static void end_sandbox(struct vx_pwasm_vm *vm, bool fine) {
-    if (!fine || !vm->sandbox.room)
+/* A slim sandbox stays where it is, out of use, while its store has room for the next. */
+static void end_run(struct vx_pwasm_vm *vm, bool keep_store) {
+    vx_pwasm_output_end(vm);
+    if (!keep_store || !vm->sandbox.room)
         vx_wasm_instance_close(&vm->sandbox);
+    if (!vx_list_empty(&vm->calls))
+        vx_pwasm_calls_drop(vm); /* nobody is left to hear of them */
 }
 
 /* A fresh sandbox, `execute` in it, and its end. False: vm->fault says what went wrong. */
@@ -67,18 +70,12 @@ static bool run_guest(struct vx_execute_seat *seat, int32_t *result) {
     vm->nested_fault = false;
     /* The last run's has gone: a start function must not meet it. */
     wasmtime_funcref_set_null(&vm->allocator);
-    if (!open_sandbox(x, vm, x->plan.time_ns)) {
-        vx_pwasm_output_end(vm);
-        return false;
-    }
-    if (x->plan.code.allocator.len)
+    bool fine = open_sandbox(x, vm, x->plan.time_ns);
+    if (fine && x->plan.code.allocator.len)
         vx_wasm_instance_function(&vm->sandbox, x->plan.code.allocator, &vm->allocator);
-    bool fine = (!x->initialises || call(vm, VX_SLICE("_initialize"), result)) &&
-                call(vm, VX_SLICE("execute"), result);
-    vx_pwasm_output_end(vm);
-    end_sandbox(vm, fine);
-    if (!vx_list_empty(&vm->calls))
-        vx_pwasm_calls_drop(vm); /* nobody is left to hear of them */
+    fine = fine && (!x->initialises || call(vm, VX_SLICE("_initialize"), result)) &&
+           call(vm, VX_SLICE("execute"), result);
+    end_run(vm, fine);
     return fine;
 }
 
@@ -235,7 +232,7 @@ static bool try_once(struct vx_execute *x, struct vx_wasm_text *why) {
     }
     if (!opens)
         snprintf(why->text, sizeof why->text, "it does not start: %.380s", vm->fault.text);
-    vx_wasm_instance_close(&vm->sandbox);
+    end_run(vm, false);
     return opens;
 }
 

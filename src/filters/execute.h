@@ -45,7 +45,7 @@ bool vx_execute_is(const struct vx_wasm_module *module);
 struct vx_filter *vx_execute_new(struct vx_pwasm_hub *hub, const struct vx_config_filter *config,
                                  struct vx_wasm_module *module, struct vx_wasm_text *why);
 
-/* Ends it; no worker is between enter and leave. */
+/* No exchange has it any more. */
 void vx_execute_free(struct vx_filter *f);
 
 #endif

@@ -39,7 +39,7 @@ static struct vx_filter *load(struct executed *t, const char *guest, bool fails_
                               struct vx_config_error *error) {
     struct vx_config_filter config = {.name = vx_slice_of(guest),
                                       .fails_open = fails_open,
-                                      .limits = {1 << 20, 5000000, 10000000000, 1000}};
+                                      .limits = {1 << 20, 5000000, 10000000000, 1000, 0}};
     struct vx_slice binary = vx_guest_load(guest);
     struct vx_filter *filter = t->engine->load(t->engine, &config, binary, error);
     vx_guest_free(binary);
@@ -182,6 +182,20 @@ static void test_a_start_function_that_asks_for_something(void **state) {
     executed_free(t);
 }
 
+/* What it says when it is tried is not kept for the first request, and the requests that it sends then go with it. */
+static void test_a_start_function_that_speaks(void **state) {
+    (void)state;
+    struct executed *t = executed_new("speaks_at_start", false);
+    const struct vx_execute *e = (const struct vx_execute *)t->filter;
+    assert_string_equal(t->last, "filter speaks_at_start: hello");
+    assert_int_equal(t->lines, 1);
+    assert_true(vx_list_empty(&e->seats[0].vm.calls));
+    assert_int_equal(ask(t, NULL), 200);
+    assert_int_equal(t->lines, 2);
+    fixture_free(t->x);
+    executed_free(t);
+}
+
 static void test_isolation(void **state) {
     (void)state;
     struct executed *t = executed_new("decide", true);
@@ -208,7 +222,7 @@ static void test_isolation(void **state) {
 
 static void refuse(struct executed *t, const char *wasm, size_t bytes, const char *says) {
     struct vx_config_filter config = {
-        .name = VX_SLICE("bad"), .wasm_place = {3, 4}, .limits = {1 << 20, 1000000, 1000000000, 1000}};
+        .name = VX_SLICE("bad"), .wasm_place = {3, 4}, .limits = {1 << 20, 1000000, 1000000000, 1000, 0}};
     struct vx_config_error error = {.text = ""};
     assert_null(t->engine->load(t->engine, &config, vx_slice(wasm, bytes), &error));
     assert_int_equal(error.place.line, 3);
@@ -250,6 +264,7 @@ int main(void) {
         cmocka_unit_test(test_host_functions),
         cmocka_unit_test(test_nothing_stays_of_a_run),
         cmocka_unit_test(test_a_start_function_that_asks_for_something),
+        cmocka_unit_test(test_a_start_function_that_speaks),
         cmocka_unit_test(test_isolation),
         cmocka_unit_test(test_modules_that_are_none),
         cmocka_unit_test(test_one_module_is_held_once),
