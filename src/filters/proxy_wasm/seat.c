@@ -191,11 +191,6 @@ static void answer(struct vx_pwasm_seat *seat) {
     atomic_store_explicit(&seat->shared.refused, true, memory_order_release);
 }
 
-void vx_pwasm_seat_tend(struct vx_pwasm_seat *seat) {
-    if (atomic_load_explicit(&seat->shared.wanted, memory_order_acquire))
-        answer(seat);
-}
-
 /* Ending, on the worker's thread */
 
 static void end_vm(struct vx_pwasm_seat *seat, uint64_t now_ns) {
@@ -300,6 +295,14 @@ bool vx_pwasm_seat_has_ended(struct vx_pwasm_seat *seat) {
 bool vx_pwasm_seat_is_ending(const struct vx_pwasm_seat *seat) {
     return atomic_load_explicit(&seat->shared.order, memory_order_relaxed) &&
            !atomic_load_explicit(&seat->shared.ended, memory_order_acquire);
+}
+
+void vx_pwasm_seat_tend(struct vx_pwasm_seat *seat) {
+    bool ordered = atomic_load_explicit(&seat->shared.order, memory_order_relaxed) != VX_PWASM_ORDER_NONE;
+    if (!ordered && atomic_load_explicit(&seat->shared.wanted, memory_order_acquire))
+        answer(seat);
+    else if (vx_pwasm_seat_is_ending(seat))
+        tell(seat);
 }
 
 void vx_pwasm_seat_end_here(struct vx_pwasm_seat *seat) {

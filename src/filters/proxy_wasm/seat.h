@@ -60,7 +60,8 @@ void vx_pwasm_seat_enter(struct vx_pwasm_seat *seat, struct vx_snapshot *snapsho
 /* A stream of a dead VM has closed. The worker's thread. */
 void vx_pwasm_seat_reap(struct vx_pwasm_seat *seat);
 
-/* Starts the VM that the worker has asked for, if it has. Control thread, like all below. */
+/* Starts the VM that the worker has asked for, if it has; tells it again of an order for which its inbox was full. Control
+ * thread, like all below. */
 void vx_pwasm_seat_tend(struct vx_pwasm_seat *seat);
 
 /* No stream comes any more: it is to come to its end on its worker, soon. Where there is no worker, it does at once. */

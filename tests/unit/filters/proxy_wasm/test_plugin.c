@@ -245,6 +245,37 @@ static void test_word_of_its_end_waits_for_a_full_inbox(void **state) {
     expect_end();
 }
 
+/* As when its worker has drained while others still have it. */
+static void test_so_does_word_of_its_end_on_one_worker(void **state) {
+    (void)state;
+    begin("");
+    enter();
+    w->word_count = WORDS_MAX;
+    vx_pwasm_plugin_order_on(w->filter, 0, VX_PWASM_ORDER_END);
+    w->word_count = 0;
+    vx_pwasm_plugin_tend(w->filter);
+    assert_int_equal(w->word_count, 1);
+    vx_pwasm_plugin_tend(w->filter);
+    assert_int_equal(w->word_count, 1);
+    run_words();
+    assert_int_equal(vx_pwasm_plugin_ending(w->filter), 0);
+    expect_end();
+}
+
+static void test_no_instance_is_started_for_who_ends(void **state) {
+    (void)state;
+    begin("");
+    enter();
+    run_to_its_death();
+    pass(102 * ms);
+    assert_int_equal(seat()->state, VX_PWASM_SEAT_ASKED);
+    vx_pwasm_plugin_order_on(w->filter, 0, VX_PWASM_ORDER_END);
+    run_words();
+    vx_pwasm_plugin_tend(w->filter);
+    assert_null(atomic_load(&seat()->shared.delivered));
+    expect_end();
+}
+
 static void test_end_of_the_worker_is_the_end_of_its_part(void **state) {
     (void)state;
     begin("tick");
@@ -313,6 +344,8 @@ int main(void) {
         TEST(test_calls_go_by_the_newest_snapshot_with_the_plugin),
         TEST(test_plugin_that_dies_drops_its_calls),
         TEST(test_word_of_its_end_waits_for_a_full_inbox),
+        TEST(test_so_does_word_of_its_end_on_one_worker),
+        TEST(test_no_instance_is_started_for_who_ends),
         TEST(test_end_of_the_worker_is_the_end_of_its_part),
         TEST(test_answer_larger_than_the_limit),
         TEST(test_calls_end_with_the_instance),
