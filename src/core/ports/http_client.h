@@ -17,6 +17,7 @@ enum { VX_WORKERS_MAX = 1024 };
 struct vx_target_shared {
     _Atomic uint32_t connections;                          /* open or opening */
     _Atomic uint32_t waiting;                              /* requests queued for a connection */
+    _Atomic uint32_t holders;                              /* see vx_target_hold */
     _Atomic uint64_t connections_opened;                   /* ever */
     _Atomic uint64_t waiting_workers[VX_WORKERS_MAX / 64]; /* a bit for each that has requests waiting */
 };
@@ -42,8 +43,23 @@ static inline bool vx_target_has_place(const struct vx_target *target) {
            atomic_load_explicit(&target->shared->connections, memory_order_seq_cst) < target->max_connections;
 }
 
-/* Once the count is 0 the control thread may free it (vx_pool_table_collect). Where requests wait, one of them is to be told
- * (proxy/runtime/places.h). Any worker. */
+/* Once no connection counts in it the control thread may free it (vx_pool_table_collect): who gives a place up and still looks
+ * at it afterwards holds it from before until then. Any worker. */
+static inline void vx_target_hold(struct vx_target_shared *shared) {
+    atomic_fetch_add_explicit(&shared->holders, 1, memory_order_relaxed);
+}
+
+static inline void vx_target_let_go(struct vx_target_shared *shared) {
+    atomic_fetch_sub_explicit(&shared->holders, 1, memory_order_release);
+}
+
+/* In this order: who has given the last place up is seen to hold it. Control thread, once no snapshot refers to it. */
+static inline bool vx_target_is_unused(const struct vx_target_shared *shared) {
+    return atomic_load_explicit(&shared->connections, memory_order_acquire) == 0 &&
+           atomic_load_explicit(&shared->holders, memory_order_acquire) == 0;
+}
+
+/* Where requests wait, one of them is to be told (proxy/runtime/places.h). Any worker. */
 static inline void vx_target_give_place(struct vx_target_shared *shared) {
     atomic_fetch_sub_explicit(&shared->connections, 1, memory_order_seq_cst);
 }

@@ -54,7 +54,7 @@ void vx_pool_table_give(struct vx_pool_table *t, uint32_t index) {
 void vx_pool_table_collect(struct vx_pool_table *t) {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < t->retired_count; i++) {
-        if (atomic_load_explicit(&t->retired[i]->connections, memory_order_acquire) == 0)
+        if (vx_target_is_unused(t->retired[i]))
             free(t->retired[i]);
         else
             t->retired[kept++] = t->retired[i];

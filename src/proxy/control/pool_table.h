@@ -17,7 +17,7 @@ struct vx_pool_entry {
 struct vx_pool_table {
     struct vx_pool_entry *entries;
     uint32_t count;
-    struct vx_target_shared **retired; /* of given up numbers, freed once their last connection is closed */
+    struct vx_target_shared **retired; /* of given up numbers, freed once vx_target_is_unused */
     uint32_t retired_count, retired_room;
 };
 

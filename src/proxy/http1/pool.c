@@ -155,9 +155,11 @@ void vx_h1_pool_unqueue(struct h1_client_request *request) {
 }
 
 static void give_place(struct vx_h1_pool *pool, struct vx_target_shared *shared) {
+    vx_target_hold(shared);
     vx_target_give_place(shared);
     if (VX_UNLIKELY(vx_places_wanted(shared)))
         pass_place(pool, shared);
+    vx_target_let_go(shared);
 }
 
 static bool connect_for(struct vx_h1_pool *pool, struct h1_client_request *request, struct vx_error *error) {

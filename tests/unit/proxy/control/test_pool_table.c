@@ -43,7 +43,11 @@ static void test_a_number_is_used_again_with_counters_of_its_own(void **state) {
     assert_int_equal(b, a);
     assert_ptr_not_equal(t.entries[b].shared, before);
     assert_int_equal(atomic_load(&t.entries[b].shared->connections), 0);
-    atomic_store(&before->connections, 0);
+    vx_target_hold(before);
+    vx_target_give_place(before);
+    vx_pool_table_collect(&t);
+    assert_int_equal(t.retired_count, 1);
+    vx_target_let_go(before);
     vx_pool_table_collect(&t);
     assert_int_equal(t.retired_count, 0);
     vx_pool_table_give(&t, b);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who gets which connection: what may be used again, the limit over all workers and its queue, reloads, drains. */
+#include <pthread.h>
 #include <stdio.h>
 
+#include "proxy/control/pool_table.h"
 #include "unit/proxy/http1/client_test.h"
 
 static void test_a_clean_connection_is_used_again(void **state) {
@@ -491,6 +493,33 @@ static void test_a_draining_client_keeps_nothing(void **state) {
     client_end(w);
 }
 
+static void *retire_all(void *client) {
+    vx_h1_client_retire(client, NULL, 0);
+    return NULL;
+}
+
+/* A worker gives a target's last place up, and looks whether somebody waits for it, while the control thread frees targets
+ * that are not in the configuration any more: nothing else keeps this one. */
+static void test_a_target_stays_until_its_last_connection_has_looked_who_waits(void **state) {
+    (void)state;
+    for (unsigned i = 0; i < 20; i++) {
+        struct client_world *w = client_start();
+        struct vx_pool_table table = {0};
+        uint32_t index;
+        pthread_t worker;
+        assert_true(vx_pool_table_take(&table, 1, 0, &index));
+        w->b.target.shared = table.entries[index].shared;
+        call_whole(&w->call, &w->client, &w->b, &w->net);
+        vx_pool_table_give(&table, index);
+        assert_int_equal(pthread_create(&worker, NULL, retire_all, &w->client), 0);
+        while (table.retired_count)
+            vx_pool_table_collect(&table);
+        assert_int_equal(pthread_join(worker, NULL), 0);
+        vx_pool_table_free(&table);
+        client_end(w);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_clean_connection_is_used_again),
@@ -515,6 +544,7 @@ int main(void) {
         cmocka_unit_test(test_a_reload_keeps_pools_by_number),
         cmocka_unit_test(test_a_number_that_means_another_backend_inherits_nothing),
         cmocka_unit_test(test_a_draining_client_keeps_nothing),
+        cmocka_unit_test(test_a_target_stays_until_its_last_connection_has_looked_who_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
