@@ -130,6 +130,15 @@ static const struct vx_filter_kind execute_kind = {
     .describe = vx_filters_describe_execute,
 };
 
+/* Once: nothing fails, but each start takes longer than it need. */
+static void warn_of_cache(struct vx_filters *f) {
+    if (!f->wasm->cache_error || f->warned_of_cache)
+        return;
+    f->warned_of_cache = true;
+    vx_pwasm_hub_log(&f->hub, VX_LOG_WARN, "compiled modules cannot be kept in %s (wasm.cache): %s",
+                     f->wasm->cache_dir, strerror(f->wasm->cache_error));
+}
+
 /* Fills l->kind and l->filter. False: *error says why not. */
 static bool make(struct vx_filters *f, const struct vx_config_filter *config, struct vx_slice binary,
                  struct vx_loaded *l, struct vx_config_error *error) {
@@ -146,6 +155,7 @@ static bool make(struct vx_filters *f, const struct vx_config_filter *config, st
         l->kind = vx_execute_is(&module) ? &execute_kind : &plugin_kind;
         l->filter = l->kind->make(&f->hub, config, &module, &why);
     }
+    warn_of_cache(f);
     return l->filter ||
            refuse(error, config->wasm_place, "filter %.*s: %s", VX_SLICE_ARG(config->name), why.text);
 }

@@ -62,6 +62,7 @@ struct vx_filters {
     struct vx_list gone;   /* struct vx_filter_counts of what was dropped, one for each name */
     uint32_t instances;
     char *cache_dir; /* NULL: none */
+    bool warned_of_cache;
 };
 
 /* ending.c */

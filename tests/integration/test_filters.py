@@ -327,3 +327,11 @@ def test_swaps_under_load(vortex, backend, tmp_path):
         thread.join()
     assert not failures, failures
     assert counts[0] > 50
+
+
+def test_a_cache_that_cannot_be_written_is_mentioned_once(vortex, backend, tmp_path):
+    modules = [build(tmp_path, name, execute(f"(i32.const {code})")) for name, code in (("a", 200), ("b", 403))]
+    filters = [{"name": str(number), "wasm": module} for number, module in enumerate(modules)]
+    proxy = vortex(backend(), filters=filters, wasm={"cache": "/proc/none"})
+    assert proxy.get().status == 403
+    assert proxy.output().count("compiled modules cannot be kept in /proc/none") == 1

@@ -33,6 +33,7 @@ struct vx_wasm_ahead; /* module.c: a module that was compiled before it was aske
 struct vx_wasm_engine {
     wasm_engine_t *engine;
     char *cache_dir; /* NULL: none */
+    int cache_error; /* errno of the last compiled module that could not be kept there; 0: none. As for `ahead` */
     struct vx_wasm_ahead *ahead;
     uint32_t instances;
     pthread_t ticker;

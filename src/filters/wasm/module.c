@@ -2,6 +2,7 @@
 /* See module.h. */
 #include "filters/wasm/module.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -162,7 +163,8 @@ static void to_cache(const struct vx_wasm_module *m, const struct vx_wasm_key *k
         wasmtime_error_delete(error);
     if (error || !m->engine->cache_dir)
         return;
-    vx_wasm_cache_write(m->engine->cache_dir, key, (const uint8_t *)content.data, content.size);
+    if (!vx_wasm_cache_write(m->engine->cache_dir, key, (const uint8_t *)content.data, content.size))
+        m->engine->cache_error = errno;
     wasm_byte_vec_delete(&content);
 }
 
