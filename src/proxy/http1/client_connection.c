@@ -143,8 +143,10 @@ bool vx_h1_client_bind(struct h1_client_connection *c, struct h1_client_request 
     c->requests++;
     c->reader.got_bytes = false;
     vx_h1_parser_init(&c->reader.parser);
-    if (c->state == H1_CLIENT_IDLE || c->state == H1_CLIENT_BODY)
+    if (c->state == H1_CLIENT_IDLE || c->state == H1_CLIENT_BODY) {
         c->state = H1_CLIENT_HEAD;
+        await_answer(c); /* it may be a while until the request is sent: no other time counts any more */
+    }
     return true;
 }
 

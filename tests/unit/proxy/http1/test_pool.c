@@ -493,6 +493,27 @@ static void test_a_draining_client_keeps_nothing(void **state) {
     client_end(w);
 }
 
+/* The request leaves at the end of the round: what the connection's time was while it was idle says nothing until then. */
+static void test_a_connection_taken_as_its_idle_time_ends(void **state) {
+    (void)state;
+    struct client_world *w = client_start();
+    struct fake_transport *t = call_whole(&w->call, &w->client, &w->b, &w->net);
+    fake_net_advance(&w->net, FAKE_S(59));
+    struct vx_error error;
+    call_init(&w->call, VX_METHOD_GET, VX_BODY_NONE, 0);
+    assert_true(call_open(&w->call, &w->client, &w->b, false, &error));
+    w->call.up->stream.ops->finish(&w->call.up->stream, NULL);
+    w->net.rt.now_ns += FAKE_S(2);
+    vx_timer_wheel_run(&w->net.rt.wheel, w->net.rt.now_ns);
+    assert_int_equal(w->call.failed, 0);
+    fake_net_round(&w->net);
+    fake_send(t, CALL_OK);
+    assert_int_equal(w->call.status, 200);
+    call_drink(&w->call);
+    call_release(&w->call);
+    client_end(w);
+}
+
 static void *retire_all(void *client) {
     vx_h1_client_retire(client, NULL, 0);
     return NULL;
@@ -545,6 +566,7 @@ int main(void) {
         cmocka_unit_test(test_a_number_that_means_another_backend_inherits_nothing),
         cmocka_unit_test(test_a_draining_client_keeps_nothing),
         cmocka_unit_test(test_a_target_stays_until_its_last_connection_has_looked_who_waits),
+        cmocka_unit_test(test_a_connection_taken_as_its_idle_time_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
