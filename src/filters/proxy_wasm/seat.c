@@ -5,12 +5,14 @@
  *   1. Only the control thread starts VMs; only the worker uses them, until the seat has ended or the worker's thread has.
  *   2. A VM takes part from when its worker has entered (`home` is set) to its end. One that has died is in `dead` until the
  *      last of its streams and calls is gone.
- *   3. The timer runs only after the worker has entered, and not in READY and ENDED.
+ *   3. The timer runs only after the worker has entered; in READY only until who was isolated has proved steady, in ENDED
+ *      not at all.
  *   4. ENDED is for good. The control thread frees a seat that has `ended` and of which no message is under way; so storing
  *      the first and counting down the second are the last things that the worker does with it.
  *
  * state           event                              next     function
  * READY           the VM dies                        WAITING  on_death
+ * READY           the timer: it has lived for long   READY    on_timer
  * WAITING         the timer: the back-off is over    ASKED    on_timer
  * ASKED           the timer: a VM is there           READY    take
  * ASKED           the timer: it did not start        WAITING  on_timer
@@ -90,10 +92,14 @@ static uint64_t back_off_ns(const struct vx_pwasm_seat *seat) {
     return (ms < BACK_OFF_MAX_MS ? ms : BACK_OFF_MAX_MS) * ms_ns;
 }
 
+static void set_failures(struct vx_pwasm_seat *seat, uint32_t failures) {
+    seat->failures = failures;
+    atomic_store_explicit(&seat->shared.isolated, failures >= ISOLATED_FROM, memory_order_relaxed);
+}
+
 static void wait_for_next(struct vx_pwasm_seat *seat, uint64_t now_ns) {
-    seat->failures++;
+    set_failures(seat, seat->failures + 1);
     seat->state = VX_PWASM_SEAT_WAITING;
-    atomic_store_explicit(&seat->shared.isolated, seat->failures >= ISOLATED_FROM, memory_order_relaxed);
     vx_timer_set(wheel_of(seat), &seat->timer, now_ns + back_off_ns(seat));
 }
 
@@ -123,7 +129,7 @@ static void log_death(const struct vx_pwasm_seat *seat, const struct vx_pwasm_vm
 static void on_death(struct vx_pwasm_vm *vm, uint64_t now_ns) {
     struct vx_pwasm_seat *seat = vm->owner;
     if (now_ns - seat->started_ns >= STEADY_S * second_ns)
-        seat->failures = 0;
+        set_failures(seat, 0);
     atomic_fetch_add_explicit(&seat->shared.traps, 1, memory_order_relaxed);
     stand_back(seat, vm);
     vx_pwasm_vm_bury(vm);
@@ -153,6 +159,8 @@ static bool take(struct vx_pwasm_seat *seat, uint64_t now_ns) {
         return false;
     seat_vm(seat, vm);
     take_part(seat, now_ns);
+    if (seat->failures >= ISOLATED_FROM)
+        vx_timer_set(wheel_of(seat), &seat->timer, now_ns + STEADY_S * second_ns);
     return true;
 }
 
@@ -165,6 +173,10 @@ static void on_timer(struct vx_timer *timer, uint64_t now_ns) {
         return;
     }
     vx_pwasm_seat_reap(seat);
+    if (seat->state == VX_PWASM_SEAT_READY) {
+        set_failures(seat, 0);
+        return;
+    }
     if (seat->state == VX_PWASM_SEAT_WAITING) {
         seat->state = VX_PWASM_SEAT_ASKED;
         atomic_store_explicit(&seat->shared.wanted, true, memory_order_release);

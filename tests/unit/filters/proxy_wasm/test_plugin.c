@@ -50,7 +50,10 @@ static void test_failures_in_a_row_are_isolated(void **state) {
     }
     assert_int_equal(atomic_load(&seat()->shared.isolated), 1);
     come_back(back_offs[4]);
-    pass(61000 * ms);
+    pass(59000 * ms);
+    assert_int_equal(atomic_load(&seat()->shared.isolated), 1);
+    pass(2000 * ms);
+    assert_int_equal(atomic_load(&seat()->shared.isolated), 0);
     run_to_its_death(); /* it has lived for a minute: the row begins anew */
     assert_int_equal(atomic_load(&seat()->shared.isolated), 0);
     come_back(100);
