@@ -224,8 +224,8 @@ struct vx_filter_engine {
     /* How large it may become and where it keeps compiled modules; before the first load(), later calls change nothing. */
     void (*configure)(struct vx_filter_engine *self, const struct vx_config_wasm *config);
     /* Compiles ahead what load() of the same bytes will need, so that it is quick; what is wrong is load()'s to say.
-     * `config` may be NULL where `binary` is not empty. The only call for another thread than the control thread's: one
-     * at a time, and no load() or configure() meanwhile. */
+     * `config` may be NULL where `binary` is not empty. This, and configure() before it, are the only calls for another
+     * thread than the control thread's: one at a time, and no load() or configure() there meanwhile. */
     void (*compile)(struct vx_filter_engine *self, const struct vx_config_filter *config,
                     struct vx_slice binary);
     /* Forgets what was compiled ahead and is not in use. */

@@ -172,6 +172,7 @@ struct vx_wasm_ahead {
     struct vx_wasm_ahead *next;
     struct vx_wasm_key key;
     wasmtime_module_t *module;
+    bool cached;
 };
 
 /* Takes over what was compiled ahead for this key. */
@@ -182,6 +183,7 @@ static bool from_ahead(struct vx_wasm_module *m, const struct vx_wasm_key *key) 
             continue;
         *at = a->next;
         m->module = a->module;
+        m->cached = a->cached;
         free(a);
         return true;
     }
@@ -212,7 +214,7 @@ void vx_wasm_module_compile(struct vx_wasm_engine *engine, struct vx_slice binar
         free(a);
         return;
     }
-    *a = (struct vx_wasm_ahead){engine->ahead, vx_wasm_cache_key(binary), m.module};
+    *a = (struct vx_wasm_ahead){engine->ahead, vx_wasm_cache_key(binary), m.module, m.cached};
     engine->ahead = a;
 }
 

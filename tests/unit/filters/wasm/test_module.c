@@ -140,6 +140,17 @@ static void test_second_load_comes_from_disk(void **state) {
     assert_int_equal(s.st_mode & 0777, 0700);
 }
 
+static void test_where_it_comes_from_is_known_of_what_was_compiled_ahead(void **state) {
+    struct world *w = *state;
+    struct vx_wasm_key key = vx_wasm_cache_key(w->binary);
+    vx_wasm_cache_forget(w->cache, &key);
+    vx_wasm_module_compile(w->engine, w->binary);
+    assert_false(load_cached(w));
+    vx_wasm_module_compile(w->engine, w->binary);
+    assert_true(load_cached(w));
+    assert_null(w->engine->ahead);
+}
+
 static void test_damaged_file_is_made_anew(void **state) {
     struct world *w = *state;
     char path[256];
@@ -198,6 +209,7 @@ int main(void) {
         cmocka_unit_test(test_imports_are_checked),
         cmocka_unit_test(test_exports_and_imports_are_known),
         cmocka_unit_test(test_second_load_comes_from_disk),
+        cmocka_unit_test(test_where_it_comes_from_is_known_of_what_was_compiled_ahead),
         cmocka_unit_test(test_damaged_file_is_made_anew),
         cmocka_unit_test(test_file_that_others_may_write_is_not_read),
         cmocka_unit_test(test_foreign_content_is_compiled_anew),
