@@ -175,19 +175,22 @@ struct vx_wasm_ahead {
     bool cached;
 };
 
-/* Takes over what was compiled ahead for this key. */
+static const struct vx_wasm_ahead *find_ahead(const struct vx_wasm_engine *engine,
+                                              const struct vx_wasm_key *key) {
+    for (const struct vx_wasm_ahead *a = engine->ahead; a; a = a->next)
+        if (memcmp(&a->key, key, sizeof *key) == 0)
+            return a;
+    return NULL;
+}
+
+/* What was compiled ahead stays there: several filters may be of one module. */
 static bool from_ahead(struct vx_wasm_module *m, const struct vx_wasm_key *key) {
-    for (struct vx_wasm_ahead **at = &m->engine->ahead; *at; at = &(*at)->next) {
-        struct vx_wasm_ahead *a = *at;
-        if (memcmp(&a->key, key, sizeof *key) != 0)
-            continue;
-        *at = a->next;
-        m->module = a->module;
-        m->cached = a->cached;
-        free(a);
-        return true;
-    }
-    return false;
+    const struct vx_wasm_ahead *a = find_ahead(m->engine, key);
+    if (!a)
+        return false;
+    m->module = wasmtime_module_clone(a->module);
+    m->cached = a->cached;
+    return true;
 }
 
 static bool compile(struct vx_wasm_module *m, struct vx_slice binary, struct vx_wasm_text *why) {
@@ -209,12 +212,15 @@ static bool is_wasm(struct vx_slice binary) {
 void vx_wasm_module_compile(struct vx_wasm_engine *engine, struct vx_slice binary) {
     struct vx_wasm_module m = {.engine = engine};
     struct vx_wasm_text why;
-    struct vx_wasm_ahead *a = is_wasm(binary) ? calloc(1, sizeof *a) : NULL;
+    if (!is_wasm(binary))
+        return;
+    struct vx_wasm_key key = vx_wasm_cache_key(binary);
+    struct vx_wasm_ahead *a = find_ahead(engine, &key) ? NULL : calloc(1, sizeof *a);
     if (!a || !compile(&m, binary, &why)) {
         free(a);
         return;
     }
-    *a = (struct vx_wasm_ahead){engine->ahead, vx_wasm_cache_key(binary), m.module, m.cached};
+    *a = (struct vx_wasm_ahead){engine->ahead, key, m.module, m.cached};
     engine->ahead = a;
 }
 

@@ -40,9 +40,10 @@ struct vx_wasm_module {
 bool vx_wasm_module_load(struct vx_wasm_module *m, struct vx_wasm_engine *engine, struct vx_slice binary,
                          const struct vx_wasm_imports *imports, struct vx_wasm_text *why);
 
-/* Compiles `binary`, or takes it from the cache, for a vx_wasm_module_load() to come; not while one runs. Any thread. */
+/* Compiles `binary`, or takes it from the cache, for each vx_wasm_module_load() of it to come; not while one runs. Any
+ * thread. */
 void vx_wasm_module_compile(struct vx_wasm_engine *engine, struct vx_slice binary);
-/* Forgets what was compiled so and not loaded. Control thread. */
+/* Forgets what was compiled so; who has loaded it keeps it. Control thread. */
 void vx_wasm_module_forget(struct vx_wasm_engine *engine);
 
 /* Every instance is closed before. */

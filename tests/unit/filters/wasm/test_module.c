@@ -146,9 +146,31 @@ static void test_where_it_comes_from_is_known_of_what_was_compiled_ahead(void **
     vx_wasm_cache_forget(w->cache, &key);
     vx_wasm_module_compile(w->engine, w->binary);
     assert_false(load_cached(w));
+    vx_wasm_module_forget(w->engine);
     vx_wasm_module_compile(w->engine, w->binary);
     assert_true(load_cached(w));
-    assert_null(w->engine->ahead);
+    vx_wasm_module_forget(w->engine);
+}
+
+/* Two filters of one module, as for two routes, and no cache. */
+static void test_it_is_compiled_ahead_for_all_who_load_it(void **state) {
+    struct world *w = *state;
+    struct vx_wasm_module m[2];
+    struct vx_wasm_text why;
+    char *dir = w->engine->cache_dir;
+    void *code[2], *end;
+    w->engine->cache_dir = NULL;
+    vx_wasm_module_compile(w->engine, w->binary);
+    vx_wasm_module_compile(w->engine, w->binary);
+    for (int i = 0; i < 2; i++) {
+        assert_true(vx_wasm_module_load(&m[i], w->engine, w->binary, &imports, &why));
+        wasmtime_module_image_range(m[i].module, &code[i], &end);
+    }
+    assert_ptr_equal(code[0], code[1]);
+    vx_wasm_module_forget(w->engine);
+    vx_wasm_module_unload(&m[0]);
+    vx_wasm_module_unload(&m[1]);
+    w->engine->cache_dir = dir;
 }
 
 static void test_damaged_file_is_made_anew(void **state) {
@@ -210,6 +232,7 @@ int main(void) {
         cmocka_unit_test(test_exports_and_imports_are_known),
         cmocka_unit_test(test_second_load_comes_from_disk),
         cmocka_unit_test(test_where_it_comes_from_is_known_of_what_was_compiled_ahead),
+        cmocka_unit_test(test_it_is_compiled_ahead_for_all_who_load_it),
         cmocka_unit_test(test_damaged_file_is_made_anew),
         cmocka_unit_test(test_file_that_others_may_write_is_not_read),
         cmocka_unit_test(test_foreign_content_is_compiled_anew),
