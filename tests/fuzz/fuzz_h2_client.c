@@ -23,6 +23,7 @@ struct call {
 
 struct world {
     struct fake_net net;
+    struct vx_places places;
     struct vx_h2_client client;
     struct vx_target target;
     struct vx_target_shared shared;
@@ -133,7 +134,8 @@ static void start(struct world *w, unsigned how) {
         .response_timeout_ns = FAKE_S(1),
         .idle_timeout_ns = FAKE_S(1),
     };
-    vx_h2_client_init(&w->client, &w->net.rt);
+    vx_places_init(&w->places, 0);
+    vx_h2_client_init(&w->client, &w->net.rt, &w->places);
     for (unsigned i = 0; i < REQUESTS; i++)
         open_call(w, &w->calls[i], i == 0 ? how : how >> 1);
 }

@@ -10,6 +10,7 @@ import pytest
 
 from harness.backend import echo, refuse, response, serve
 from harness.client import request
+from harness.http2_backend import Answer, http2_serve
 from harness.net import Refused
 from harness.proxy import command, settle, targets
 from harness.wait import wait_until
@@ -508,12 +509,25 @@ def clients_of_both_workers(proxy):
     return found[False], found[True]
 
 
-def test_a_worker_tells_another_of_the_place_it_gives_up(vortex, backend):
+SERVE = {"http1": serve, "http2": http2_serve}
+
+
+@pytest.mark.parametrize("protocol", SERVE)
+def test_a_worker_tells_another_of_the_place_it_gives_up(vortex, backend, protocol):
     """One place, and the requests of two workers by turns: each waits while the other's is answered, then is told. Nobody
     finds a place by looking again."""
     holds = {f"/{n}": threading.Event() for n in range(8)}
-    target = backend(serve(lambda r: (holds[r.target].wait(30), echo(r))[1]))
-    proxy = vortex({"address": target.address, "max_connections": 1}, workers=2, admin={"socket": "admin.sock"})
+    answers = {
+        "http1": lambda r: (holds[r.target].wait(30), echo(r))[1],
+        "http2": lambda r: (holds[r.path].wait(30), Answer())[1],
+    }
+    target = backend(SERVE[protocol](answers[protocol]))
+    proxy = vortex(
+        {"address": target.address, "max_connections": 1},
+        route={"protocol": protocol},
+        workers=2,
+        admin={"socket": "admin.sock"},
+    )
     clients = clients_of_both_workers(proxy)
     clients[0].send(request("GET", "/0"))
     target.wait_requests()
@@ -529,10 +543,16 @@ def test_a_worker_tells_another_of_the_place_it_gives_up(vortex, backend):
     assert target.most_live <= 2  # the backend may see the end of the one after the begin of the next
 
 
-def test_two_workers_share_one_place(vortex, backend):
+@pytest.mark.parametrize("protocol", SERVE)
+def test_two_workers_share_one_place(vortex, backend, protocol):
     """Whatever both have to send, each gets on."""
-    target = backend()
-    proxy = vortex({"address": target.address, "max_connections": 1}, workers=2, admin={"socket": "admin.sock"})
+    target = backend(SERVE[protocol]())
+    proxy = vortex(
+        {"address": target.address, "max_connections": 1},
+        route={"protocol": protocol},
+        workers=2,
+        admin={"socket": "admin.sock"},
+    )
     keepers = clients_of_both_workers(proxy)
     assert len(hits(proxy, 320, threads=16)) == 1
     assert all(client.request("GET", "/").status == 200 for client in keepers)

@@ -53,7 +53,7 @@ void vx_dump_worker(const struct vx_worker *w, struct vx_text *out) {
     vx_dump_engine(&w->engine, out);
     for (const struct vx_worker_site *site = w->sites; site; site = site->next)
         write_site(w, site, out);
-    const struct vx_places *places = &w->engine.clients.h1.places;
+    const struct vx_places *places = &w->engine.clients.places;
     vx_text_format(out, "  places: others told %llu times, told by others %llu times, %llu found late\n",
                    (unsigned long long)places->told, (unsigned long long)places->heard,
                    (unsigned long long)places->late);

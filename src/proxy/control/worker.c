@@ -312,18 +312,18 @@ static void spare(void *arg, uint64_t now_ns) {
     (void)now_ns;
     struct vx_worker *w = arg;
     atomic_exchange(&w->asked_to_spare, false);
-    vx_h1_client_spare(&w->engine.clients.h1);
+    vx_http_clients_spare(&w->engine.clients);
 }
 
 static void look(void *arg, uint64_t now_ns) {
     (void)now_ns;
     struct vx_worker *w = arg;
     atomic_exchange(&w->told_to_look, false);
-    vx_h1_client_look(&w->engine.clients.h1);
+    vx_places_look(&w->engine.clients.places);
 }
 
 static struct vx_worker *worker_of(struct vx_places *places) {
-    return VX_CONTAINER_OF(places, struct vx_worker, engine.clients.h1.places);
+    return VX_CONTAINER_OF(places, struct vx_worker, engine.clients.places);
 }
 
 static void ask_others(struct vx_places *places) {
@@ -394,8 +394,8 @@ bool vx_worker_init(struct vx_worker *w, const struct vx_worker_options *options
     w->index = options->index;
     w->all = options->all;
     w->count = options->count;
-    w->engine.clients.h1.places.ask = ask_others;
-    w->engine.clients.h1.places.tell = tell;
+    w->engine.clients.places.ask = ask_others;
+    w->engine.clients.places.tell = tell;
     w->cpu = options->cpu;
     w->budget = options->budget;
     w->bans = options->bans;
@@ -434,8 +434,8 @@ void vx_worker_halt(struct vx_worker *w) {
 void vx_worker_stop(struct vx_worker *w) {
     vx_worker_halt(w);
     /* Others may be gone already. */
-    w->engine.clients.h1.places.ask = NULL;
-    w->engine.clients.h1.places.tell = NULL;
+    w->engine.clients.places.ask = NULL;
+    w->engine.clients.places.tell = NULL;
     /* A generation that was handed over too late, or before there was a thread, has to be let go as well. */
     vx_loop_run_once(w->engine.loop, 0);
     take_up_news(w, w->engine.rt.now_ns);

@@ -11,13 +11,19 @@ static struct vx_upstream *open_request(struct vx_http_client *port, const struc
 
 void vx_http_clients_init(struct vx_http_clients *clients, struct vx_runtime *rt) {
     clients->port.open = open_request;
-    vx_h1_client_init(&clients->h1, rt);
-    vx_h2_client_init(&clients->h2, rt);
+    vx_places_init(&clients->places, rt->worker);
+    vx_h1_client_init(&clients->h1, rt, &clients->places);
+    vx_h2_client_init(&clients->h2, rt, &clients->places);
 }
 
 void vx_http_clients_retire(struct vx_http_clients *clients, const uint64_t *keep, uint32_t count) {
     vx_h1_client_retire(&clients->h1, keep, count);
     vx_h2_client_retire(&clients->h2, keep, count);
+}
+
+void vx_http_clients_spare(struct vx_http_clients *clients) {
+    vx_h1_client_spare(&clients->h1);
+    vx_h2_client_spare(&clients->h2);
 }
 
 void vx_http_clients_drain(struct vx_http_clients *clients) {

@@ -10,6 +10,8 @@ struct vx_http_clients {
     struct vx_http_client port;
     struct vx_h1_client h1;
     struct vx_h2_client h2;
+    struct vx_places
+        places; /* of this worker, for both; its tell: vx_places_look there; its ask: vx_http_clients_spare */
 };
 
 /* `rt` outlives the clients. */
@@ -18,6 +20,9 @@ void vx_http_clients_init(struct vx_http_clients *clients, struct vx_runtime *rt
 /* Gives up the connections of the pools whose bit is not set in `keep` (a bit per pool index below `count`), after a new
  * snapshot was taken up. Running requests are not touched. */
 void vx_http_clients_retire(struct vx_http_clients *clients, const uint64_t *keep, uint32_t count);
+
+/* Gives up connections to targets for which requests of other workers wait. */
+void vx_http_clients_spare(struct vx_http_clients *clients);
 
 /* Nothing is kept for requests to come: a connection closes with its last one. */
 void vx_http_clients_drain(struct vx_http_clients *clients);

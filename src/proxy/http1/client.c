@@ -166,12 +166,11 @@ static struct vx_upstream *open_request(struct vx_http_client *port, const struc
     return vx_h1_pool_assign(pool, r, open->fresh, error) ? &r->up : NULL;
 }
 
-void vx_h1_client_init(struct vx_h1_client *client, struct vx_runtime *rt) {
+void vx_h1_client_init(struct vx_h1_client *client, struct vx_runtime *rt, struct vx_places *places) {
     *client = (struct vx_h1_client){
         .port = {.open = open_request},
         .rt = rt,
         .limits = {.header_bytes = 64 * 1024, .headers = 256, .uri_bytes = 64 * 1024},
-        .places = {.worker = rt->worker},
+        .places = places,
     };
-    vx_list_init(&client->waiting);
 }

@@ -5,7 +5,7 @@
 
 #include "core/ports/http_client.h"
 #include "proxy/http1/sink.h"
-#include "proxy/runtime/places.h"
+#include "proxy/runtime/place_queue.h"
 #include "proxy/runtime/runtime.h"
 #include "proxy/telemetry/text.h"
 
@@ -18,13 +18,12 @@ struct vx_h1_client {
     struct vx_h1_pool **pools;  /* by vx_target.pool */
     uint32_t pool_count;
     uint32_t connection_count;
-    bool draining;           /* nothing goes back to a pool */
-    struct vx_list waiting;  /* pools with requests that wait for a place among max_connections */
-    struct vx_places places; /* its tell: vx_h1_client_look there; its ask: vx_h1_client_spare there */
+    bool draining;            /* nothing goes back to a pool */
+    struct vx_places *places; /* of the worker */
 };
 
-/* `rt` outlives the client. */
-void vx_h1_client_init(struct vx_h1_client *client, struct vx_runtime *rt);
+/* `rt` and `places` outlive the client. */
+void vx_h1_client_init(struct vx_h1_client *client, struct vx_runtime *rt, struct vx_places *places);
 
 /* Closes the idle connections of the pools whose bit is not set in `keep` (a bit per pool index below `count`), after
  * a new snapshot was taken up. Running requests are not touched. */
@@ -36,9 +35,6 @@ void vx_h1_client_dump(const struct vx_h1_client *client, const struct vx_target
 
 /* Closes idle connections to targets for which requests of other workers wait. */
 void vx_h1_client_spare(struct vx_h1_client *client);
-
-/* Another worker has given a place up: looks for one, at the end of the round. */
-void vx_h1_client_look(struct vx_h1_client *client);
 
 /* Closes every connection and frees the pools. All upstreams have been released. */
 void vx_h1_client_destroy(struct vx_h1_client *client);

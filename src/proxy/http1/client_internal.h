@@ -64,11 +64,8 @@ struct vx_h1_pool {
     struct vx_list idle;             /* the last used first: the warmest, and the rest can age out */
     struct vx_list leaving;          /* connections in LEAVING */
     struct vx_list queue;            /* requests waiting because of max_connections */
-    struct vx_list link;             /* in client->waiting while there are any */
-    struct vx_timer look;   /* while there are any: for waits that are over, and places nobody told of */
-    struct vx_task serve;   /* there may be a place for the first of them */
-    uint64_t turn_until_ns; /* until then a place that comes free is for the own queue first */
-    uint32_t idle_count, queue_count;
+    struct vx_place_queue places;    /* they wait for; its timer also ends waits that are over */
+    uint32_t idle_count;
 };
 
 /* client_connection.c */

@@ -1,16 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Pools of idle connections, one a target and worker, and the queue of requests that max_connections keeps waiting.
- * The limit counts open connections over all workers (proxy/runtime/places.h). A worker therefore gives an idle one up when
- * somebody else waits, and one that its own queue could use when its turn is over: with fewer places than workers they pass
- * from worker to worker, in a ring. */
+ * The limit counts open connections over all workers (proxy/runtime/place_queue.h). A worker therefore gives an idle one up
+ * when somebody else waits, and one that its own queue could use when its turn is over. */
 #include <stdlib.h>
 
 #include "proxy/http1/client_internal.h"
-
-enum {
-    TURN_MS = 10, /* one connection at most in this time goes to other workers while the own queue waits */
-    LOOK_AGAIN_MS = 1000 /* for places that nobody told of; see places.h */
-};
 
 static void look_again(struct vx_timer *timer, uint64_t now_ns);
 static void serve_task(struct vx_task *task, uint64_t now_ns);
@@ -23,9 +17,7 @@ static struct vx_h1_pool *new_pool(struct vx_h1_client *client) {
     vx_list_init(&pool->idle);
     vx_list_init(&pool->leaving);
     vx_list_init(&pool->queue);
-    vx_list_init(&pool->link);
-    vx_timer_init(&pool->look, look_again);
-    vx_task_init(&pool->serve, serve_task);
+    vx_place_queue_init(&pool->places, client->places, client->rt, serve_task, look_again);
     return pool;
 }
 
@@ -78,10 +70,6 @@ static struct h1_client_connection *pop_idle(struct vx_h1_pool *pool, const stru
     return NULL;
 }
 
-static uint64_t ms(uint64_t n) {
-    return n * 1000000;
-}
-
 static struct h1_client_request *first_queued(struct vx_h1_pool *pool) {
     return vx_list_empty(&pool->queue) ? NULL
                                        : VX_CONTAINER_OF(pool->queue.next, struct h1_client_request, link);
@@ -95,84 +83,41 @@ static bool waits_for(const struct vx_h1_pool *pool, const struct vx_target_shar
     return false;
 }
 
-/* Looks for places at the end of the round: here a user's call may be on the stack. */
-static void serve_soon(struct vx_h1_pool *pool) {
-    vx_runtime_defer(pool->client->rt, &pool->serve);
-}
-
 /* When the first in the queue has waited too long, or it is time to look again. */
 static void set_look(struct vx_h1_pool *pool) {
     struct vx_runtime *rt = pool->client->rt;
-    uint64_t at_ns = rt->now_ns + ms(LOOK_AGAIN_MS);
+    uint64_t at_ns = rt->now_ns + (uint64_t)VX_LOOK_AGAIN_MS * 1000000;
     uint64_t until_ns = first_queued(pool)->queued_until_ns;
-    vx_timer_set(&rt->wheel, &pool->look, until_ns < at_ns ? until_ns : at_ns);
-}
-
-static bool turn_is_over(const struct vx_h1_pool *pool) {
-    return pool->client->rt->now_ns >= pool->turn_until_ns;
-}
-
-static void begin_turn(struct vx_h1_pool *pool) {
-    pool->turn_until_ns = pool->client->rt->now_ns + ms(TURN_MS);
-}
-
-/* A place is free and somebody waits for it: this worker, if it still has its turn or is the only one, or the next. */
-static void pass_place(struct vx_h1_pool *pool, const struct vx_target_shared *shared) {
-    if (pool->queue_count && !turn_is_over(pool))
-        serve_soon(pool);
-    else if (vx_places_tell_next(&pool->client->places, shared))
-        begin_turn(pool);
-    else if (pool->queue_count)
-        serve_soon(pool);
+    vx_timer_set(&rt->wheel, &pool->places.look, until_ns < at_ns ? until_ns : at_ns);
 }
 
 static void enqueue(struct vx_h1_pool *pool, struct h1_client_request *request) {
-    struct vx_places *places = &pool->client->places;
-    struct vx_target_shared *shared = request->target->shared;
-    bool first = !waits_for(pool, shared);
+    bool first = !waits_for(pool, request->target->shared);
     request->queued_until_ns = pool->client->rt->now_ns + request->target->queue_timeout_ns;
     vx_list_push_back(&pool->queue, &request->link);
-    if (!pool->queue_count++) {
-        vx_list_push_back(&pool->client->waiting, &pool->link);
+    vx_place_queue_enter(&pool->places, request->target, first);
+    if (pool->places.count == 1)
         set_look(pool);
-    }
-    if (vx_places_wait(places, shared, first))
-        serve_soon(pool);
-    if (places->ask)
-        places->ask(places);
 }
 
 void vx_h1_pool_unqueue(struct h1_client_request *request) {
     struct vx_h1_pool *pool = request->pool;
     const struct vx_target *target = request->target;
     vx_list_remove(&request->link);
-    if (!--pool->queue_count) {
-        vx_list_remove(&pool->link);
-        vx_timer_unset(&pool->look);
-    }
-    if (vx_places_wait_over(&pool->client->places, target, !waits_for(pool, target->shared)))
-        pass_place(pool, target->shared);
-}
-
-static void give_place(struct vx_h1_pool *pool, struct vx_target_shared *shared) {
-    vx_target_hold(shared);
-    vx_target_give_place(shared);
-    if (VX_UNLIKELY(vx_places_wanted(shared)))
-        pass_place(pool, shared);
-    vx_target_let_go(shared);
+    vx_place_queue_leave(&pool->places, target, !waits_for(pool, target->shared));
 }
 
 static bool connect_for(struct vx_h1_pool *pool, struct h1_client_request *request, struct vx_error *error) {
-    begin_turn(pool);
+    vx_place_queue_begin_turn(&pool->places);
     if (vx_h1_client_connect(pool, request, error))
         return true;
-    give_place(pool, request->target->shared);
+    vx_place_queue_give(&pool->places, request->target->shared, false);
     return false;
 }
 
 /* Who comes does not overtake those who wait, on whatever worker. */
 static bool may_take_place(const struct vx_h1_pool *pool, const struct vx_target *target) {
-    return !target->max_connections || (!pool->queue_count && !vx_places_wanted(target->shared));
+    return !target->max_connections || (!pool->places.count && !vx_places_wanted(target->shared));
 }
 
 bool vx_h1_pool_assign(struct vx_h1_pool *pool, struct h1_client_request *request, bool fresh,
@@ -187,7 +132,7 @@ bool vx_h1_pool_assign(struct vx_h1_pool *pool, struct h1_client_request *reques
     }
     if (may_take_place(pool, request->target) && vx_target_take_place(request->target))
         return connect_for(pool, request, error);
-    if (pool->queue_count >= request->target->queue_length) {
+    if (pool->places.count >= request->target->queue_length) {
         *error = vx_error(VX_ERR_QUEUE_FULL, true, NULL);
         return false;
     }
@@ -225,21 +170,14 @@ static uint32_t serve(struct vx_h1_pool *pool, uint64_t now_ns) {
 }
 
 static void serve_task(struct vx_task *task, uint64_t now_ns) {
-    serve(VX_CONTAINER_OF(task, struct vx_h1_pool, serve), now_ns);
+    serve(VX_CONTAINER_OF(task, struct vx_h1_pool, places.serve), now_ns);
 }
 
 static void look_again(struct vx_timer *timer, uint64_t now_ns) {
-    struct vx_h1_pool *pool = VX_CONTAINER_OF(timer, struct vx_h1_pool, look);
-    pool->client->places.late += serve(pool, now_ns);
-    if (pool->queue_count)
+    struct vx_h1_pool *pool = VX_CONTAINER_OF(timer, struct vx_h1_pool, places.look);
+    pool->client->places->late += serve(pool, now_ns);
+    if (pool->places.count)
         set_look(pool);
-}
-
-/* Served in turns of their own, as a pool that has nothing more to wait for leaves the list. */
-void vx_h1_client_look(struct vx_h1_client *client) {
-    client->places.heard++;
-    for (struct vx_list *at = client->waiting.next; at != &client->waiting; at = at->next)
-        serve_soon(VX_CONTAINER_OF(at, struct vx_h1_pool, link));
 }
 
 /* Hands a free connection to the first in the queue. */
@@ -265,8 +203,8 @@ void vx_h1_pool_return(struct h1_client_connection *c, const struct vx_target *t
     struct vx_h1_pool *pool = c->pool;
     bool fit = c->shared == pool->shared && !pool->client->draining &&
                !too_old(c, target, pool->client->rt->now_ns) && is_silent(c->reader.transport);
-    bool wanted = target->max_connections && vx_places_wanted_elsewhere(&pool->client->places, c->shared);
-    if (fit && !(wanted && turn_is_over(pool)) && serve_queue(pool, c))
+    bool wanted = target->max_connections && vx_places_wanted_elsewhere(pool->client->places, c->shared);
+    if (fit && !(wanted && vx_place_queue_turn_is_over(&pool->places)) && serve_queue(pool, c))
         return;
     if (!fit || wanted || pool->idle_count >= target->max_idle) {
         vx_h1_client_close(c, false);
@@ -287,7 +225,7 @@ void vx_h1_pool_unlink(struct h1_client_connection *c) {
 }
 
 void vx_h1_pool_closed(struct h1_client_connection *c) {
-    give_place(c->pool, c->shared);
+    vx_place_queue_give(&c->pool->places, c->shared, false);
 }
 
 /* A worker with nothing to do must not keep the places that another one's requests wait for. */
@@ -315,9 +253,9 @@ void vx_h1_client_retire(struct vx_h1_client *client, const uint64_t *keep, uint
 void vx_h1_client_dump(const struct vx_h1_client *client, const struct vx_target *target,
                        struct vx_text *out) {
     const struct vx_h1_pool *pool = target->pool < client->pool_count ? client->pools[target->pool] : NULL;
-    if (pool && (pool->idle_count || pool->queue_count))
+    if (pool && (pool->idle_count || pool->places.count))
         vx_text_format(out, "  pool %u, %.*s: %u idle HTTP/1 connections, %u requests wait\n", target->pool,
-                       VX_SLICE_ARG(target->name), pool->idle_count, pool->queue_count);
+                       VX_SLICE_ARG(target->name), pool->idle_count, pool->places.count);
 }
 
 void vx_h1_client_destroy(struct vx_h1_client *client) {
@@ -326,8 +264,7 @@ void vx_h1_client_destroy(struct vx_h1_client *client) {
             continue;
         close_listed(&client->pools[i]->idle);
         close_listed(&client->pools[i]->leaving);
-        vx_timer_remove(&client->rt->wheel, &client->pools[i]->look);
-        vx_task_cancel(&client->pools[i]->serve);
+        vx_place_queue_free(&client->pools[i]->places);
         free(client->pools[i]);
     }
     free(client->pools);

@@ -162,10 +162,11 @@ static struct vx_upstream *open_request(struct vx_http_client *port, const struc
     return vx_h2_pool_assign(pool, r, open->fresh, error) ? &r->up : NULL;
 }
 
-void vx_h2_client_init(struct vx_h2_client *client, struct vx_runtime *rt) {
+void vx_h2_client_init(struct vx_h2_client *client, struct vx_runtime *rt, struct vx_places *places) {
     *client = (struct vx_h2_client){
         .port = {.open = open_request},
         .rt = rt,
         .limits = {.header_bytes = 64 * 1024, .headers = 256, .uri_bytes = 64 * 1024},
+        .places = places,
     };
 }

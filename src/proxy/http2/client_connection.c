@@ -209,8 +209,8 @@ static void say_good_bye(struct h2_client_connection *c) {
 }
 
 void vx_h2_client_stream_over(struct h2_client_connection *c) {
-    vx_runtime_defer(runtime(c), &c->pool->serve);
-    if (c->session.stream_count)
+    vx_runtime_defer(runtime(c), &c->pool->room);
+    if ((c->state == H2_CLIENT_OPEN && vx_h2_pool_yield(c)) || c->session.stream_count)
         return;
     if (c->state == H2_CLIENT_ENDING)
         say_good_bye(c);
@@ -247,6 +247,7 @@ static void on_capacity(struct vx_h2_session *s, uint64_t now_ns) {
     if (opens) {
         c->state = H2_CLIENT_OPEN;
         set_deadline(c, c->idle_ns);
+        vx_h2_pool_opened(c);
     }
     vx_h2_pool_serve(c->pool, now_ns);
     /* Those that waited for it may have given up. */

@@ -67,6 +67,7 @@ struct h2_client_connection {
     uint8_t state; /* enum h2_client_state */
     bool pinged;   /* an answer is due by the deadline */
     bool keeps;    /* it may be idle; else it ends with its last stream */
+    bool yielded;  /* it ends for the sake of other workers, whose requests wait */
 };
 
 struct vx_h2_pool {
@@ -74,11 +75,11 @@ struct vx_h2_pool {
     struct vx_target_shared *shared; /* whose connections the usable ones are */
     struct vx_list connections;      /* all that are not CLOSED; the first of them are filled first */
     struct vx_list queue;            /* requests that no connection has room for */
-    struct vx_task serve;            /* room may have come */
-    struct vx_timer poll;            /* looks for places that other workers gave up or wait for */
-    uint32_t queue_count;
-    uint32_t stream_limit; /* what the backend let a connection have last; 0: it has not said */
-    bool limited;          /* by max_connections */
+    struct vx_place_queue places;    /* they wait for */
+    struct vx_task room;             /* a stream is over: it may have come */
+    struct vx_timer turn;            /* at whose end other workers get one that they have asked for */
+    uint32_t stream_limit;           /* what the backend let a connection have last; 0: it has not said */
+    bool limited;                    /* by max_connections */
 };
 
 /* client.c */
@@ -125,6 +126,10 @@ bool vx_h2_pool_assign(struct vx_h2_pool *pool, struct h2_client_request *r, boo
 void vx_h2_pool_unqueue(struct h2_client_request *r);
 /* Whatever waits may find room now. From an event. */
 void vx_h2_pool_serve(struct vx_h2_pool *pool, uint64_t now_ns);
+/* The connection is OPEN: where other workers wait, its turn begins. */
+void vx_h2_pool_opened(struct h2_client_connection *c);
+/* A stream of an OPEN connection is over. True: other workers wait, and it ends for them. */
+bool vx_h2_pool_yield(struct h2_client_connection *c);
 /* The connection has closed: its place is free. */
 void vx_h2_pool_closed(struct h2_client_connection *c);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which request goes on which connection: one that has room, the first before the others, so that they stay few; else one
  * that is being set up; else a new one; else the queue, when max_connections leaves none. The limit counts open
- * connections over all workers, so a worker that has enough gives one up when others wait.
+ * connections over all workers (proxy/runtime/place_queue.h). A worker therefore ends one without streams when somebody else
+ * waits, and one that it uses when its turn is over: that one takes no more streams, and its place goes to the others.
  *
  * Who waits for a connection that is being set up is not in the queue: as many wait as the backend will let it have, by
  * what it let the last one have. Where it turns out to have less room, the others go to the front of the queue, for they came
@@ -11,16 +12,14 @@
 #include "proxy/http2/client_internal.h"
 
 enum {
-    POLL_MS = 10,
     WAITING_MAX = 100, /* for one connection that is being set up: what most backends let one have */
     HEARD_LATELY_MS = 1000,
 };
 
-static void poll_places(struct vx_timer *timer, uint64_t now_ns);
-
-static void serve_task(struct vx_task *task, uint64_t now_ns) {
-    vx_h2_pool_serve(VX_CONTAINER_OF(task, struct vx_h2_pool, serve), now_ns);
-}
+static void look_again(struct vx_timer *timer, uint64_t now_ns);
+static void end_turn(struct vx_timer *timer, uint64_t now_ns);
+static void serve_room(struct vx_task *task, uint64_t now_ns);
+static void serve_places(struct vx_task *task, uint64_t now_ns);
 
 static struct vx_h2_pool *new_pool(struct vx_h2_client *client) {
     struct vx_h2_pool *pool = calloc(1, sizeof *pool);
@@ -29,8 +28,9 @@ static struct vx_h2_pool *new_pool(struct vx_h2_client *client) {
     pool->client = client;
     vx_list_init(&pool->connections);
     vx_list_init(&pool->queue);
-    vx_task_init(&pool->serve, serve_task);
-    vx_timer_init(&pool->poll, poll_places);
+    vx_place_queue_init(&pool->places, client->places, client->rt, serve_places, look_again);
+    vx_task_init(&pool->room, serve_room);
+    vx_timer_init(&pool->turn, end_turn);
     return pool;
 }
 
@@ -76,15 +76,6 @@ struct vx_h2_pool *vx_h2_pool_of(struct vx_h2_client *client, const struct vx_ta
     return pool;
 }
 
-/* --- Places --------------------------------------------------------------------------------------------------- */
-
-/* A time that is set stays: who comes must not put off those who wait. */
-static void poll_later(struct vx_h2_pool *pool) {
-    struct vx_runtime *rt = pool->client->rt;
-    if (pool->poll.at_ms == VX_TIMER_NEVER)
-        vx_timer_set(&rt->wheel, &pool->poll, rt->now_ns + (uint64_t)POLL_MS * 1000000);
-}
-
 /* --- Waiting -------------------------------------------------------------------------------------------------- */
 
 static void wait_for_connection(struct h2_client_connection *c, struct h2_client_request *r) {
@@ -94,11 +85,29 @@ static void wait_for_connection(struct h2_client_connection *c, struct h2_client
     r->waits_for = c;
 }
 
-static void enqueue(struct vx_h2_pool *pool, struct h2_client_request *r) {
-    vx_list_push_back(&pool->queue, &r->link);
+/* Requests for a target wait in the queue. They may be for two, when its index has come to mean another one. */
+static bool waits_for(const struct vx_h2_pool *pool, const struct vx_target_shared *shared) {
+    for (const struct vx_list *at = pool->queue.next; at != &pool->queue; at = at->next)
+        if (VX_CONTAINER_OF(at, const struct h2_client_request, link)->target->shared == shared)
+            return true;
+    return false;
+}
+
+static void set_look(struct vx_h2_pool *pool) {
+    struct vx_runtime *rt = pool->client->rt;
+    vx_timer_set(&rt->wheel, &pool->places.look, rt->now_ns + (uint64_t)VX_LOOK_AGAIN_MS * 1000000);
+}
+
+static void enqueue(struct vx_h2_pool *pool, struct h2_client_request *r, bool in_front) {
+    bool first = !waits_for(pool, r->target->shared);
+    if (in_front)
+        vx_list_push_front(&pool->queue, &r->link);
+    else
+        vx_list_push_back(&pool->queue, &r->link);
     r->queued = true;
-    pool->queue_count++;
-    atomic_fetch_add_explicit(&r->target->shared->waiting, 1, memory_order_relaxed);
+    vx_place_queue_enter(&pool->places, r->target, first);
+    if (pool->places.count == 1)
+        set_look(pool);
     vx_h2_client_expect(r, r->target->queue_timeout_ns);
 }
 
@@ -121,8 +130,7 @@ void vx_h2_pool_unqueue(struct h2_client_request *r) {
     if (!r->queued)
         return;
     r->queued = false;
-    r->pool->queue_count--;
-    atomic_fetch_sub_explicit(&r->target->shared->waiting, 1, memory_order_relaxed);
+    vx_place_queue_leave(&r->pool->places, r->target, !waits_for(r->pool, r->target->shared));
 }
 
 /* --- Choosing ------------------------------------------------------------------------------------------------- */
@@ -188,10 +196,29 @@ static bool can_be_asked(const struct h2_client_connection *c, const struct h2_c
     return false;
 }
 
+/* Who comes does not overtake those who wait, on whatever worker; nor does the own queue, unless a place was meant for it. */
+static bool may_take_place(const struct vx_h2_pool *pool, const struct h2_client_request *r, bool told) {
+    if (!r->target->max_connections)
+        return true;
+    if (!r->queued)
+        return !vx_places_wanted(r->target->shared);
+    return told || !vx_places_wanted_elsewhere(pool->places.places, r->target->shared);
+}
+
+/* A new connection, for the place that was taken. */
+static struct h2_client_connection *connect_for(struct vx_h2_pool *pool, const struct vx_target *target,
+                                                struct vx_error *error) {
+    vx_place_queue_begin_turn(&pool->places);
+    struct h2_client_connection *c = vx_h2_client_connect(pool, target, error);
+    if (!c)
+        vx_place_queue_give(&pool->places, target->shared, false);
+    return c;
+}
+
 enum placed { PLACED, WAITS, NO_ROOM, FAILED };
 
-/* A stream for the request, or a connection to wait for. */
-static enum placed place(struct vx_h2_pool *pool, struct h2_client_request *r, bool fresh,
+/* A stream for the request, or a connection to wait for. `told`: there may be a place that is meant for the queue. */
+static enum placed place(struct vx_h2_pool *pool, struct h2_client_request *r, bool fresh, bool told,
                          struct vx_error *error) {
     struct h2_client_connection *c = find_open(pool, r, fresh);
     if (c) {
@@ -203,12 +230,10 @@ static enum placed place(struct vx_h2_pool *pool, struct h2_client_request *r, b
         return FAILED;
     }
     c = find_unready(pool, r);
-    if (!c && wants_connection(pool, r) && vx_target_take_place(r->target)) {
-        c = vx_h2_client_connect(pool, r->target, error);
-        if (!c) {
-            vx_target_give_place(r->target->shared);
+    if (!c && wants_connection(pool, r) && may_take_place(pool, r, told) && vx_target_take_place(r->target)) {
+        c = connect_for(pool, r->target, error);
+        if (!c)
             return FAILED;
-        }
     }
     if (!c)
         return NO_ROOM;
@@ -219,17 +244,15 @@ static enum placed place(struct vx_h2_pool *pool, struct h2_client_request *r, b
 bool vx_h2_pool_assign(struct vx_h2_pool *pool, struct h2_client_request *r, bool fresh,
                        struct vx_error *error) {
     pool->limited = r->target->max_connections > 0;
-    if (pool->limited)
-        poll_later(pool);
     /* Who comes later must not overtake those who wait. */
-    enum placed placed = pool->queue_count && !fresh ? NO_ROOM : place(pool, r, fresh, error);
+    enum placed placed = pool->places.count && !fresh ? NO_ROOM : place(pool, r, fresh, false, error);
     if (placed != NO_ROOM)
         return placed != FAILED;
-    if (pool->queue_count >= r->target->queue_length) {
+    if (pool->places.count >= r->target->queue_length) {
         *error = vx_error(VX_ERR_QUEUE_FULL, true, NULL);
         return false;
     }
-    enqueue(pool, r);
+    enqueue(pool, r, false);
     return true;
 }
 
@@ -243,15 +266,26 @@ static void told(struct h2_client_request *r, enum placed placed, struct vx_erro
     }
 }
 
-/* What waited for a connection that is open now goes to the queue's front, from where it goes on. */
+/* The first of those that waited for a connection that is open now, else of the queue. */
+static struct h2_client_request *first_waiting(struct vx_h2_pool *pool) {
+    struct vx_list *waiting = &pool->queue;
+    for (struct vx_list *at = pool->connections.next; at != &pool->connections; at = at->next) {
+        struct h2_client_connection *c = connection_at(at);
+        if (c->state == H2_CLIENT_OPEN && !vx_list_empty(&c->waiting)) {
+            waiting = &c->waiting;
+            break;
+        }
+    }
+    return vx_list_empty(waiting) ? NULL : VX_CONTAINER_OF(waiting->next, struct h2_client_request, link);
+}
+
+/* What waited for a connection that is open now, and has no room for it, goes to the front of the queue. */
 static void dissolve(struct vx_h2_pool *pool, struct h2_client_connection *c) {
     while (!vx_list_empty(&c->waiting)) {
         struct h2_client_request *r = VX_CONTAINER_OF(c->waiting.prev, struct h2_client_request, link);
-        vx_h2_pool_unqueue(r);
         r->up.connect_ns = pool->client->rt->now_ns - c->opened_ns;
-        enqueue(pool, r);
-        vx_list_remove(&r->link);
-        vx_list_push_front(&pool->queue, &r->link);
+        vx_h2_pool_unqueue(r);
+        enqueue(pool, r, true);
     }
 }
 
@@ -259,61 +293,142 @@ static void dissolve(struct vx_h2_pool *pool, struct h2_client_connection *c) {
 static void turn_away(struct vx_h2_pool *pool, uint64_t now_ns) {
     while (!vx_list_empty(&pool->queue)) {
         struct h2_client_request *r = VX_CONTAINER_OF(pool->queue.prev, struct h2_client_request, link);
-        if (pool->queue_count <= r->target->queue_length)
+        if (pool->places.count <= r->target->queue_length)
             break;
         vx_h2_pool_unqueue(r);
         vx_h2_client_fail(r, vx_error(VX_ERR_QUEUE_FULL, true, NULL), now_ns);
     }
 }
 
-void vx_h2_pool_serve(struct vx_h2_pool *pool, uint64_t now_ns) {
-    for (struct vx_list *at = pool->connections.next; at != &pool->connections; at = at->next)
-        if (connection_at(at)->state == H2_CLIENT_OPEN)
-            dissolve(pool, connection_at(at));
-    while (!vx_list_empty(&pool->queue)) {
-        struct h2_client_request *r = VX_CONTAINER_OF(pool->queue.next, struct h2_client_request, link);
+/* Whatever waits goes on as far as there is room; returns how many places were taken for it. */
+static uint32_t serve(struct vx_h2_pool *pool, bool told_of_place, uint64_t now_ns) {
+    uint32_t taken = 0;
+    struct h2_client_request *r;
+    while ((r = first_waiting(pool)) != NULL) {
+        struct h2_client_connection *waited_for = r->waits_for;
         struct vx_error error;
-        enum placed placed = place(pool, r, false, &error);
-        if (placed == NO_ROOM)
+        enum placed placed = place(pool, r, false, told_of_place, &error);
+        if (placed == NO_ROOM && !waited_for)
             break;
-        if (placed != WAITS)
+        if (placed == NO_ROOM) {
+            dissolve(pool, waited_for);
+            continue;
+        }
+        if (waited_for)
+            r->up.connect_ns = now_ns - waited_for->opened_ns;
+        if (placed == WAITS)
+            taken += r->waits_for->waiting_count == 1; /* it is the first on a new one */
+        else
             vx_h2_pool_unqueue(r);
         told(r, placed, error, now_ns);
     }
     turn_away(pool, now_ns);
+    return taken;
 }
 
-/* Requests of other workers wait for a place. */
-static bool wanted_elsewhere(const struct vx_h2_pool *pool) {
-    return pool->shared && !pool->queue_count &&
-           atomic_load_explicit(&pool->shared->waiting, memory_order_relaxed) > 0;
+void vx_h2_pool_serve(struct vx_h2_pool *pool, uint64_t now_ns) {
+    serve(pool, false, now_ns);
+}
+
+static void serve_room(struct vx_task *task, uint64_t now_ns) {
+    serve(VX_CONTAINER_OF(task, struct vx_h2_pool, room), false, now_ns);
+}
+
+static void serve_places(struct vx_task *task, uint64_t now_ns) {
+    serve(VX_CONTAINER_OF(task, struct vx_h2_pool, places.serve), true, now_ns);
+}
+
+/* Others are asked again as well: what they use they give up only in their turn. */
+static void look_again(struct vx_timer *timer, uint64_t now_ns) {
+    struct vx_h2_pool *pool = VX_CONTAINER_OF(timer, struct vx_h2_pool, places.look);
+    struct vx_places *places = pool->client->places;
+    places->late += serve(pool, true, now_ns);
+    if (!pool->places.count)
+        return;
+    set_look(pool);
+    if (pool->limited && places->ask)
+        places->ask(places);
+}
+
+/* --- Other workers ---------------------------------------------------------------------------------------------- */
+
+/* The connection is OPEN. */
+static bool wanted_elsewhere(const struct h2_client_connection *c) {
+    return c->pool->limited && vx_places_wanted_elsewhere(c->pool->client->places, c->shared);
+}
+
+/* Nothing here has a use for it. */
+static bool is_spare(const struct h2_client_connection *c) {
+    return !c->session.stream_count && !c->pool->places.count;
+}
+
+static bool may_yield(const struct h2_client_connection *c) {
+    return is_spare(c) || vx_place_queue_turn_is_over(&c->pool->places);
+}
+
+static void yield(struct h2_client_connection *c) {
+    vx_place_queue_begin_turn(&c->pool->places);
+    c->yielded = true;
+    vx_h2_client_end(c);
+}
+
+bool vx_h2_pool_yield(struct h2_client_connection *c) {
+    if (!wanted_elsewhere(c) || !may_yield(c))
+        return false;
+    yield(c);
+    return true;
+}
+
+/* The last that is spare, else the last that is used: the first ones are filled first. */
+static struct h2_client_connection *least_useful(struct vx_h2_pool *pool) {
+    struct h2_client_connection *last = NULL;
+    for (struct vx_list *at = pool->connections.prev; at != &pool->connections; at = at->prev) {
+        struct h2_client_connection *c = connection_at(at);
+        if (c->state != H2_CLIENT_OPEN)
+            continue;
+        if (is_spare(c))
+            return c;
+        if (!last)
+            last = c;
+    }
+    return last;
 }
 
 /* A worker that gets on with what it has must not keep the places that another one's requests wait for. */
-static void give_up_one(struct vx_h2_pool *pool) {
-    for (struct vx_list *at = pool->connections.prev; at != &pool->connections; at = at->prev) {
-        if (connection_at(at)->state != H2_CLIENT_OPEN)
-            continue;
-        vx_h2_client_end(connection_at(at));
+static void spare(struct vx_h2_pool *pool) {
+    struct h2_client_connection *c = least_useful(pool);
+    if (!c || !wanted_elsewhere(c))
         return;
-    }
+    if (may_yield(c))
+        yield(c);
+    else
+        vx_timer_set(&pool->client->rt->wheel, &pool->turn, pool->places.turn_until_ns);
 }
 
-static void poll_places(struct vx_timer *timer, uint64_t now_ns) {
-    struct vx_h2_pool *pool = VX_CONTAINER_OF(timer, struct vx_h2_pool, poll);
-    vx_h2_pool_serve(pool, now_ns);
-    if (!pool->limited)
+/* Those who waited while it was being set up have asked in vain. */
+void vx_h2_pool_opened(struct h2_client_connection *c) {
+    if (!wanted_elsewhere(c))
         return;
-    if (wanted_elsewhere(pool))
-        give_up_one(pool);
-    if (pool->queue_count || !vx_list_empty(&pool->connections))
-        poll_later(pool);
+    vx_place_queue_begin_turn(&c->pool->places);
+    vx_timer_set(&c->pool->client->rt->wheel, &c->pool->turn, c->pool->places.turn_until_ns);
 }
 
+static void end_turn(struct vx_timer *timer, uint64_t now_ns) {
+    (void)now_ns;
+    spare(VX_CONTAINER_OF(timer, struct vx_h2_pool, turn));
+}
+
+/* The own queue is looked at in any case, as it may wait for something else than a place; not here, where a user's call may
+ * be on the stack. */
 void vx_h2_pool_closed(struct h2_client_connection *c) {
-    vx_target_give_place(c->shared);
-    /* The place may be taken by who waits; not here, where a user's call may be on the stack. */
-    vx_runtime_defer(c->pool->client->rt, &c->pool->serve);
+    vx_place_queue_give(&c->pool->places, c->shared, c->yielded);
+    vx_runtime_defer(c->pool->client->rt, &c->pool->room);
+}
+
+void vx_h2_client_spare(struct vx_h2_client *client) {
+    for (uint32_t i = 0; i < client->pool_count; i++)
+        if (client->pools[i])
+            spare(client->pools[i]);
 }
 
 /* --- The client ------------------------------------------------------------------------------------------------- */
@@ -339,9 +454,9 @@ void vx_h2_client_dump(const struct vx_h2_client *client, const struct vx_target
         connections++;
         streams += c->state == H2_CLIENT_CONNECTING ? 0 : c->session.stream_count;
     }
-    if (connections || pool->queue_count)
+    if (connections || pool->places.count)
         vx_text_format(out, "  pool %u, %.*s: %u HTTP/2 connections with %u streams, %u requests wait\n",
-                       target->pool, VX_SLICE_ARG(target->name), connections, streams, pool->queue_count);
+                       target->pool, VX_SLICE_ARG(target->name), connections, streams, pool->places.count);
 }
 
 void vx_h2_client_drain(struct vx_h2_client *client) {
@@ -360,8 +475,9 @@ void vx_h2_client_destroy(struct vx_h2_client *client) {
             continue;
         while (!vx_list_empty(&pool->connections))
             vx_h2_client_close(connection_at(pool->connections.next));
-        vx_timer_remove(&client->rt->wheel, &pool->poll);
-        vx_task_cancel(&pool->serve);
+        vx_place_queue_free(&pool->places);
+        vx_timer_remove(&client->rt->wheel, &pool->turn);
+        vx_task_cancel(&pool->room);
     }
     /* Connections that have closed are freed by their tasks, which look at their pools. */
     vx_runtime_run_tasks(client->rt);

@@ -14,6 +14,11 @@ static uint64_t others_in(const struct vx_places *p, const struct vx_target_shar
     return word == p->worker / WORD_BITS ? waiting & ~bit_of(p->worker) : waiting;
 }
 
+void vx_places_init(struct vx_places *p, uint32_t worker) {
+    *p = (struct vx_places){.worker = worker};
+    vx_list_init(&p->queues);
+}
+
 bool vx_places_wait(const struct vx_places *p, struct vx_target_shared *shared, bool first) {
     if (first)
         atomic_fetch_or_explicit(&shared->waiting_workers[p->worker / WORD_BITS], bit_of(p->worker),
@@ -27,7 +32,7 @@ bool vx_places_wait_over(const struct vx_places *p, const struct vx_target *targ
         atomic_fetch_and_explicit(&shared->waiting_workers[p->worker / WORD_BITS], ~bit_of(p->worker),
                                   memory_order_seq_cst);
     bool wanted = atomic_fetch_sub_explicit(&shared->waiting, 1, memory_order_seq_cst) > 1;
-    return wanted && vx_target_has_place(target);
+    return wanted && target->max_connections && vx_target_has_place(target);
 }
 
 bool vx_places_wanted_elsewhere(const struct vx_places *p, const struct vx_target_shared *shared) {

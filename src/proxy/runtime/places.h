@@ -16,6 +16,7 @@
 #ifndef VX_PROXY_RUNTIME_PLACES_H
 #define VX_PROXY_RUNTIME_PLACES_H
 
+#include "core/base/list.h"
 #include "core/ports/http_client.h"
 
 /* What one worker's pools know of the others. The worker's own thread. */
@@ -23,12 +24,19 @@ struct vx_places {
     uint32_t worker; /* this one's index */
     /* That worker is to look for places for its waiting requests. False: it cannot be told now. NULL: there are no others. */
     bool (*tell)(struct vx_places *self, uint32_t worker);
-    /* The others are to close what they keep idle while somebody waits for it. NULL: there are no others. */
+    /* The others are to give up what they keep while somebody waits for it. NULL: there are no others. */
     void (*ask)(struct vx_places *self);
-    uint64_t told;  /* others, of a place */
-    uint64_t heard; /* of a place by others */
-    uint64_t late;  /* places that nobody told of, found by looking */
+    struct vx_list queues; /* of this worker's pools, with requests that wait; see place_queue.h */
+    uint64_t told;         /* others, of a place */
+    uint64_t heard;        /* of a place by others */
+    uint64_t late;         /* places that nobody told of, found by looking */
 };
+
+/* Nobody else is known yet. */
+void vx_places_init(struct vx_places *p, uint32_t worker);
+
+/* Another worker has told this one: its queues look for places, at the end of the round. */
+void vx_places_look(struct vx_places *p);
 
 /* A request of this worker begins to wait. `first`: it is the only one of the worker. True: look once more. */
 bool vx_places_wait(const struct vx_places *p, struct vx_target_shared *shared, bool first);

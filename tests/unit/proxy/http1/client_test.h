@@ -174,6 +174,7 @@ static inline struct fake_transport *call_whole(struct call *c, struct vx_h1_cli
 
 struct client_world {
     struct fake_net net;
+    struct vx_places places;
     struct vx_h1_client client;
     struct backend b;
     struct call call, other, third;
@@ -183,7 +184,8 @@ static inline struct client_world *client_start(void) {
     struct client_world *w = calloc(1, sizeof *w);
     assert_non_null(w);
     fake_net_init(&w->net);
-    vx_h1_client_init(&w->client, &w->net.rt);
+    vx_places_init(&w->places, 0);
+    vx_h1_client_init(&w->client, &w->net.rt, &w->places);
     backend_init(&w->b, 3);
     return w;
 }

@@ -260,6 +260,7 @@ static void test_a_closed_connection_gives_its_place_to_the_queue(void **state) 
 
 /* The second of two workers, on the same network and clock. A message to one of them waits for `deliver`. */
 struct second_worker {
+    struct vx_places places;
     struct vx_h1_client client;
     struct client_world *w;
     bool told[2], asked[2];
@@ -292,7 +293,7 @@ static void deliver(void) {
         if (asked)
             vx_h1_client_spare(worker(i));
         if (told)
-            vx_h1_client_look(worker(i));
+            vx_places_look(worker(i)->places);
     }
     fake_net_round(&two_workers->w->net);
 }
@@ -301,11 +302,11 @@ static struct client_world *start_two(struct second_worker *second) {
     struct client_world *w = client_start();
     *second = (struct second_worker){.w = w};
     two_workers = second;
-    vx_h1_client_init(&second->client, &w->net.rt);
+    vx_places_init(&second->places, 1);
+    vx_h1_client_init(&second->client, &w->net.rt, &second->places);
     for (unsigned i = 0; i < 2; i++) {
-        worker(i)->places.worker = i;
-        worker(i)->places.tell = tell;
-        worker(i)->places.ask = ask;
+        worker(i)->places->tell = tell;
+        worker(i)->places->ask = ask;
     }
     w->b.target.max_connections = 1;
     return w;
@@ -314,7 +315,7 @@ static struct client_world *start_two(struct second_worker *second) {
 static void end_two(struct client_world *w) {
     vx_h1_client_destroy(&two_workers->client);
     for (unsigned i = 0; i < 2; i++)
-        worker(i)->places.tell = NULL;
+        worker(i)->places->tell = NULL;
     client_end(w);
 }
 
@@ -342,8 +343,8 @@ static void test_an_idle_worker_gives_up_its_place(void **state) {
     assert_int_equal(w->net.count, 2);
     fake_connected(fake_dialed(&w->net));
     answer(w, &w->other);
-    assert_int_equal(second.client.places.heard, 1);
-    assert_int_equal(second.client.places.late, 0);
+    assert_int_equal(second.client.places->heard, 1);
+    assert_int_equal(second.client.places->late, 0);
     end_two(w);
 }
 
@@ -374,7 +375,7 @@ static void test_who_gives_a_place_up_tells_who_waits(void **state) {
     assert_int_equal(w->net.count, 3);
     fake_connected(fake_dialed(&w->net));
     answer(w, &w->third);
-    assert_int_equal(w->client.places.late + second.client.places.late, 0);
+    assert_int_equal(w->client.places->late + second.client.places->late, 0);
     assert_int_equal(atomic_load(&w->b.shared.waiting_workers[0]), 0);
     end_two(w);
 }
@@ -443,7 +444,7 @@ static void test_a_worker_that_cannot_be_told_looks_again(void **state) {
     assert_int_equal(w->net.count, 1);
     fake_net_advance(&w->net, FAKE_MS(1100));
     assert_int_equal(w->net.count, 2);
-    assert_int_equal(second.client.places.late, 1);
+    assert_int_equal(second.client.places->late, 1);
     fake_connected(fake_dialed(&w->net));
     answer(w, &w->other);
     end_two(w);

@@ -43,6 +43,7 @@ struct peer {
 
 struct world {
     struct fake_net net;
+    struct vx_places places;
     struct vx_h2_client client;
     struct vx_target_shared shared;
     struct vx_target target;
@@ -87,7 +88,8 @@ static inline struct world *world_start(void) {
     struct world *w = calloc(1, sizeof *w);
     assert_non_null(w);
     fake_net_init(&w->net);
-    vx_h2_client_init(&w->client, &w->net.rt);
+    vx_places_init(&w->places, 0);
+    vx_h2_client_init(&w->client, &w->net.rt, &w->places);
     w->target = (struct vx_target){
         .address = {.kind = VX_ADDRESS_IP4, .port = 80, .ip = {10, 0, 0, 1}},
         .name = VX_SLICE("b:80"),
@@ -144,25 +146,34 @@ static inline void call_init(struct call *c, enum vx_method method, uint64_t byt
         vx_headers_add(&c->request.headers, &c->arena, VX_HEADER_HOST, VX_SLICE("Host"), VX_SLICE("b")));
 }
 
-static inline bool call_open(struct world *w, struct call *c, bool fresh, struct vx_error *error) {
+static inline bool call_open_on(struct world *w, struct vx_h2_client *client, struct call *c, bool fresh,
+                                struct vx_error *error) {
     struct vx_upstream_open open = {.target = &w->target,
                                     .request = &c->request,
                                     .arena = &c->arena,
                                     .events = &call_events,
                                     .user = c,
                                     .fresh = fresh};
-    c->up = w->client.port.open(&w->client.port, &open, error, w->net.rt.now_ns);
+    c->up = client->port.open(&client->port, &open, error, w->net.rt.now_ns);
     return c->up != NULL;
 }
 
+static inline bool call_open(struct world *w, struct call *c, bool fresh, struct vx_error *error) {
+    return call_open_on(w, &w->client, c, fresh, error);
+}
+
 /* A GET, complete from the start. */
-static inline struct call *call_get(struct world *w, unsigned number) {
+static inline struct call *call_get_on(struct world *w, struct vx_h2_client *client, unsigned number) {
     struct vx_error error;
     struct call *c = &w->calls[number];
     call_init(c, VX_METHOD_GET, 0);
-    assert_true(call_open(w, c, false, &error));
+    assert_true(call_open_on(w, client, c, false, &error));
     c->up->stream.ops->finish(&c->up->stream, NULL);
     return c;
+}
+
+static inline struct call *call_get(struct world *w, unsigned number) {
+    return call_get_on(w, &w->client, number);
 }
 
 static inline enum vx_pull call_pull(struct call *c, struct vx_slice *bytes) {

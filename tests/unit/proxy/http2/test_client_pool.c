@@ -112,24 +112,6 @@ static void the_limit_of_connections_makes_requests_wait(void **state) {
     world_end(w);
 }
 
-static void a_place_that_another_worker_wants_is_given_up(void **state) {
-    (void)state;
-    struct world *w = world_start();
-    w->target.max_connections = 1;
-    struct call *c = call_get(w, 0);
-    struct peer *p = peer_connected(w, 0, false);
-    peer_run(w, p);
-    peer_answer(w, p, 1, "200", "x");
-    call_drink(c);
-    call_release(c);
-    atomic_store(&w->shared.waiting, 1);
-    fake_net_advance(&w->net, FAKE_MS(30));
-    peer_run(w, p);
-    assert_int_equal(atomic_load(&w->shared.connections), 0);
-    atomic_store(&w->shared.waiting, 0);
-    world_end(w);
-}
-
 static void a_backend_that_takes_no_streams_gets_no_crowd(void **state) {
     (void)state;
     struct world *w = world_start();
@@ -209,7 +191,6 @@ int main(void) {
         cmocka_unit_test(as_many_wait_as_the_last_connection_had_room_for),
         cmocka_unit_test(a_full_connection_gets_a_second_one),
         cmocka_unit_test(the_limit_of_connections_makes_requests_wait),
-        cmocka_unit_test(a_place_that_another_worker_wants_is_given_up),
         cmocka_unit_test(a_backend_that_takes_no_streams_gets_no_crowd),
         cmocka_unit_test(a_fresh_connection_where_the_old_one_was_stale),
         cmocka_unit_test(a_snapshot_without_the_target_ends_its_connections),

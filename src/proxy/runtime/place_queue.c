@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See place_queue.h. */
+#include "proxy/runtime/place_queue.h"
+
+void vx_place_queue_init(struct vx_place_queue *q, struct vx_places *places, struct vx_runtime *rt,
+                         void (*serve)(struct vx_task *, uint64_t),
+                         void (*look)(struct vx_timer *, uint64_t)) {
+    *q = (struct vx_place_queue){.places = places, .rt = rt};
+    vx_list_init(&q->link);
+    vx_task_init(&q->serve, serve);
+    vx_timer_init(&q->look, look);
+}
+
+void vx_place_queue_free(struct vx_place_queue *q) {
+    VX_ASSERT(!q->count);
+    vx_timer_remove(&q->rt->wheel, &q->look);
+    vx_task_cancel(&q->serve);
+}
+
+void vx_place_queue_serve_soon(struct vx_place_queue *q) {
+    vx_runtime_defer(q->rt, &q->serve);
+}
+
+bool vx_place_queue_turn_is_over(const struct vx_place_queue *q) {
+    return q->rt->now_ns >= q->turn_until_ns;
+}
+
+void vx_place_queue_begin_turn(struct vx_place_queue *q) {
+    q->turn_until_ns = q->rt->now_ns + (uint64_t)VX_TURN_MS * 1000000;
+}
+
+/* A place is free and somebody waits for it: this worker, if it still has its turn or is the only one, or the next. */
+static void pass(struct vx_place_queue *q, const struct vx_target_shared *shared, bool others_first) {
+    if (q->count && !others_first && !vx_place_queue_turn_is_over(q))
+        vx_place_queue_serve_soon(q);
+    else if (vx_places_tell_next(q->places, shared))
+        vx_place_queue_begin_turn(q);
+    else if (q->count)
+        vx_place_queue_serve_soon(q);
+}
+
+void vx_place_queue_enter(struct vx_place_queue *q, const struct vx_target *target, bool first) {
+    struct vx_places *places = q->places;
+    if (!q->count++)
+        vx_list_push_back(&places->queues, &q->link);
+    if (vx_places_wait(places, target->shared, first))
+        vx_place_queue_serve_soon(q);
+    if (target->max_connections && places->ask)
+        places->ask(places);
+}
+
+void vx_place_queue_leave(struct vx_place_queue *q, const struct vx_target *target, bool last) {
+    if (!--q->count) {
+        vx_list_remove(&q->link);
+        vx_timer_unset(&q->look);
+    }
+    if (vx_places_wait_over(q->places, target, last))
+        pass(q, target->shared, true); /* which others may have been told of already */
+}
+
+void vx_place_queue_give(struct vx_place_queue *q, struct vx_target_shared *shared, bool yielded) {
+    vx_target_hold(shared);
+    vx_target_give_place(shared);
+    if (VX_UNLIKELY(vx_places_wanted(shared)))
+        pass(q, shared, yielded);
+    vx_target_let_go(shared);
+}
+
+/* Served in turns of their own, as a queue that has nothing more to wait for leaves the list. */
+void vx_places_look(struct vx_places *p) {
+    p->heard++;
+    for (struct vx_list *at = p->queues.next; at != &p->queues; at = at->next)
+        vx_place_queue_serve_soon(VX_CONTAINER_OF(at, struct vx_place_queue, link));
+}
