@@ -4,10 +4,10 @@
 
 #include <inttypes.h>
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
+
+#include "filters/print.h"
 
 /* Envoy's buckets for histograms without a unit of their own. */
 static const uint64_t bounds[] = {1,    5,    10,    25,    50,    100,    250,    500,     1000,
@@ -162,36 +162,29 @@ enum vx_pwasm_status vx_pwasm_series_get(struct vx_pwasm_series *s, uint32_t id,
 
 /* The page */
 
-__attribute__((format(printf, 2, 3))) static void put(struct vx_text_sink *sink, const char *format, ...) {
-    char line[2 * PAGE_NAME_MAX + 128];
-    va_list args;
-    va_start(args, format);
-    int n = vsnprintf(line, sizeof line, format, args);
-    va_end(args);
-    sink->put(sink, vx_slice(line, (size_t)n));
-}
+_Static_assert(2 * PAGE_NAME_MAX + 128 <= VX_PRINT_MAX_BYTES, "no line of the page is cut");
 
 static void render_histogram(struct one *o, const char *name, struct vx_text_sink *sink) {
     uint64_t total = 0;
     for (unsigned i = 0; i < BOUNDS; i++) {
         total += atomic_load_explicit(&o->counts[i], memory_order_relaxed);
-        put(sink, "%s_bucket{le=\"%" PRIu64 "\"} %" PRIu64 "\n", name, bounds[i], total);
+        vx_print(sink, "%s_bucket{le=\"%" PRIu64 "\"} %" PRIu64 "\n", name, bounds[i], total);
     }
     total += atomic_load_explicit(&o->counts[BOUNDS], memory_order_relaxed);
-    put(sink, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n", name, total);
-    put(sink, "%s_sum %" PRIu64 "\n", name, atomic_load_explicit(&o->value, memory_order_relaxed));
-    put(sink, "%s_count %" PRIu64 "\n", name, total);
+    vx_print(sink, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n", name, total);
+    vx_print(sink, "%s_sum %" PRIu64 "\n", name, atomic_load_explicit(&o->value, memory_order_relaxed));
+    vx_print(sink, "%s_count %" PRIu64 "\n", name, total);
 }
 
 static void render_one(struct one *o, struct vx_text_sink *sink) {
     static const char *const types[] = {"counter", "gauge", "histogram"};
     char name[PAGE_NAME_MAX + 1];
     name[page_name(o->name, name)] = '\0';
-    put(sink, "# HELP %s Defined by a plugin.\n# TYPE %s %s\n", name, name, types[o->type]);
+    vx_print(sink, "# HELP %s Defined by a plugin.\n# TYPE %s %s\n", name, name, types[o->type]);
     if (o->type == VX_PWASM_HISTOGRAM)
         render_histogram(o, name, sink);
     else
-        put(sink, "%s %" PRIu64 "\n", name, atomic_load_explicit(&o->value, memory_order_relaxed));
+        vx_print(sink, "%s %" PRIu64 "\n", name, atomic_load_explicit(&o->value, memory_order_relaxed));
 }
 
 void vx_pwasm_series_render(struct vx_pwasm_series *s, struct vx_text_sink *sink) {
