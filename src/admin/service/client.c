@@ -169,16 +169,22 @@ static enum vx_admin_when ask(struct vx_admin_port *port, const struct client_me
     return VX_ADMIN_LATER;
 }
 
+/* Asks with a copy of `text` in the request's field `*field`. */
+static enum vx_admin_when ask_with_text(struct vx_admin_port *port, const struct client_method *method,
+                                        const ProtobufCMessage *request, char **field, struct vx_slice text,
+                                        struct vx_admin_call *call, struct vx_admin_answer *answer) {
+    *field = vx_admin_text(text);
+    if (!*field)
+        return fail(answer, "out of memory");
+    enum vx_admin_when when = ask(port, method, request, call, answer);
+    free(*field);
+    return when;
+}
+
 static enum vx_admin_when ask_reload(struct vx_admin_port *port, struct vx_slice path,
                                      struct vx_admin_call *call, struct vx_admin_answer *answer) {
     Vortex__Admin__ReloadConfigRequest request = VORTEX__ADMIN__RELOAD_CONFIG_REQUEST__INIT;
-    char *text = vx_admin_text(path);
-    if (!text)
-        return fail(answer, "out of memory");
-    request.config_path = text;
-    enum vx_admin_when when = ask(port, &methods[RELOAD], &request.base, call, answer);
-    free(text);
-    return when;
+    return ask_with_text(port, &methods[RELOAD], &request.base, &request.config_path, path, call, answer);
 }
 
 static enum vx_admin_when ask_stats(struct vx_admin_port *port, struct vx_admin_call *call,
@@ -191,14 +197,8 @@ static enum vx_admin_when ask_update_plugin(struct vx_admin_port *port, struct v
                                             struct vx_slice binary, struct vx_admin_call *call,
                                             struct vx_admin_answer *answer) {
     Vortex__Admin__UpdateWasmRequest request = VORTEX__ADMIN__UPDATE_WASM_REQUEST__INIT;
-    char *text = vx_admin_text(name);
-    if (!text)
-        return fail(answer, "out of memory");
-    request.name = text;
     request.wasm_binary = (ProtobufCBinaryData){binary.len, (uint8_t *)binary.ptr};
-    enum vx_admin_when when = ask(port, &methods[UPDATE_PLUGIN], &request.base, call, answer);
-    free(text);
-    return when;
+    return ask_with_text(port, &methods[UPDATE_PLUGIN], &request.base, &request.name, name, call, answer);
 }
 
 static enum vx_admin_when ask_list_bans(struct vx_admin_port *port, struct vx_admin_call *call,
@@ -211,26 +211,14 @@ static enum vx_admin_when ask_add_ban(struct vx_admin_port *port, struct vx_slic
                                       uint64_t duration_ms, struct vx_admin_call *call,
                                       struct vx_admin_answer *answer) {
     Vortex__Admin__AddBanRequest request = VORTEX__ADMIN__ADD_BAN_REQUEST__INIT;
-    char *text = vx_admin_text(address);
-    if (!text)
-        return fail(answer, "out of memory");
-    request.address = text;
     request.duration_ms = duration_ms;
-    enum vx_admin_when when = ask(port, &methods[ADD_BAN], &request.base, call, answer);
-    free(text);
-    return when;
+    return ask_with_text(port, &methods[ADD_BAN], &request.base, &request.address, address, call, answer);
 }
 
 static enum vx_admin_when ask_remove_ban(struct vx_admin_port *port, struct vx_slice address,
                                          struct vx_admin_call *call, struct vx_admin_answer *answer) {
     Vortex__Admin__RemoveBanRequest request = VORTEX__ADMIN__REMOVE_BAN_REQUEST__INIT;
-    char *text = vx_admin_text(address);
-    if (!text)
-        return fail(answer, "out of memory");
-    request.address = text;
-    enum vx_admin_when when = ask(port, &methods[REMOVE_BAN], &request.base, call, answer);
-    free(text);
-    return when;
+    return ask_with_text(port, &methods[REMOVE_BAN], &request.base, &request.address, address, call, answer);
 }
 
 static enum vx_admin_when ask_dump(struct vx_admin_port *port, struct vx_admin_call *call,
