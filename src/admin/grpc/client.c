@@ -7,12 +7,8 @@
 #include "core/base/error.h"
 
 char *vx_grpc_ask_room(struct vx_grpc_ask *a, size_t bytes) {
-    a->message = bytes <= UINT32_MAX ? malloc(VX_GRPC_PREFIX_BYTES + bytes) : NULL;
-    if (!a->message)
-        return NULL;
-    vx_grpc_write_prefix(a->message, (uint32_t)bytes);
-    a->rest = vx_slice(a->message, VX_GRPC_PREFIX_BYTES + bytes);
-    return a->message + VX_GRPC_PREFIX_BYTES;
+    a->message = vx_grpc_new_frame(bytes, &a->rest);
+    return a->message ? a->message + VX_GRPC_PREFIX_BYTES : NULL;
 }
 
 static void let_go(struct vx_grpc_ask *a) {
@@ -70,40 +66,26 @@ static void judge(struct vx_grpc_ask *a) {
 }
 
 static void read_on(struct vx_grpc_ask *a) {
-    struct vx_stream *s = &a->up->stream;
     struct vx_grpc_status status;
-    struct vx_slice bytes;
-    for (;;) {
-        switch (s->ops->pull(s, &bytes)) {
-        case VX_PULL_WAIT:
-            return;
-        case VX_PULL_FAILED:
-            broken(a, "the connection broke while the answer was read");
-            return;
-        case VX_PULL_END:
-            judge(a);
-            return;
-        case VX_PULL_BYTES:
-            break;
-        }
-        if (!vx_grpc_reader_feed(&a->reader, bytes, &status)) {
-            end_with(a, status);
-            return;
-        }
-        s->ops->consume(s, bytes.len);
+    switch (vx_grpc_reader_pull(&a->reader, &a->up->stream, &status)) {
+    case VX_GRPC_READ_WAIT:
+        return;
+    case VX_GRPC_READ_END:
+        judge(a);
+        return;
+    case VX_GRPC_READ_REFUSED:
+        end_with(a, status);
+        return;
+    case VX_GRPC_READ_BROKEN:
+        broken(a, "the connection broke while the answer was read");
+        return;
     }
 }
 
 static void send_on(struct vx_grpc_ask *a) {
     struct vx_stream *s = &a->up->stream;
-    while (a->rest.len) {
-        size_t taken = s->ops->push(s, a->rest);
-        a->rest = vx_slice_skip(a->rest, taken);
-        if (taken == 0 || a->rest.len) {
-            s->ops->flush(s);
-            return;
-        }
-    }
+    if (!vx_grpc_push(s, &a->rest))
+        return;
     a->sent = true;
     s->ops->finish(s, NULL);
     s->ops->flush(s);

@@ -63,6 +63,26 @@ bool vx_grpc_reader_feed(struct vx_grpc_reader *r, struct vx_slice bytes, struct
     return true;
 }
 
+enum vx_grpc_read vx_grpc_reader_pull(struct vx_grpc_reader *r, struct vx_stream *s,
+                                      struct vx_grpc_status *status) {
+    struct vx_slice bytes;
+    for (;;) {
+        switch (s->ops->pull(s, &bytes)) {
+        case VX_PULL_WAIT:
+            return VX_GRPC_READ_WAIT;
+        case VX_PULL_FAILED:
+            return VX_GRPC_READ_BROKEN;
+        case VX_PULL_END:
+            return VX_GRPC_READ_END;
+        case VX_PULL_BYTES:
+            break;
+        }
+        if (!vx_grpc_reader_feed(r, bytes, status))
+            return VX_GRPC_READ_REFUSED;
+        s->ops->consume(s, bytes.len);
+    }
+}
+
 bool vx_grpc_reader_end(const struct vx_grpc_reader *r, struct vx_grpc_status *status) {
     if (r->prefix_len == 0)
         return refuse(status, VX_GRPC_UNIMPLEMENTED, "no message in a call that takes one");
@@ -85,4 +105,21 @@ void vx_grpc_write_prefix(char out[VX_GRPC_PREFIX_BYTES], uint32_t bytes) {
     out[2] = (char)(bytes >> 16);
     out[3] = (char)(bytes >> 8);
     out[4] = (char)bytes;
+}
+
+char *vx_grpc_new_frame(size_t bytes, struct vx_slice *frame) {
+    char *out = bytes <= UINT32_MAX ? malloc(VX_GRPC_PREFIX_BYTES + bytes) : NULL;
+    if (!out)
+        return NULL;
+    vx_grpc_write_prefix(out, (uint32_t)bytes);
+    *frame = vx_slice(out, VX_GRPC_PREFIX_BYTES + bytes);
+    return out;
+}
+
+bool vx_grpc_push(struct vx_stream *s, struct vx_slice *rest) {
+    if (rest->len)
+        *rest = vx_slice_skip(*rest, s->ops->push(s, *rest));
+    if (rest->len)
+        s->ops->flush(s);
+    return rest->len == 0;
 }

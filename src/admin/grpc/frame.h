@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* gRPC's framing of messages inside a body: a flag (compressed or not), four bytes of length, the message. Both sides of a
- * unary call read exactly one. Any thread. */
+ * unary call read exactly one, and send one. Any thread. */
 #ifndef VX_ADMIN_GRPC_FRAME_H
 #define VX_ADMIN_GRPC_FRAME_H
 
 #include <stdint.h>
 
 #include "admin/grpc/status.h"
+#include "core/ports/stream.h"
 
 enum { VX_GRPC_PREFIX_BYTES = 5 };
 
@@ -29,6 +30,18 @@ struct vx_grpc_reader {
 /* Takes in what came. False: *status says what is wrong; the reader takes nothing more. */
 bool vx_grpc_reader_feed(struct vx_grpc_reader *r, struct vx_slice bytes, struct vx_grpc_status *status);
 
+/* How far a body has been read. */
+enum vx_grpc_read {
+    VX_GRPC_READ_WAIT,    /* nothing more now; on_readable follows */
+    VX_GRPC_READ_END,     /* the body has ended */
+    VX_GRPC_READ_REFUSED, /* *status says what is wrong */
+    VX_GRPC_READ_BROKEN,  /* the stream is */
+};
+
+/* Takes in what the stream has. */
+enum vx_grpc_read vx_grpc_reader_pull(struct vx_grpc_reader *r, struct vx_stream *s,
+                                      struct vx_grpc_status *status);
+
 /* The body has ended. False: there was not one whole message. */
 bool vx_grpc_reader_end(const struct vx_grpc_reader *r, struct vx_grpc_status *status);
 
@@ -41,5 +54,12 @@ void vx_grpc_reader_free(struct vx_grpc_reader *r);
 
 /* The prefix of a message of `bytes` bytes that is not compressed. */
 void vx_grpc_write_prefix(char out[VX_GRPC_PREFIX_BYTES], uint32_t bytes);
+
+/* A prefix and, VX_GRPC_PREFIX_BYTES on, room for its message of `bytes` bytes: *frame is both. For free(); NULL: no
+ * memory, or too long. */
+char *vx_grpc_new_frame(size_t bytes, struct vx_slice *frame);
+
+/* Sends of *rest what the stream takes. False: some is left; on_writable follows. */
+bool vx_grpc_push(struct vx_stream *s, struct vx_slice *rest);
 
 #endif

@@ -112,14 +112,8 @@ static void end_with(struct vx_grpc_call *call, enum vx_grpc_code code, struct v
 
 static void send_rest(struct vx_grpc_call *call) {
     struct vx_stream *s = &call->down->stream;
-    while (call->rest.len) {
-        size_t taken = s->ops->push(s, call->rest);
-        call->rest = vx_slice_skip(call->rest, taken);
-        if (taken == 0 || call->rest.len) {
-            s->ops->flush(s);
-            return;
-        }
-    }
+    if (!vx_grpc_push(s, &call->rest))
+        return;
     struct vx_headers *trailers = vx_arena_alloc(call->down->arena, sizeof *trailers);
     if (trailers) {
         memset(trailers, 0, sizeof *trailers);
@@ -141,14 +135,8 @@ static void run(struct vx_grpc_call *call) {
 
 char *vx_grpc_answer_room(struct vx_grpc_call *call, size_t bytes) {
     VX_ASSERT(!call->answer);
-    if (bytes > UINT32_MAX)
-        return NULL;
-    call->answer = malloc(VX_GRPC_PREFIX_BYTES + bytes);
-    if (!call->answer)
-        return NULL;
-    vx_grpc_write_prefix(call->answer, (uint32_t)bytes);
-    call->rest = vx_slice(call->answer, VX_GRPC_PREFIX_BYTES + bytes);
-    return call->answer + VX_GRPC_PREFIX_BYTES;
+    call->answer = vx_grpc_new_frame(bytes, &call->rest);
+    return call->answer ? call->answer + VX_GRPC_PREFIX_BYTES : NULL;
 }
 
 void vx_grpc_answer(struct vx_grpc_call *call) {
@@ -174,30 +162,22 @@ void vx_grpc_fail(struct vx_grpc_call *call, enum vx_grpc_code code, struct vx_s
 /* Events */
 
 static void read_on(struct vx_grpc_call *call) {
-    struct vx_stream *s = &call->down->stream;
     struct vx_grpc_status status;
-    struct vx_slice bytes;
-    for (;;) {
-        switch (s->ops->pull(s, &bytes)) {
-        case VX_PULL_WAIT:
-            return;
-        case VX_PULL_FAILED:
-            over(call);
-            return;
-        case VX_PULL_END:
-            if (vx_grpc_reader_end(&call->reader, &status))
-                run(call);
-            else
-                end_with(call, status.code, vx_slice_of(status.text));
-            return;
-        case VX_PULL_BYTES:
-            break;
-        }
-        if (!vx_grpc_reader_feed(&call->reader, bytes, &status)) {
+    switch (vx_grpc_reader_pull(&call->reader, &call->down->stream, &status)) {
+    case VX_GRPC_READ_WAIT:
+        return;
+    case VX_GRPC_READ_END:
+        if (vx_grpc_reader_end(&call->reader, &status))
+            run(call);
+        else
             end_with(call, status.code, vx_slice_of(status.text));
-            return;
-        }
-        s->ops->consume(s, bytes.len);
+        return;
+    case VX_GRPC_READ_REFUSED:
+        end_with(call, status.code, vx_slice_of(status.text));
+        return;
+    case VX_GRPC_READ_BROKEN:
+        over(call);
+        return;
     }
 }
 
