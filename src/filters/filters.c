@@ -3,14 +3,12 @@
 #include "filters/filters.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "filters/file.h"
 #include "filters/internal.h"
 #include "filters/proxy_wasm/host.h"
 #include "filters/wasm/cache.h"
@@ -33,41 +31,6 @@ __attribute__((format(printf, 3, 4))) static bool refuse(struct vx_config_error 
 }
 
 /* Modules */
-
-static bool read_whole(int fd, char *data, size_t bytes) {
-    for (size_t done = 0; done < bytes;) {
-        ssize_t n = read(fd, data + done, bytes - done);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return false;
-        done += (size_t)n;
-    }
-    return true;
-}
-
-/* The file's content in memory of malloc's; NULL with errno. */
-static char *read_file(const char *path, size_t *bytes) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    struct stat s;
-    if (fd < 0)
-        return NULL;
-    char *data = NULL;
-    errno = EFBIG;
-    if (fstat(fd, &s) == 0 && s.st_size <= MODULE_BYTES_MAX) {
-        *bytes = (size_t)s.st_size;
-        data = malloc(*bytes + 1);
-    }
-    if (data && !read_whole(fd, data, *bytes)) {
-        free(data);
-        data = NULL;
-        errno = EIO;
-    }
-    int kept = errno;
-    close(fd);
-    errno = kept;
-    return data;
-}
 
 static void add_text(SHA256_CTX *hash, struct vx_slice text) {
     SHA256_Update(hash, &text.len, sizeof text.len);
@@ -187,7 +150,7 @@ static struct vx_filter *load_binary(struct vx_filters *f, const struct vx_confi
 /* The bytes of the filter's file; NULL with errno, and its name in `path` in any case. */
 static char *read_module(const struct vx_config_filter *config, char path[PATH_MAX], size_t *bytes) {
     snprintf(path, PATH_MAX, "%.*s", VX_SLICE_ARG(config->wasm_path));
-    return read_file(path, bytes);
+    return vx_file_read(path, MODULE_BYTES_MAX, bytes);
 }
 
 static void compile(struct vx_filter_engine *self, const struct vx_config_filter *config,

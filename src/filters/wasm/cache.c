@@ -14,6 +14,8 @@
 #include <unistd.h>
 #include <wasmtime.h>
 
+#include "filters/file.h"
+
 enum { FILES_KEPT = 128, NAME_BYTES = 2 * VX_WASM_KEY_BYTES };
 
 static const char magic[8] = {'V', 'X', 'W', 'A', 'S', 'M', '0', '1'};
@@ -45,18 +47,6 @@ static bool path_of(char *out, size_t room, const char *dir, const struct vx_was
     return n > 0 && (size_t)n < room;
 }
 
-static bool read_all(int fd, void *to, size_t bytes) {
-    for (size_t done = 0; done < bytes;) {
-        ssize_t n = read(fd, (char *)to + done, bytes - done);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return false;
-        done += (size_t)n;
-    }
-    return true;
-}
-
 static bool write_all(int fd, const void *from, size_t bytes) {
     for (size_t done = 0; done < bytes;) {
         ssize_t n = write(fd, (const char *)from + done, bytes - done);
@@ -77,13 +67,13 @@ static bool is_ours(const struct stat *s) {
 static uint8_t *read_content(int fd, const struct vx_wasm_key *key, size_t *bytes) {
     struct file_head head;
     struct stat s;
-    if (fstat(fd, &s) != 0 || !is_ours(&s) || !read_all(fd, &head, sizeof head) ||
+    if (fstat(fd, &s) != 0 || !is_ours(&s) || !vx_file_fill(fd, &head, sizeof head) ||
         memcmp(head.magic, magic, sizeof magic) != 0 || memcmp(head.key, key->bytes, sizeof head.key) != 0 ||
         head.bytes != (uint64_t)s.st_size - sizeof head || head.bytes == 0)
         return NULL;
     uint8_t *content = malloc(head.bytes);
     uint8_t digest[SHA256_DIGEST_LENGTH];
-    if (content && read_all(fd, content, head.bytes)) {
+    if (content && vx_file_fill(fd, content, head.bytes)) {
         SHA256(content, head.bytes, digest);
         if (memcmp(digest, head.digest, sizeof digest) == 0) {
             *bytes = head.bytes;
