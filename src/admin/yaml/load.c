@@ -11,6 +11,7 @@
 
 #include "admin/yaml/fault.h"
 #include "admin/yaml/read.h"
+#include "core/base/heap.h"
 
 enum { CHUNK_BYTES = 64 * 1024, FILE_MAX_BYTES = 64 * 1024 * 1024, PATH_BYTES = 4096, FIRST_BYTES = 4096 };
 
@@ -20,31 +21,16 @@ static const struct vx_place file_start = {1, 1};
 
 struct owned_config {
     struct vx_config config;
-    struct vx_chunk_source source;
+    struct vx_heap heap;
     char first[FIRST_BYTES]; /* of the arena */
 };
-
-static void *take_chunk(struct vx_chunk_source *self, size_t bytes) {
-    (void)self;
-    return malloc(bytes);
-}
-
-static void give_chunk(struct vx_chunk_source *self, void *chunk, size_t bytes) {
-    (void)self;
-    (void)bytes;
-    free(chunk);
-}
-
-static struct vx_chunk_source heap(void) {
-    return (struct vx_chunk_source){take_chunk, give_chunk, CHUNK_BYTES};
-}
 
 static struct vx_config *new_config(const char *path) {
     struct owned_config *owned = calloc(1, sizeof(*owned));
     if (!owned)
         return NULL;
-    owned->source = heap();
-    vx_arena_init(&owned->config.arena, owned->first, sizeof(owned->first), &owned->source);
+    owned->heap = vx_heap(malloc, free, CHUNK_BYTES);
+    vx_arena_init(&owned->config.arena, owned->first, sizeof(owned->first), &owned->heap.source);
     owned->config.path = vx_arena_copy(&owned->config.arena, vx_slice_of(path));
     if (owned->config.path.ptr)
         return &owned->config;
@@ -129,10 +115,10 @@ static bool find_folder(const char *path, struct vx_arena *scratch, struct vx_sl
 
 static bool read_config(struct vx_config *config, const char *path, struct vx_slice text, bool look_at_files,
                         struct vx_config_error *error) {
-    struct vx_chunk_source source = heap();
+    struct vx_heap heap = vx_heap(malloc, free, CHUNK_BYTES);
     struct vx_arena scratch;
     char first[FIRST_BYTES];
-    vx_arena_init(&scratch, first, sizeof(first), &source);
+    vx_arena_init(&scratch, first, sizeof(first), &heap.source);
     struct vx_yaml_reader reader = {.arena = &config->arena, .scratch = &scratch, .error = error};
     const struct vx_yaml_node *root = NULL;
     bool good = find_folder(path, &scratch, &reader.folder, error) &&

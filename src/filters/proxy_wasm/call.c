@@ -27,17 +27,6 @@
 
 enum { CHUNK_BYTES = 4096 };
 
-static void *take_chunk(struct vx_chunk_source *self, size_t bytes) {
-    (void)self;
-    return malloc(bytes);
-}
-
-static void give_chunk(struct vx_chunk_source *self, void *chunk, size_t bytes) {
-    (void)self;
-    (void)bytes;
-    free(chunk);
-}
-
 /* Ends */
 
 static void let_go(struct vx_pwasm_call *c, enum vx_backend_outcome outcome, uint64_t now_ns) {
@@ -354,8 +343,8 @@ struct vx_pwasm_call *vx_pwasm_call_make(struct vx_pwasm_vm *vm, const struct vx
         return NULL;
     c->vm = vm;
     c->ops = ops;
-    c->chunks = (struct vx_chunk_source){take_chunk, give_chunk, CHUNK_BYTES};
-    vx_arena_init(&c->arena, c->first, sizeof c->first, &c->chunks);
+    c->heap = vx_heap(malloc, free, CHUNK_BYTES);
+    vx_arena_init(&c->arena, c->first, sizeof c->first, &c->heap.source);
     vx_timer_init(&c->timer, on_timer);
     vx_list_init(&c->link);
     return c;

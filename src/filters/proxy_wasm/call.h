@@ -5,6 +5,7 @@
 #ifndef VX_FILTERS_PROXY_WASM_CALL_H
 #define VX_FILTERS_PROXY_WASM_CALL_H
 
+#include "core/base/heap.h"
 #include "core/routing/balance/pick.h"
 #include "filters/proxy_wasm/vm.h"
 
@@ -49,7 +50,7 @@ struct vx_pwasm_call {
     const struct vx_pwasm_call_ops *ops;
     uint32_t id;
     enum vx_pwasm_call_state state;
-    struct vx_chunk_source chunks; /* malloc's: a call can be made on the control thread */
+    struct vx_heap heap; /* of the arena: a call can be made on the control thread */
     struct vx_arena arena;
     struct vx_slice upstream_name;
     struct vx_request request;

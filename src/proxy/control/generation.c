@@ -9,20 +9,7 @@
 #include "core/routing/balance/set.h"
 #include "core/routing/table.h"
 
-enum { ENDPOINTS_MAX = 65536 };
-
-static void *take_chunk(struct vx_chunk_source *self, size_t bytes) {
-    (void)self;
-    return malloc(bytes);
-}
-
-static void give_chunk(struct vx_chunk_source *self, void *chunk, size_t bytes) {
-    (void)self;
-    (void)bytes;
-    free(chunk);
-}
-
-enum { CHUNK_BYTES = 64 * 1024 };
+enum { ENDPOINTS_MAX = 65536, CHUNK_BYTES = 64 * 1024 };
 
 /* How many endpoints the backends of a route have now. */
 static uint32_t count_endpoints(const struct vx_generation *g, const struct vx_config_route *config) {
@@ -211,8 +198,8 @@ struct vx_generation *vx_generation_new(const struct vx_generation_sources *sour
     vx_list_init(&g->link);
     g->sources = *sources;
     g->setup = vx_setup_keep(vx_setup_hold(setup));
-    g->heap = (struct vx_chunk_source){.take = take_chunk, .give = give_chunk, .chunk_bytes = CHUNK_BYTES};
-    vx_arena_init(&g->arena, NULL, 0, &g->heap);
+    g->heap = vx_heap(malloc, free, CHUNK_BYTES);
+    vx_arena_init(&g->arena, NULL, 0, &g->heap.source);
     const struct vx_config *config = setup->config;
     g->snapshot.config = config;
     g->snapshot.version = version;

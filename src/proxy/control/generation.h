@@ -5,6 +5,7 @@
 #ifndef VX_PROXY_CONTROL_GENERATION_H
 #define VX_PROXY_CONTROL_GENERATION_H
 
+#include "core/base/heap.h"
 #include "core/exchange/snapshot.h"
 #include "core/routing/balance/registry.h"
 #include "proxy/control/names.h"
@@ -25,7 +26,7 @@ struct vx_generation {
     struct vx_snapshot snapshot;
     struct vx_list link; /* in the control thread's list, from when it is used */
     struct vx_setup *setup;
-    struct vx_chunk_source heap; /* of the arena: malloc */
+    struct vx_heap heap; /* of the arena */
     struct vx_arena arena;
     struct vx_generation_sources sources;
     uint64_t *pools_used; /* a bit per pool number below pool_count: what workers keep */
