@@ -310,11 +310,12 @@ bool vx_pwasm_seat_is_ending(const struct vx_pwasm_seat *seat) {
 }
 
 void vx_pwasm_seat_tend(struct vx_pwasm_seat *seat) {
-    bool ordered = atomic_load_explicit(&seat->shared.order, memory_order_relaxed) != VX_PWASM_ORDER_NONE;
-    if (!ordered && atomic_load_explicit(&seat->shared.wanted, memory_order_acquire))
-        answer(seat);
-    else if (vx_pwasm_seat_is_ending(seat))
+    if (atomic_load_explicit(&seat->shared.ended, memory_order_acquire))
+        return;
+    if (atomic_load_explicit(&seat->shared.order, memory_order_relaxed))
         tell(seat);
+    else if (atomic_load_explicit(&seat->shared.wanted, memory_order_acquire))
+        answer(seat);
 }
 
 void vx_pwasm_seat_end_here(struct vx_pwasm_seat *seat) {

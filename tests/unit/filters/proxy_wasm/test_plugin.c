@@ -265,15 +265,24 @@ static void test_so_does_word_of_its_end_on_one_worker(void **state) {
     expect_end();
 }
 
-static void test_no_instance_is_started_for_who_ends(void **state) {
-    (void)state;
+static void ask_for_another(void) {
     begin("");
     enter();
     run_to_its_death();
     pass(102 * ms);
     assert_int_equal(seat()->state, VX_PWASM_SEAT_ASKED);
+}
+
+static void test_no_instance_is_started_for_who_ends(void **state) {
+    (void)state;
+    ask_for_another();
     vx_pwasm_plugin_order_on(w->filter, 0, VX_PWASM_ORDER_END);
     run_words();
+    vx_pwasm_plugin_tend(w->filter);
+    assert_null(atomic_load(&seat()->shared.delivered));
+    expect_end();
+    ask_for_another();
+    vx_pwasm_plugin_detach(w->filter, 0);
     vx_pwasm_plugin_tend(w->filter);
     assert_null(atomic_load(&seat()->shared.delivered));
     expect_end();
