@@ -168,9 +168,10 @@ const struct scenario scenarios[] = {
      GOOD_ANSWERS,
      UNSTEADY_WIRE,
      .http2_backends = 1000,
-     .refuse_streams = 60,
-     .goaway = 60,
-     .wordless = 200,
+     /* So seldom that no request meets more of them in a row than it may be sent again. */
+     .refuse_streams = 30,
+     .goaway = 30,
+     .wordless = 100,
      .slow_backend = 30,
      .nothing_done = true},
     {.name = "hostile",
