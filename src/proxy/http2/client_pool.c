@@ -266,12 +266,13 @@ static void told(struct h2_client_request *r, enum placed placed, struct vx_erro
     }
 }
 
-/* The first of those that waited for a connection that is open now, else of the queue. */
+/* The first of those that waited for a connection that is open now, or has opened and ends already (it has had all its
+ * requests, or is too old), else of the queue. */
 static struct h2_client_request *first_waiting(struct vx_h2_pool *pool) {
     struct vx_list *waiting = &pool->queue;
     for (struct vx_list *at = pool->connections.next; at != &pool->connections; at = at->next) {
         struct h2_client_connection *c = connection_at(at);
-        if (c->state == H2_CLIENT_OPEN && !vx_list_empty(&c->waiting)) {
+        if (!is_set_up(c) && !vx_list_empty(&c->waiting)) {
             waiting = &c->waiting;
             break;
         }

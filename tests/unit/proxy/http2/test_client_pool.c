@@ -183,6 +183,22 @@ static void a_drain_keeps_nothing(void **state) {
     world_end(w);
 }
 
+/* A connection that has all the requests it may have ends as it opens: who waited for it too goes on elsewhere. */
+static void more_wait_than_a_connection_may_have(void **state) {
+    (void)state;
+    struct world *w = world_start();
+    w->target.max_requests = 2;
+    for (unsigned i = 0; i < 5; i++)
+        call_get(w, i);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(w->net.count, i + 1);
+        struct peer *p = peer_connected(w, 0, false);
+        peer_run(w, p);
+        assert_int_equal(p->streams, i < 2 ? 2 : 1);
+    }
+    world_end(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(requests_share_a_connection),
@@ -195,6 +211,7 @@ int main(void) {
         cmocka_unit_test(a_fresh_connection_where_the_old_one_was_stale),
         cmocka_unit_test(a_snapshot_without_the_target_ends_its_connections),
         cmocka_unit_test(a_drain_keeps_nothing),
+        cmocka_unit_test(more_wait_than_a_connection_may_have),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
