@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "core/base/heap.h"
 #include "core/exchange/exchange.h"
 #include "core/routing/balance/pick.h"
 #include "core/routing/balance/registry.h"
@@ -108,7 +109,7 @@ struct bench {
     struct vx_snapshot snapshot;
     struct vx_snapshot_users users;
     struct vx_backend_registry registry;
-    struct vx_chunk_source heap;
+    struct vx_heap heap;
     struct vx_arena arena;
     struct vx_timer_wheel wheel;
     struct vx_filter_engine *engine;
@@ -117,24 +118,14 @@ struct bench {
     char memory[ARENA_BYTES];
 };
 
-static void *take(struct vx_chunk_source *self, size_t bytes) {
-    (void)self;
-    return aligned_alloc(16, (bytes + 15) & ~(size_t)15);
-}
-
-static void give(struct vx_chunk_source *self, void *chunk, size_t bytes) {
-    (void)self, (void)bytes;
-    free(chunk);
-}
-
 static struct bench *new_bench(void) {
     struct bench *b = calloc(1, sizeof *b);
     if (!b)
         abort();
     struct vx_backend_endpoint endpoint = {&b->backend, {.kind = VX_ADDRESS_IP4, .port = 80, .ip = {10}}};
     struct vx_route_entry entry = {&b->route.match, 0};
-    b->heap = (struct vx_chunk_source){take, give, 65536};
-    vx_arena_init(&b->arena, NULL, 0, &b->heap);
+    b->heap = vx_heap(malloc, free, 65536);
+    vx_arena_init(&b->arena, NULL, 0, &b->heap.source);
     b->backend = (struct vx_config_backend){.id = 1, .address_text = VX_SLICE("b:80"), .weight = 1};
     b->route = (struct vx_config_route){.name = VX_SLICE("bench"),
                                         .has_match = true,
@@ -144,7 +135,7 @@ static struct bench *new_bench(void) {
                                         .ewma_decay = 0.5};
     b->config.routes = &b->route;
     b->config.route_count = 1;
-    vx_backend_registry_init(&b->registry, &b->heap, 1);
+    vx_backend_registry_init(&b->registry, &b->heap.source, 1);
     b->target = (struct vx_target){.name = b->backend.address_text, .shared = &b->shared};
     b->made = (struct vx_route){.config = &b->route, .targets = &b->target};
     b->made.set = vx_backend_set_build(&b->registry, &b->arena, &b->route, &endpoint, 1, 1);
@@ -188,7 +179,7 @@ static void exchange(struct bench *b, const struct vx_client_info *client) {
                                  .arena = &arena,
                                  .client = client};
     memcpy(items, fields, sizeof fields);
-    vx_arena_init(&arena, b->memory, sizeof b->memory, &b->heap);
+    vx_arena_init(&arena, b->memory, sizeof b->memory, &b->heap.source);
     b->proxy.handler.begin(&b->proxy.handler, &down, 1000000);
     b->end.up.stream.events->on_response(b->end.up.stream.user, &response, 1001000);
     vx_arena_reset(&arena);
@@ -264,7 +255,7 @@ static void measure_guest(struct bench *b, const char *guest, const char *name) 
 int main(void) {
     static const struct vx_config_wasm wasm = {.instances = 1000, .cache_path = {"off", 3}};
     struct bench *b = new_bench();
-    struct vx_filter_worker worker = {&b->wheel, &b->end.client, &b->heap, post_at_once, wall_ns};
+    struct vx_filter_worker worker = {&b->wheel, &b->end.client, &b->heap.source, post_at_once, wall_ns};
     b->engine = vx_filters_new(NULL);
     if (!b->engine)
         return 1;

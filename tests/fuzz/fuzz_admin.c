@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "admin/service/service.h"
+#include "core/base/heap.h"
 #include "support/fake_admin.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -72,16 +73,6 @@ static void respond(struct vx_downstream *d, struct vx_response *response) {
     c->status_in_head = vx_headers_find(&response->headers, VX_HEADER_GRPC_STATUS) != NULL;
 }
 
-static void *take(struct vx_chunk_source *self, size_t bytes) {
-    (void)self;
-    return malloc(bytes);
-}
-
-static void give(struct vx_chunk_source *self, void *chunk, size_t bytes) {
-    (void)self, (void)bytes;
-    free(chunk);
-}
-
 static void make(struct call *c, const char *path, struct vx_chunk_source *heap) {
     static const struct vx_stream_ops stream_ops = {
         .pull = pull, .consume = consume, .push = push, .finish = finish, .flush = flush, .release = release};
@@ -100,7 +91,7 @@ static void make(struct call *c, const char *path, struct vx_chunk_source *heap)
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    struct vx_chunk_source heap = {.take = take, .give = give, .chunk_bytes = 1024};
+    struct vx_heap heap = vx_heap(malloc, free, 1024);
     static struct fake_admin admin;
     static struct vx_admin_service service;
     static struct call c;
@@ -114,7 +105,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     admin.later = data[0] & 0x80;
     admin.answer.text = VX_SLICE("a\377b");
     vx_admin_service_init(&service, &admin.port);
-    make(&c, path, &heap);
+    make(&c, path, &heap.source);
     c.step = data[1] ? data[1] : 1;
     c.body = vx_slice((const char *)data + 2, size - 2);
     service.server.handler.begin(&service.server.handler, &c.down, 0);

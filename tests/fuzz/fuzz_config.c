@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "admin/yaml/load.h"
+#include "core/base/heap.h"
 #include "core/config/diff.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -28,24 +29,13 @@ static void check_error(const struct vx_config_error *error, size_t size) {
     require(vx_config_error_format(path, error, cut, sizeof(cut)) == sizeof(cut) - 1);
 }
 
-static void *take(struct vx_chunk_source *self, size_t bytes) {
-    (void)self;
-    return malloc(bytes);
-}
-
-static void give(struct vx_chunk_source *self, void *chunk, size_t bytes) {
-    (void)self;
-    (void)bytes;
-    free(chunk);
-}
-
 static void check_config(const struct vx_config *config, struct vx_slice text) {
     struct vx_config_error error;
     struct vx_config_diff diff;
-    struct vx_chunk_source source = {take, give, 4096};
+    struct vx_heap heap = vx_heap(malloc, free, 4096);
     struct vx_arena scratch;
     char first[256];
-    vx_arena_init(&scratch, first, sizeof(first), &source);
+    vx_arena_init(&scratch, first, sizeof(first), &heap.source);
     require(config->listener_count >= 1 && config->route_count >= 1);
     require(vx_config_validate(config, &scratch, &error));
     struct vx_config *again = vx_yaml_parse(path, text, &error);

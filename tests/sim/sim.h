@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/base/heap.h"
 #include "core/base/list.h"
 #include "core/base/random.h"
 #include "core/exchange/exchange.h"
@@ -92,7 +93,7 @@ struct sim {
     bool tasks_left;
 
     /* The control thread's part. */
-    struct vx_chunk_source heap_memory;
+    struct vx_heap heap_memory;
     struct vx_backend_registry registry;
     struct vx_pool_table pools;
     struct vx_metrics *metrics;

@@ -186,19 +186,9 @@ static void take_up(struct sim *sim, struct world_version *v) {
     vx_snapshot_drop(&v->generation->snapshot, 0);
 }
 
-static void *take_memory(struct vx_chunk_source *self, size_t bytes) {
-    (void)self;
-    return aligned_alloc(16, (bytes + 15) / 16 * 16);
-}
-
-static void give_memory(struct vx_chunk_source *self, void *chunk, size_t bytes) {
-    (void)self, (void)bytes;
-    free(chunk);
-}
-
 void versions_init(struct sim *sim) {
-    sim->heap_memory = (struct vx_chunk_source){take_memory, give_memory, 65536};
-    vx_backend_registry_init(&sim->registry, &sim->heap_memory, 1);
+    sim->heap_memory = vx_heap(malloc, free, 65536);
+    vx_backend_registry_init(&sim->registry, &sim->heap_memory.source, 1);
     sim->metrics = vx_metrics_new(1);
     if (!sim->metrics)
         abort();

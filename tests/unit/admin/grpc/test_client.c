@@ -9,24 +9,15 @@
 
 #include <cmocka.h>
 
+#include "core/base/heap.h"
 #include "support/fake_upstream.h"
 
 static struct fake_client client;
-static struct vx_chunk_source memory;
+static struct vx_heap memory;
 static const struct vx_target target;
 static struct vx_grpc_ask ask;
 static char result[256]; /* "code|text|message" */
 static unsigned done_count;
-
-static void *take(struct vx_chunk_source *self, size_t bytes) {
-    (void)self;
-    return malloc(bytes);
-}
-
-static void give(struct vx_chunk_source *self, void *chunk, size_t bytes) {
-    (void)self, (void)bytes;
-    free(chunk);
-}
 
 static void done(struct vx_grpc_ask *a, enum vx_grpc_code code, struct vx_slice text,
                  struct vx_slice message) {
@@ -39,7 +30,7 @@ static bool start(void) {
     struct vx_grpc_ask_options options = {
         .client = &client.port,
         .target = &target,
-        .memory = &memory,
+        .memory = &memory.source,
         .path = "/test.Service/Echo",
         .answer_bytes = 100,
     };
@@ -57,7 +48,7 @@ static bool start(void) {
 
 static int setup(void **state) {
     (void)state;
-    memory = (struct vx_chunk_source){.take = take, .give = give, .chunk_bytes = 1024};
+    memory = vx_heap(malloc, free, 1024);
     fake_client_init(&client);
     done_count = 0;
     return 0;

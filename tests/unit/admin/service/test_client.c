@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "admin/service/service.h"
+#include "core/base/heap.h"
 #include "support/fake_admin.h"
 #include "support/fake_downstream.h"
 #include "support/fake_upstream.h"
@@ -20,7 +21,7 @@ static struct vx_admin_service service;
 static struct fake_client http;
 static struct vx_admin_client *client;
 static struct vx_admin_port *port;
-static struct vx_chunk_source memory;
+static struct vx_heap memory;
 static const struct vx_target target;
 static const uint64_t now_ns = 5;
 
@@ -29,16 +30,6 @@ static struct vx_admin_call call;
 static struct vx_admin_answer got;
 static char text[256], bans[256];
 static unsigned answers;
-
-static void *take(struct vx_chunk_source *self, size_t bytes) {
-    (void)self;
-    return malloc(bytes);
-}
-
-static void give(struct vx_chunk_source *self, void *chunk, size_t bytes) {
-    (void)self, (void)bytes;
-    free(chunk);
-}
 
 static void answered(struct vx_admin_call *of, const struct vx_admin_answer *answer) {
     assert_ptr_equal(of, &call);
@@ -56,11 +47,11 @@ static void answered(struct vx_admin_call *of, const struct vx_admin_answer *ans
 
 static int setup(void **state) {
     (void)state;
-    memory = (struct vx_chunk_source){.take = take, .give = give, .chunk_bytes = 1024};
+    memory = vx_heap(malloc, free, 1024);
     fake_admin_init(&admin);
     vx_admin_service_init(&service, &admin.port);
     fake_client_init(&http);
-    client = vx_admin_client_new(&http.port, &target, &memory, &now_ns);
+    client = vx_admin_client_new(&http.port, &target, &memory.source, &now_ns);
     assert_non_null(client);
     port = vx_admin_client_port(client);
     call.answered = answered;

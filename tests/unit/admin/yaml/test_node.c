@@ -4,21 +4,11 @@
 
 #include <stdlib.h>
 
+#include "core/base/heap.h"
 #include "yaml_test.h"
 
-static void *take(struct vx_chunk_source *self, size_t bytes) {
-    (void)self;
-    return malloc(bytes);
-}
-
-static void give(struct vx_chunk_source *self, void *chunk, size_t bytes) {
-    (void)self;
-    (void)bytes;
-    free(chunk);
-}
-
 struct tree {
-    struct vx_chunk_source source;
+    struct vx_heap heap;
     struct vx_arena arena;
     char first[64];
     struct vx_config_error error;
@@ -26,8 +16,8 @@ struct tree {
 };
 
 static void read_tree(struct tree *t, struct vx_slice text) {
-    t->source = (struct vx_chunk_source){take, give, 4096};
-    vx_arena_init(&t->arena, t->first, sizeof(t->first), &t->source);
+    t->heap = vx_heap(malloc, free, 4096);
+    vx_arena_init(&t->arena, t->first, sizeof(t->first), &t->heap.source);
     t->root = vx_yaml_read_tree(text, &t->arena, &t->error);
 }
 

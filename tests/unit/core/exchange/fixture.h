@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "core/base/heap.h"
 #include "core/exchange/exchange.h"
 #include "core/routing/balance/pick.h"
 #include "core/routing/table.h"
@@ -40,20 +41,10 @@ struct fixture {
     struct vx_snapshot_users users;
     unsigned unused; /* the snapshot was told to be so often */
     struct vx_backend_registry registry;
-    struct vx_chunk_source heap;
+    struct vx_heap heap;
     struct vx_arena arena;
     uint64_t now_ns;
 };
-
-static inline void *fixture_take(struct vx_chunk_source *self, size_t bytes) {
-    (void)self;
-    return malloc(bytes);
-}
-
-static inline void fixture_give(struct vx_chunk_source *self, void *chunk, size_t bytes) {
-    (void)self, (void)bytes;
-    free(chunk);
-}
 
 static inline void fixture_record(struct vx_recorder *self, const struct vx_exchange_record *record) {
     struct fixture *x = VX_CONTAINER_OF(self, struct fixture, recorder);
@@ -118,9 +109,9 @@ static inline struct fixture *fixture_new(void) {
 static inline void fixture_start(struct fixture *x) {
     struct vx_backend_endpoint endpoints[FIXTURE_BACKENDS];
     struct vx_route_entry entries[2];
-    x->heap = (struct vx_chunk_source){.take = fixture_take, .give = fixture_give, .chunk_bytes = 65536};
-    vx_arena_init(&x->arena, NULL, 0, &x->heap);
-    vx_backend_registry_init(&x->registry, &x->heap, 1);
+    x->heap = vx_heap(malloc, free, 65536);
+    vx_arena_init(&x->arena, NULL, 0, &x->heap.source);
+    vx_backend_registry_init(&x->registry, &x->heap.source, 1);
     for (uint32_t i = 0; i < FIXTURE_BACKENDS; i++) {
         endpoints[i] = (struct vx_backend_endpoint){
             &x->backends[i], {.kind = VX_ADDRESS_IP4, .port = 80, .ip = {10, 0, 0, (uint8_t)i}}};

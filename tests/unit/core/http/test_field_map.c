@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "core/base/heap.h"
 #include "support/http_check.h"
 
 struct map_test {
@@ -19,18 +20,8 @@ struct map_test {
     struct vx_headers trailers;
     struct vx_header items[16];
     struct vx_arena arena;
-    struct vx_chunk_source source;
+    struct vx_heap heap;
 };
-
-static void *take(struct vx_chunk_source *self, size_t bytes) {
-    (void)self;
-    return malloc(bytes);
-}
-
-static void give(struct vx_chunk_source *self, void *chunk, size_t bytes) {
-    (void)self, (void)bytes;
-    free(chunk);
-}
 
 static void add(struct vx_headers *h, const char *name, const char *value) {
     struct vx_slice n = vx_slice_of(name);
@@ -40,8 +31,8 @@ static void add(struct vx_headers *h, const char *name, const char *value) {
 static struct map_test *new_test(void) {
     struct map_test *t = calloc(1, sizeof *t);
     assert_non_null(t);
-    t->source = (struct vx_chunk_source){.take = take, .give = give, .chunk_bytes = 4096};
-    vx_arena_init(&t->arena, NULL, 0, &t->source);
+    t->heap = vx_heap(malloc, free, 4096);
+    vx_arena_init(&t->arena, NULL, 0, &t->heap.source);
     t->map.arena = &t->arena;
     return t;
 }

@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "core/base/heap.h"
 #include "core/exchange/snapshot.h"
 #include "core/routing/balance/registry.h"
 #include "core/routing/balance/set.h"
@@ -38,7 +39,7 @@ struct world {
     struct word words[WORDS_MAX]; /* posted to the worker */
     unsigned word_count;
     uint64_t now_ns;
-    struct vx_chunk_source heap;
+    struct vx_heap heap;
     struct vx_arena arena;
     char memory[16384];
     struct vx_backend_registry registry;
@@ -55,17 +56,6 @@ struct world {
 };
 
 static struct world *w; /* the test's own */
-
-static inline void *take(struct vx_chunk_source *self, size_t bytes) {
-    (void)self;
-    return malloc(bytes);
-}
-
-static inline void give(struct vx_chunk_source *self, void *chunk, size_t bytes) {
-    (void)self;
-    (void)bytes;
-    free(chunk);
-}
 
 static inline bool post(const struct vx_filter_worker *self, void (*run)(void *arg, uint64_t now_ns),
                         void *arg) {
@@ -87,14 +77,14 @@ static inline void pass(uint64_t ns) {
 
 static inline void make_route(void) {
     struct vx_backend_endpoint endpoint = {.backend = &w->backend};
-    w->heap = (struct vx_chunk_source){take, give, 4096};
-    vx_arena_init(&w->arena, w->memory, sizeof w->memory, &w->heap);
+    w->heap = vx_heap(malloc, free, 4096);
+    vx_arena_init(&w->arena, w->memory, sizeof w->memory, &w->heap.source);
     w->config = (struct vx_config_route){.name = VX_SLICE("auth"),
                                          .balance = VX_BALANCE_ROUND_ROBIN,
                                          .backends = &w->backend,
                                          .backend_count = 1};
     w->backend = (struct vx_config_backend){.id = 1, .weight = 1, .address_text = VX_SLICE("10.0.0.1:80")};
-    vx_backend_registry_init(&w->registry, &w->heap, 1);
+    vx_backend_registry_init(&w->registry, &w->heap.source, 1);
     w->target = (struct vx_target){.name = w->backend.address_text};
     w->route = (struct vx_route){.config = &w->config, .targets = &w->target};
     w->route.set = vx_backend_set_build(&w->registry, &w->arena, &w->config, &endpoint, 1, 1);
