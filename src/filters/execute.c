@@ -259,12 +259,23 @@ static bool fill(struct vx_execute *x, struct vx_pwasm_hub *hub, const struct vx
     return make_seats(x);
 }
 
+/* What the module or its settings have that no `execute` module can have; NULL: nothing. */
+static const char *find_misfit(const struct vx_config_filter *config, const struct vx_wasm_module *module) {
+    if (!exports(module, VX_SLICE("execute"), ":i"))
+        return "its `execute` must take nothing and return an i32";
+    if (config->config.len || config->vm_config.len || config->root_id.len || config->vm_id.len)
+        return "`config`, `vm_config`, `root_id` and `vm_id` are for Proxy-WASM plugins, and it exports "
+               "`execute`";
+    if (config->body_continues)
+        return "`on_headers_pause` is for Proxy-WASM plugins, and it exports `execute`";
+    return NULL;
+}
+
 struct vx_filter *vx_execute_new(struct vx_pwasm_hub *hub, const struct vx_config_filter *config,
                                  struct vx_wasm_module *module, struct vx_wasm_text *why) {
-    bool fits = exports(module, VX_SLICE("execute"), ":i");
-    struct vx_execute *x = fits ? calloc(1, sizeof *x) : NULL;
-    snprintf(why->text, sizeof why->text,
-             fits ? "there is no memory for it" : "its `execute` must take nothing and return an i32");
+    const char *misfit = find_misfit(config, module);
+    struct vx_execute *x = misfit ? NULL : calloc(1, sizeof *x);
+    snprintf(why->text, sizeof why->text, "%s", misfit ? misfit : "there is no memory for it");
     if (!x) {
         vx_wasm_module_unload(module);
         return NULL;

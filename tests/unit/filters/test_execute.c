@@ -242,6 +242,26 @@ static void test_modules_that_are_none(void **state) {
     executed_free(t);
 }
 
+static void test_settings_for_plugins_are_refused(void **state) {
+    (void)state;
+    struct executed *t = executed_new("pass", false);
+    struct vx_config_filter base = {.name = VX_SLICE("bad"),
+                                    .limits = {1 << 20, 1000000, 1000000000, 1000, 0}};
+    struct vx_config_filter each[5] = {base, base, base, base, base};
+    each[0].config = each[1].vm_config = each[2].root_id = each[3].vm_id = VX_SLICE("x");
+    each[4].body_continues = true;
+    struct vx_slice binary = vx_guest_load("pass");
+    for (unsigned i = 0; i < 5; i++) {
+        struct vx_config_error error = {.text = ""};
+        assert_null(t->engine->load(t->engine, &each[i], binary, &error));
+        assert_non_null(strstr(error.text, "for Proxy-WASM plugins"));
+    }
+    vx_guest_free(binary);
+    assert_int_equal(ask(t, NULL), 200);
+    fixture_free(t->x);
+    executed_free(t);
+}
+
 static void test_one_module_is_held_once(void **state) {
     (void)state;
     struct executed *t = executed_new("pass", false);
@@ -267,6 +287,7 @@ int main(void) {
         cmocka_unit_test(test_a_start_function_that_speaks),
         cmocka_unit_test(test_isolation),
         cmocka_unit_test(test_modules_that_are_none),
+        cmocka_unit_test(test_settings_for_plugins_are_refused),
         cmocka_unit_test(test_one_module_is_held_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
