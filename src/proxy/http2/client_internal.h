@@ -78,6 +78,7 @@ struct vx_h2_pool {
     struct vx_place_queue places;    /* they wait for */
     struct vx_task room;             /* a stream is over: it may have come */
     struct vx_timer turn;            /* at whose end other workers get one that they have asked for */
+    uint32_t yielding;               /* connections that have yielded and still have their places */
     uint32_t stream_limit;           /* what the backend let a connection have last; 0: it has not said */
     bool limited;                    /* by max_connections */
 };

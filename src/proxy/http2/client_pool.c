@@ -363,13 +363,16 @@ static bool is_spare(const struct h2_client_connection *c) {
     return !c->session.stream_count && !c->pool->places.count;
 }
 
+/* Of those in use one at a time: its place comes free with its last stream only, and meanwhile another one would be lost to
+ * the requests of this worker without a place for anybody. */
 static bool may_yield(const struct h2_client_connection *c) {
-    return is_spare(c) || vx_place_queue_turn_is_over(&c->pool->places);
+    return is_spare(c) || (!c->pool->yielding && vx_place_queue_turn_is_over(&c->pool->places));
 }
 
 static void yield(struct h2_client_connection *c) {
     vx_place_queue_begin_turn(&c->pool->places);
     c->yielded = true;
+    c->pool->yielding++;
     vx_h2_client_end(c);
 }
 
@@ -402,7 +405,7 @@ static void spare(struct vx_h2_pool *pool) {
         return;
     if (may_yield(c))
         yield(c);
-    else
+    else if (!pool->yielding)
         vx_timer_set(&pool->client->rt->wheel, &pool->turn, pool->places.turn_until_ns);
 }
 
@@ -422,6 +425,7 @@ static void end_turn(struct vx_timer *timer, uint64_t now_ns) {
 /* The own queue is looked at in any case, as it may wait for something else than a place; not here, where a user's call may
  * be on the stack. */
 void vx_h2_pool_closed(struct h2_client_connection *c) {
+    c->pool->yielding -= c->yielded;
     vx_place_queue_give(&c->pool->places, c->shared, c->yielded);
     vx_runtime_defer(c->pool->client->rt, &c->pool->room);
 }

@@ -231,6 +231,31 @@ static void room_for_a_stream_is_no_place(void **state) {
     end_two(w);
 }
 
+/* Streams that last keep the place of a connection that has yielded: the worker's other connections stay in use meanwhile. */
+static void one_connection_at_a_time_yields(void **state) {
+    (void)state;
+    struct world *w = start_two(2);
+    struct peer *peers[2];
+    for (unsigned i = 0; i < 2; i++) {
+        call_get(w, i);
+        peers[i] = stands(w, 1);
+    }
+    call_get_on(w, &second.client, 2);
+    for (unsigned turn = 0; turn < 3; turn++) {
+        fake_net_advance(&w->net, FAKE_MS(12));
+        vx_h2_client_spare(&w->client);
+        fake_net_round(&w->net);
+    }
+    call_get(w, 3);
+    answer(w, peers[0], 0);
+    assert_int_equal(peers[0]->streams, 2);
+    answer(w, peers[1], 1);
+    deliver();
+    assert_int_equal(w->net.count, 3);
+    answer(w, stands(w, 1), 2);
+    end_two(w);
+}
+
 /* Nobody is asked for the sake of those who wait for a connection that is being set up, nor when it opens. */
 static void who_waits_for_a_connection_is_not_in_the_queue(void **state) {
     (void)state;
@@ -272,6 +297,7 @@ int main(void) {
         cmocka_unit_test(a_used_connection_is_given_up_at_the_end_of_the_turn),
         cmocka_unit_test(the_turn_begins_when_a_connection_opens),
         cmocka_unit_test(room_for_a_stream_is_no_place),
+        cmocka_unit_test(one_connection_at_a_time_yields),
         cmocka_unit_test(who_waits_for_a_connection_is_not_in_the_queue),
         cmocka_unit_test(a_worker_that_cannot_be_told_looks_again),
     };
