@@ -21,7 +21,7 @@ DELETED = "filter lingers: deleted"
 def lingers(vortex, backend, tmp_path):
     """Starts a proxy with the plugin: lingers(mode, ...). `proxy.collector` is whom it sends its last words."""
 
-    def start(mode, answer=None, limits=None, **options):
+    def start(mode, answer=None, limits=None, instances=100, **options):
         collector = backend(serve(answer or (lambda request: response(b"good bye"))), name="collector")
         module = {"name": "lingers", "wasm": guest("lingers"), "config": mode, "limits": limits or {}}
         main = {"name": "main", "match": {"path_prefix": "/"}, "backends": targets(backend())}
@@ -29,7 +29,7 @@ def lingers(vortex, backend, tmp_path):
             routes=[main, {"name": "collector", "backends": targets(collector)}],
             filters=[module],
             admin={"socket": str(tmp_path / "admin.sock")},
-            wasm={"instances": 100},
+            wasm={"instances": instances},
             **options,
         )
         proxy.collector = collector
@@ -169,20 +169,20 @@ def test_pushes_wait_too(lingers):
 
 
 def test_a_storm_of_pushes_is_bounded(lingers):
-    """Sixteen plugins may end at a time, and their instances take a quarter of wasm.instances: 100 / 4 on two workers are 12."""
-    proxy = lingers("never", limits={"end_time": "10m"}, workers=2)
+    """Sixteen plugins may end at a time, and their instances take a quarter of wasm.instances: 40 / 4 on two workers are 5."""
+    proxy = lingers("never", limits={"end_time": "10m"}, workers=2, instances=40)
     client = proxy.client()
     push_another(proxy)
     before = None
     for turn in range(60):
         push_another(proxy)
         assert client.request("GET", "/", host="test").status == 200
-        if turn == 20:
+        if turn == 30:  # each place of the pool has been used by now, and keeps its memory
             before = proxy.rss_bytes()
-    wait_until(lambda: count(proxy, DELETED) == 2 * (61 - 12), 20, "the end of all but twelve")
-    assert proxy.metric("vortex_filter_ending", filter="lingers") == 24
+    wait_until(lambda: count(proxy, DELETED) == 2 * (61 - 5), 20, "the end of all but five")
+    assert proxy.metric("vortex_filter_ending", filter="lingers") == 10
     assert "because too many others wait" in proxy.output()
-    assert proxy.rss_bytes() - before < 16 * 1024 * 1024 * memory_slack()
+    assert proxy.rss_bytes() - before < 8 * 1024 * 1024 * memory_slack()
 
 
 # At the end of the process
