@@ -2,6 +2,7 @@
 /* What the metrics page says of filters. Filters of one name are one: those of an old configuration that still has
  * exchanges, those that are gone, and their VMs on all workers. */
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdlib.h>
 
 #include "filters/internal.h"
@@ -117,41 +118,34 @@ static void put_duration(const struct vx_filter_counts *c, struct vx_text_sink *
     vx_print(sink, "%s_count{filter=\"%.*s\"} %" PRIu64 "\n", name, VX_SLICE_ARG(c->name), c->duration.count);
 }
 
+/* A family of one sample for each filter; `field` is the offset of its uint64_t in the row. */
+static void put_family(const char *name, const char *type, const char *help, size_t field,
+                       const struct vx_list *rows, struct vx_text_sink *sink) {
+    vx_print(sink, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+    for (const struct vx_list *at = rows->next; at != rows; at = at->next) {
+        const struct vx_filter_counts *c = VX_CONTAINER_OF(at, const struct vx_filter_counts, link);
+        uint64_t value = *(const uint64_t *)((const char *)c + field);
+        vx_print(sink, "%s{filter=\"%.*s\"} %" PRIu64 "\n", name, VX_SLICE_ARG(c->name), value);
+    }
+}
+
 void vx_filters_render(struct vx_metrics_source *self, struct vx_text_sink *sink) {
     struct vx_filters *f = VX_CONTAINER_OF(self, struct vx_filters, source);
-    struct vx_list rows, *at;
+    struct vx_list rows;
     vx_list_init(&rows);
     gather(f, &rows);
     vx_print(sink, "# HELP vortex_filter_duration_seconds Time a filter's callback held an exchange up.\n"
                    "# TYPE vortex_filter_duration_seconds histogram\n");
-    for (at = rows.next; at != &rows; at = at->next)
+    for (struct vx_list *at = rows.next; at != &rows; at = at->next)
         put_duration(VX_CONTAINER_OF(at, struct vx_filter_counts, link), sink);
-    vx_print(sink,
-             "# HELP vortex_filter_traps_total Instances of a filter that ended by a trap, a deadline or a "
-             "limit.\n"
-             "# TYPE vortex_filter_traps_total counter\n");
-    for (at = rows.next; at != &rows; at = at->next) {
-        const struct vx_filter_counts *c = VX_CONTAINER_OF(at, struct vx_filter_counts, link);
-        vx_print(sink, "vortex_filter_traps_total{filter=\"%.*s\"} %" PRIu64 "\n", VX_SLICE_ARG(c->name),
-                 c->traps);
-    }
-    vx_print(sink, "# HELP vortex_filter_isolated Workers on which a filter has failed again and again.\n"
-                   "# TYPE vortex_filter_isolated gauge\n");
-    for (at = rows.next; at != &rows; at = at->next) {
-        const struct vx_filter_counts *c = VX_CONTAINER_OF(at, struct vx_filter_counts, link);
-        vx_print(sink, "vortex_filter_isolated{filter=\"%.*s\"} %" PRIu64 "\n", VX_SLICE_ARG(c->name),
-                 c->isolated);
-    }
-    vx_print(
-        sink,
-        "# HELP vortex_filter_ending Instances of a filter that are not needed any more and have not come to "
-        "their end.\n"
-        "# TYPE vortex_filter_ending gauge\n");
-    for (at = rows.next; at != &rows; at = at->next) {
-        const struct vx_filter_counts *c = VX_CONTAINER_OF(at, struct vx_filter_counts, link);
-        vx_print(sink, "vortex_filter_ending{filter=\"%.*s\"} %" PRIu64 "\n", VX_SLICE_ARG(c->name),
-                 c->ending);
-    }
+    put_family("vortex_filter_traps_total", "counter",
+               "Instances of a filter that ended by a trap, a deadline or a limit.",
+               offsetof(struct vx_filter_counts, traps), &rows, sink);
+    put_family("vortex_filter_isolated", "gauge", "Workers on which a filter has failed again and again.",
+               offsetof(struct vx_filter_counts, isolated), &rows, sink);
+    put_family("vortex_filter_ending", "gauge",
+               "Instances of a filter that are not needed any more and have not come to their end.",
+               offsetof(struct vx_filter_counts, ending), &rows, sink);
     forget(&rows);
     vx_pwasm_series_render(f->hub.series, sink);
 }
