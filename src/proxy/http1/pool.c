@@ -87,8 +87,7 @@ static bool waits_for(const struct vx_h1_pool *pool, const struct vx_target_shar
 static void set_look(struct vx_h1_pool *pool) {
     struct vx_runtime *rt = pool->client->rt;
     uint64_t at_ns = rt->now_ns + (uint64_t)VX_LOOK_AGAIN_MS * 1000000;
-    uint64_t until_ns = first_queued(pool)->queued_until_ns;
-    vx_timer_set(&rt->wheel, &pool->places.look, until_ns < at_ns ? until_ns : at_ns);
+    vx_timer_set(&rt->wheel, &pool->places.look, vx_sooner_ns(at_ns, first_queued(pool)->queued_until_ns));
 }
 
 static void enqueue(struct vx_h1_pool *pool, struct h1_client_request *request) {
