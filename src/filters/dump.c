@@ -49,13 +49,6 @@ void vx_filters_dump(struct vx_filter_engine *self, struct vx_text_sink *sink) {
         dump_filter(VX_CONTAINER_OF(at, const struct vx_loaded, link), sink);
 }
 
-static uint32_t length(const struct vx_list *list) {
-    uint32_t n = 0;
-    for (const struct vx_list *at = list->next; at != list; at = at->next)
-        n++;
-    return n;
-}
-
 void vx_filters_dump_worker(struct vx_filter_engine *self, uint32_t worker, struct vx_text_sink *sink) {
     struct vx_filters *f = VX_CONTAINER_OF(self, struct vx_filters, port);
     const struct vx_list *vms = &f->hub.crews[worker].vms;
@@ -66,7 +59,7 @@ void vx_filters_dump_worker(struct vx_filter_engine *self, uint32_t worker, stru
                  "  instance %" PRIu64
                  " of filter %.*s: %zu bytes of memory, %u streams, %u calls under way%s\n",
                  vm->serial, VX_SLICE_ARG(vm->plan->name),
-                 i->has_memory ? wasmtime_memory_data_size(i->context, &i->memory) : 0, length(&vm->streams),
-                 length(&vm->calls), vm->tick_ms ? ", ticks" : "");
+                 i->has_memory ? wasmtime_memory_data_size(i->context, &i->memory) : 0,
+                 vx_list_length(&vm->streams), vx_list_length(&vm->calls), vm->tick_ms ? ", ticks" : "");
     }
 }

@@ -26,9 +26,7 @@ static uint32_t most(const struct vx_filters *f) {
 }
 
 static void cut_oldest(struct vx_filters *f) {
-    uint32_t count = 0;
-    for (const struct vx_list *at = f->ending.next; at != &f->ending; at = at->next)
-        count++;
+    uint32_t count = vx_list_length(&f->ending);
     for (struct vx_list *at = f->ending.next; count > most(f); at = at->next, count--) {
         const struct vx_loaded *l = VX_CONTAINER_OF(at, struct vx_loaded, link);
         if (l->kind->order)

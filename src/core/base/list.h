@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "core/base/assert.h"
 
@@ -39,6 +40,14 @@ static inline void vx_list_remove(struct vx_list *node) {
     node->prev->next = node->next;
     node->next->prev = node->prev;
     vx_list_init(node);
+}
+
+/* How many nodes there are; looks at each. */
+static inline uint32_t vx_list_length(const struct vx_list *l) {
+    uint32_t n = 0;
+    for (const struct vx_list *at = l->next; at != l; at = at->next)
+        n++;
+    return n;
 }
 
 /* The first node taken off, or NULL when the list is empty. */

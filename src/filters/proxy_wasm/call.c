@@ -322,13 +322,6 @@ struct vx_pwasm_call *vx_pwasm_call_find(struct vx_pwasm_vm *vm, uint32_t id) {
     return NULL;
 }
 
-static uint32_t count_calls(const struct vx_pwasm_vm *vm) {
-    uint32_t count = 0;
-    for (const struct vx_list *at = vm->calls.next; at != &vm->calls; at = at->next)
-        count++;
-    return count;
-}
-
 uint32_t vx_pwasm_call_count_fields(struct vx_field_map *map) {
     struct vx_field field;
     uint32_t count = 0;
@@ -338,7 +331,7 @@ uint32_t vx_pwasm_call_count_fields(struct vx_field_map *map) {
 }
 
 struct vx_pwasm_call *vx_pwasm_call_make(struct vx_pwasm_vm *vm, const struct vx_pwasm_call_ops *ops) {
-    struct vx_pwasm_call *c = count_calls(vm) < VX_PWASM_CALLS_MAX ? calloc(1, sizeof *c) : NULL;
+    struct vx_pwasm_call *c = vx_list_length(&vm->calls) < VX_PWASM_CALLS_MAX ? calloc(1, sizeof *c) : NULL;
     if (!c)
         return NULL;
     c->vm = vm;

@@ -191,9 +191,7 @@ bool vx_ahead_push(struct vx_control *c, struct vx_slice name, struct vx_slice b
 }
 
 void vx_ahead_dump(const struct vx_ahead *a, struct vx_text *out) {
-    uint32_t waiting = 0;
-    for (const struct vx_list *at = a->jobs.next; at != &a->jobs; at = at->next)
-        waiting++;
+    uint32_t waiting = vx_list_length(&a->jobs);
     if (waiting)
         vx_text_format(out, "compiling for a %s, %u jobs wait behind it, %zu bytes of pushed modules\n",
                        first_of(a)->pushes ? "push" : "reload", waiting - 1, a->bytes);

@@ -194,10 +194,7 @@ static void on_retry(struct vx_timer *t, uint64_t now_ns) {
 void vx_listener_revive(struct vx_task *task, uint64_t now_ns) {
     struct vx_tcp *tcp = VX_CONTAINER_OF(task, struct vx_tcp, revive);
     /* One that starves again goes to the end of the list: look at each once. */
-    unsigned count = 0;
-    for (struct vx_list *node = tcp->starved.next; node != &tcp->starved; node = node->next)
-        count++;
-    for (; count > 0 && !vx_list_empty(&tcp->starved); count--)
+    for (uint32_t count = vx_list_length(&tcp->starved); count > 0 && !vx_list_empty(&tcp->starved); count--)
         revive(VX_CONTAINER_OF(tcp->starved.next, struct vx_listener, starved), now_ns);
 }
 
