@@ -2,8 +2,8 @@
 /* Filters that nothing holds any more, on their way to their end (core/ports/filter.h). */
 #include <inttypes.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "filters/clock.h"
 #include "filters/internal.h"
 #include "filters/print.h"
 
@@ -11,12 +11,6 @@ enum {
     ENDING_MAX = 16,
     INSTANCES_SHARE = 4, /* the part of wasm.instances that may be ending */
 };
-
-static uint64_t clock_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 /* New filters need instances too, while old ones have theirs. */
 static uint32_t most(const struct vx_filters *f) {
@@ -50,7 +44,7 @@ void vx_filters_collect(struct vx_filters *f) {
 void vx_filters_begin_end(struct vx_filters *f, struct vx_loaded *l) {
     vx_list_remove(&l->link);
     vx_list_push_back(&f->ending, &l->link);
-    l->ending_ns = clock_ns();
+    l->ending_ns = vx_clock_ns(CLOCK_MONOTONIC);
     if (l->kind->order)
         l->kind->order(l->filter, VX_PWASM_ORDER_END);
     vx_filters_collect(f);
@@ -62,6 +56,7 @@ void vx_filters_dump_ending(const struct vx_filters *f, struct vx_text_sink *sin
         const struct vx_loaded *l = VX_CONTAINER_OF(at, const struct vx_loaded, link);
         uint32_t instances = l->kind->ending ? l->kind->ending(l->filter) : 0;
         vx_print(sink, "filter %.*s: replaced %" PRIu64 " ms ago, %u instances are ending\n",
-                 VX_SLICE_ARG(l->filter->name), (clock_ns() - l->ending_ns) / 1000000, instances);
+                 VX_SLICE_ARG(l->filter->name), (vx_clock_ns(CLOCK_MONOTONIC) - l->ending_ns) / 1000000,
+                 instances);
     }
 }

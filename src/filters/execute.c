@@ -4,8 +4,8 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "filters/clock.h"
 #include "filters/proxy_wasm/call.h"
 
 enum {
@@ -24,12 +24,6 @@ struct vx_execute_run {
 
 static struct vx_execute *execute_of(struct vx_filter *f) {
     return VX_CONTAINER_OF(f, struct vx_execute, filter);
-}
-
-static uint64_t clock_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
 /* Running the guest */
@@ -150,12 +144,12 @@ static enum vx_filter_verdict on_headers(void *context, enum vx_filter_direction
     (void)d, (void)end;
     if (seat->failures >= ISOLATED_FROM && now_ns < seat->again_ns)
         return VX_FILTER_FAILED;
-    uint64_t begun_ns = clock_ns();
+    uint64_t begun_ns = vx_clock_ns(CLOCK_MONOTONIC);
     vm->root.stream = run->stream;
     vm->now_ns = now_ns;
     bool fine = run_guest(seat, &result);
     vm->root.stream = NULL;
-    vx_histogram_record(&seat->shared.duration, clock_ns() - begun_ns);
+    vx_histogram_record(&seat->shared.duration, vx_clock_ns(CLOCK_MONOTONIC) - begun_ns);
     return fine ? judge(seat, run->stream, result, now_ns) : fail(seat, vm->fault.text, now_ns);
 }
 

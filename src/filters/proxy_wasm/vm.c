@@ -11,8 +11,8 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "filters/clock.h"
 #include "filters/proxy_wasm/call.h"
 #include "filters/proxy_wasm/done.h"
 #include "filters/proxy_wasm/host.h"
@@ -22,14 +22,8 @@ enum { LOG_LINES_PER_SECOND = 100 };
 
 static const uint64_t second_ns = 1000000000u;
 
-static uint64_t read_clock(clockid_t id) {
-    struct timespec t;
-    clock_gettime(id, &t);
-    return (uint64_t)t.tv_sec * second_ns + (uint64_t)t.tv_nsec;
-}
-
 uint64_t vx_pwasm_vm_wall_ns(const struct vx_pwasm_vm *vm) {
-    return vm->worker ? vm->worker->wall_ns() : read_clock(CLOCK_REALTIME);
+    return vm->worker ? vm->worker->wall_ns() : vx_clock_ns(CLOCK_REALTIME);
 }
 
 /* Calls */
@@ -176,7 +170,7 @@ static bool call_if_any(struct vx_pwasm_vm *vm, const char *name, const char *ty
         strcmp(found, type) != 0 || !vx_wasm_instance_function(&vm->sandbox, vx_slice_of(name), &function))
         return true;
     wasmtime_val_raw_t v[2] = {{0}};
-    vm->now_ns = read_clock(CLOCK_MONOTONIC);
+    vm->now_ns = vx_clock_ns(CLOCK_MONOTONIC);
     return vx_wasm_instance_call(&vm->sandbox, &function, v, 2, vm->plan->start_time_ns, &vm->fault);
 }
 
@@ -201,7 +195,7 @@ static bool begin(struct vx_pwasm_vm *vm, enum vx_pwasm_export e, size_t config_
         return true;
     wasmtime_val_raw_t v[2] = {{.i32 = VX_PWASM_ROOT_ID}, {.i32 = (int32_t)config_bytes}};
     if (!call_within(vm, &vm->functions[e], &vm->root, v, 2, vm->plan->start_time_ns,
-                     read_clock(CLOCK_MONOTONIC))) {
+                     vx_clock_ns(CLOCK_MONOTONIC))) {
         snprintf(why->text, sizeof why->text, "%s failed: %.380s", name, vm->fault.text);
         return false;
     }
@@ -226,7 +220,7 @@ static bool start(struct vx_pwasm_vm *vm, struct vx_wasm_text *why) {
         vx_list_init(&vm->root.link);
         vm->last_id = VX_PWASM_ROOT_ID;
         enlist(vm, &vm->root);
-        fine = create(&vm->root, 0, plan->start_time_ns, read_clock(CLOCK_MONOTONIC));
+        fine = create(&vm->root, 0, plan->start_time_ns, vx_clock_ns(CLOCK_MONOTONIC));
     }
     if (!fine) {
         snprintf(why->text, sizeof why->text, "it does not start: %.380s", vm->fault.text);
@@ -300,7 +294,7 @@ void vx_pwasm_vm_end(struct vx_pwasm_vm *vm) {
     VX_ASSERT(vx_list_empty(&vm->streams) && !vm->taking_part);
     vm->died = NULL;
     if (!vm->dead)
-        vx_pwasm_done_at_once(vm, read_clock(CLOCK_MONOTONIC));
+        vx_pwasm_done_at_once(vm, vx_clock_ns(CLOCK_MONOTONIC));
     vx_pwasm_calls_drop(vm);
     vx_wasm_instance_close(&vm->sandbox);
     for (struct vx_pwasm_context *c = vm->free, *next; c; c = next) {

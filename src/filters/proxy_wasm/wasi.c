@@ -3,7 +3,8 @@
 #include "filters/proxy_wasm/wasi.h"
 
 #include <sys/random.h>
-#include <time.h>
+
+#include "filters/clock.h"
 
 enum {
     RANDOM_MAX = 65536,
@@ -50,12 +51,6 @@ wasm_trap_t *vx_wasi_clock_res_get(void *env, wasmtime_caller_t *caller, wasmtim
     return give(v, fine ? VX_WASI_SUCCESS : VX_WASI_FAULT);
 }
 
-static uint64_t monotonic_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 wasm_trap_t *vx_wasi_clock_time_get(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *v, size_t n) {
     (void)env;
     (void)n;
@@ -63,7 +58,7 @@ wasm_trap_t *vx_wasi_clock_time_get(void *env, wasmtime_caller_t *caller, wasmti
     uint32_t id = arg(v, 0);
     if (id > CLOCK_OF_TIME_PASSED)
         return give(v, VX_WASI_NOTSUP);
-    uint64_t now_ns = id == CLOCK_OF_DAY ? vx_pwasm_vm_wall_ns(vm) : monotonic_ns();
+    uint64_t now_ns = id == CLOCK_OF_DAY ? vx_pwasm_vm_wall_ns(vm) : vx_clock_ns(CLOCK_MONOTONIC);
     return give(v, vx_pwasm_write(vm, arg(v, 2), now_ns, 8) ? VX_WASI_SUCCESS : VX_WASI_FAULT);
 }
 

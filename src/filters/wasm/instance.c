@@ -4,7 +4,8 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
+
+#include "filters/clock.h"
 
 static const char deadline_text[] = "deadline exceeded";
 static const char exit_text[] = "proc_exit(";
@@ -97,12 +98,6 @@ wasm_trap_t *vx_wasm_exit_trap(uint32_t code) {
 
 /* Deadlines */
 
-static uint64_t thread_cpu_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 /* How many ticks take at least that long: the first one may come at once. */
 static uint64_t ticks(const struct vx_wasm_instance *i, uint64_t ns) {
     uint64_t tick_ns = atomic_load_explicit(&i->engine->tick_ns, memory_order_relaxed);
@@ -114,7 +109,7 @@ static wasmtime_error_t *on_deadline(wasmtime_context_t *context, void *data, ui
                                      wasmtime_update_deadline_kind_t *update) {
     (void)context;
     struct vx_wasm_instance *i = data;
-    uint64_t now_ns = thread_cpu_ns(), rest_ns = i->budget_ns - i->budget_ns / 2;
+    uint64_t now_ns = vx_clock_ns(CLOCK_THREAD_CPUTIME_ID), rest_ns = i->budget_ns - i->budget_ns / 2;
     if (!i->overdue) {
         i->overdue = true;
         i->cpu_ns = now_ns;
