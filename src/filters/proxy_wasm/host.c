@@ -12,13 +12,8 @@ struct function {
 /* While the guest's start function runs, the instance that the memory is looked up in is not there yet. */
 static void find_memory(struct vx_pwasm_vm *vm, wasmtime_caller_t *caller) {
     wasmtime_extern_t found;
-    if (!wasmtime_caller_export_get(caller, "memory", 6, &found))
-        return;
-    vm->sandbox.has_memory = found.kind == WASMTIME_EXTERN_MEMORY;
-    if (vm->sandbox.has_memory)
-        vm->sandbox.memory = found.of.memory;
-    else
-        wasmtime_extern_delete(&found);
+    if (wasmtime_caller_export_get(caller, "memory", 6, &found))
+        vx_wasm_instance_set_memory(&vm->sandbox, &found);
 }
 
 struct vx_pwasm_vm *vx_pwasm_caller(wasmtime_caller_t *caller) {

@@ -64,6 +64,10 @@ bool vx_wasm_instance_renew(struct vx_wasm_instance *i, const struct vx_wasm_mod
 /* Gives the instance's place and memory back. */
 void vx_wasm_instance_close(struct vx_wasm_instance *i);
 
+/* What the guest exports as its memory, for host functions that its start function calls: there is no instance yet that it
+ * could be looked up in. Takes `found` over. */
+void vx_wasm_instance_set_memory(struct vx_wasm_instance *i, wasmtime_extern_t *found);
+
 /* The exported function of this name, whose type the caller knows (vx_wasm_module_exports). Look it up once. */
 bool vx_wasm_instance_function(struct vx_wasm_instance *i, struct vx_slice name, wasmtime_func_t *function);
 
