@@ -93,8 +93,9 @@ class Vortex:
                 call, cwd=self.folder, stdout=out, stderr=err, stdin=subprocess.DEVNULL
             )
         try:
+            # Longer than most tests may take: those with large modules to compile set a limit of their own.
             wait_until(
-                lambda: self.ready() or self.process.poll() is not None, 120, f"the line with `{until}`"
+                lambda: self.ready() or self.process.poll() is not None, 500, f"the line with `{until}`"
             )
             assert self.process.poll() is None, f"ended with {self.process.returncode} at start"
         except BaseException as error:

@@ -361,6 +361,35 @@ static void test_free_retries_leave_the_others_what_they_are(void **state) {
     fixture_free(x);
 }
 
+/* Of the three backends, each refuses the request once, and one of them twice. */
+static void test_refusals_of_one_request_count_once_against_a_backend(void **state) {
+    (void)state;
+    struct fixture *x = upload(30000);
+    x->routes[0].breaker = (struct vx_config_breaker){.failures = 2, .open_for_ns = UINT64_C(1000000000)};
+    x->routes[0].retry_attempts = 1;
+    fixture_begin(x);
+    for (unsigned i = 0; i < FIXTURE_BACKENDS + 1; i++)
+        fake_upstream_fail(fixture_up(x), VX_ERR_BACKEND_REFUSED, x->now_ns);
+    assert_int_equal(x->client.count, FIXTURE_BACKENDS + 2);
+    for (uint32_t i = 0; i < FIXTURE_BACKENDS; i++)
+        assert_int_equal(vx_backend_set_stats(x->made[0].set, i).breaker, VX_BREAKER_CLOSED);
+    fake_upstream_answer(fixture_up(x), 200, "", x->now_ns);
+    fixture_free(x);
+}
+
+static void test_a_refusal_counts_against_its_backend(void **state) {
+    (void)state;
+    struct fixture *x = upload(30000);
+    x->routes[0].breaker = (struct vx_config_breaker){.failures = 1, .open_for_ns = UINT64_C(1000000000)};
+    fixture_begin(x);
+    uint32_t refusing = fixture_up(x)->target->pool;
+    fake_upstream_fail(fixture_up(x), VX_ERR_BACKEND_REFUSED, x->now_ns);
+    assert_int_equal(vx_backend_set_stats(x->made[0].set, refusing).breaker, VX_BREAKER_OPEN);
+    assert_int_not_equal(fixture_up(x)->target->pool, refusing);
+    fake_upstream_answer(fixture_up(x), 200, "", x->now_ns);
+    fixture_free(x);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_an_idempotent_request_goes_to_other_backends),
@@ -383,6 +412,8 @@ int main(void) {
         cmocka_unit_test(test_a_body_that_waits_for_a_connection_is_not_gone),
         cmocka_unit_test(test_what_was_never_begun_is_sent_again_three_times),
         cmocka_unit_test(test_free_retries_leave_the_others_what_they_are),
+        cmocka_unit_test(test_refusals_of_one_request_count_once_against_a_backend),
+        cmocka_unit_test(test_a_refusal_counts_against_its_backend),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -168,6 +168,26 @@ static void a_snapshot_without_the_target_ends_its_connections(void **state) {
     world_end(w);
 }
 
+static void an_old_connection_is_not_used_again(void **state) {
+    (void)state;
+    struct world *w = world_start();
+    w->target.pool_max_age_ns = FAKE_S(3);
+    struct call *c = call_get(w, 0);
+    struct peer *p = peer_connected(w, 0, false);
+    for (unsigned i = 0; i < 2; i++) {
+        peer_run(w, p);
+        peer_answer(w, p, 1 + 2 * (int32_t)i, "200", "x");
+        call_drink(c);
+        call_release(c);
+        fake_net_advance(&w->net, FAKE_S(2) - FAKE_S(i));
+        c = call_get(w, i + 1);
+        assert_int_equal(w->net.count, i + 1);
+    }
+    peer_run(w, p);
+    assert_int_equal(p->goaways, 1);
+    world_end(w);
+}
+
 static void a_drain_keeps_nothing(void **state) {
     (void)state;
     struct world *w = world_start();
@@ -210,6 +230,7 @@ int main(void) {
         cmocka_unit_test(a_backend_that_takes_no_streams_gets_no_crowd),
         cmocka_unit_test(a_fresh_connection_where_the_old_one_was_stale),
         cmocka_unit_test(a_snapshot_without_the_target_ends_its_connections),
+        cmocka_unit_test(an_old_connection_is_not_used_again),
         cmocka_unit_test(a_drain_keeps_nothing),
         cmocka_unit_test(more_wait_than_a_connection_may_have),
     };
