@@ -282,13 +282,13 @@ def test_a_body_that_does_not_come_is_not_waited_for(h2c):
 
 
 def test_an_idle_connection_is_ended(h2c):
-    _, client = h2c(serve(mirror), timeouts={"idle": "300ms"})
+    _, client = h2c(serve(mirror), timeouts={"idle": "1s"})
     assert client.request().status == 200
     assert client.wait_closed() == ErrorCodes.NO_ERROR
 
 
 def test_a_head_that_does_not_end_is_not_waited_for(h2c):
-    proxy, client = h2c(serve(mirror), timeouts={"header": "300ms"})
+    proxy, client = h2c(serve(mirror), timeouts={"header": "1s"})
     client.wait(lambda: client.acked)
     client.send_raw(b"\0\0\1\1\0\0\0\0\1\x82")  # HEADERS without END_HEADERS
     client.wait_closed()

@@ -194,7 +194,7 @@ def test_killed_and_started_again(vortex, backend, redis, policy):
 @pytest.mark.parametrize("policy", POLICIES)
 def test_frozen(vortex, backend, redis, policy):
     server = redis()
-    proxy = connected(failing(vortex, backend, server.address, policy, timeout="300ms"))
+    proxy = connected(failing(vortex, backend, server.address, policy, timeout="1s"))
     check_back(proxy, "before")
     server.freeze()
     check_away(proxy, policy, "away")
@@ -221,7 +221,7 @@ def test_full(vortex, backend, redis, policy):
 def test_slow(vortex, backend, redis, policy):
     """It works, but takes longer than it may: a command keeps it busy for a while."""
     server = redis("enable-debug-command yes")
-    proxy = connected(failing(vortex, backend, server.address, policy, timeout="100ms"))
+    proxy = connected(failing(vortex, backend, server.address, policy, timeout="500ms"))
     sleeper = threading.Thread(target=server.try_cli, args=("DEBUG", "SLEEP", "5"))
     sleeper.start()
     wait_until(lambda: proxy.get("/", by_client("probe")) and proxy.metric("vortex_rate_store_errors_total"), 15, "it to be slow")

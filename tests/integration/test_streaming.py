@@ -330,7 +330,7 @@ def test_dribbled_head_does_not_extend_its_time(vortex, backend):
 
 
 def test_header_timeout_applies_to_the_second_request_too(vortex, backend):
-    proxy = vortex(backend(), timeouts={"header": "500ms", "idle": "60s"})
+    proxy = vortex(backend(), timeouts={"header": "1s", "idle": "60s"})
     with proxy.client() as client:
         assert client.request("GET", "/").status == 200
         client.send(b"GET / HT")
@@ -346,7 +346,7 @@ def test_connection_that_says_nothing_is_closed(vortex, backend):
 
 def test_idle_connection_is_closed_without_an_answer(vortex, backend):
     """A 408 on an idle keep-alive connection could be taken for the answer to the next request."""
-    proxy = vortex(backend(), timeouts={"idle": "500ms"})
+    proxy = vortex(backend(), timeouts={"idle": "1s"})
     with proxy.client() as client:
         assert client.request("GET", "/").status == 200
         assert client.ended()
@@ -454,10 +454,10 @@ def test_response_timeout_does_not_cut_a_long_body(vortex, backend):
         conn.send(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n")
         for _ in range(20):
             conn.send(b"x")
-            settle(0.1)
+            settle(0.15)
         conn.gone()
 
-    proxy = vortex(backend(script), route={"timeouts": {"response": "500ms"}, **NO_RETRY})
+    proxy = vortex(backend(script), route={"timeouts": {"response": "2s"}, **NO_RETRY})
     assert proxy.get().body == b"x" * 20
 
 
@@ -481,7 +481,7 @@ def test_backend_that_stops_in_the_body_is_cut_off_after_the_idle_timeout(vortex
 
 def test_idle_client_of_a_slow_backend_is_not_closed_by_the_keep_alive_timeout(vortex, backend):
     """timeouts.idle is between requests; while the backend thinks, the client rightly says nothing."""
-    proxy = vortex(backend(serve(delay=1.5)), timeouts={"idle": "500ms", "header": "500ms", "body": "500ms"})
+    proxy = vortex(backend(serve(delay=1.5)), timeouts={"idle": "1s", "header": "1s", "body": "1s"})
     with proxy.client() as client:
         assert client.request("GET", "/").status == 200
         assert client.request("POST", "/", body=b"x").status == 200

@@ -127,13 +127,13 @@ def test_tunnel_is_not_ended_by_the_idle_timeout_of_requests_while_it_is_used(vo
     def handler(connection):
         for number in range(12):
             connection.send(str(number))
-            threading.Event().wait(0.2)
+            threading.Event().wait(0.25)
         connection.close()
 
     proxy = vortex(
         websocket_server(handler),
-        timeouts={"idle": "1s", "body": "1s"},
-        route={"timeouts": {"idle": "1s", "response": "1s"}},
+        timeouts={"idle": "2s", "body": "2s"},
+        route={"timeouts": {"idle": "2s", "response": "2s"}},
     )
     with connect(proxy) as socket:
         assert list(socket) == [str(number) for number in range(12)]
