@@ -4,11 +4,23 @@
 
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
 
 enum {
     KEEP_ARENAS_BYTES = 16 * 1024 * 1024,
     KEEP_BLOCKS_BYTES = 32 * 1024 * 1024,
 };
+
+/* Shows the wall clock to all who write a Date, and comes again with its next second. */
+static void show_date(struct vx_timer *timer, uint64_t now_ns) {
+    enum { SECOND_NS = 1000000000 };
+    struct vx_engine *e = VX_CONTAINER_OF(timer, struct vx_engine, next_second);
+    struct timespec wall;
+    clock_gettime(CLOCK_REALTIME, &wall);
+    vx_timestamp_set(&e->date, (uint64_t)wall.tv_sec * SECOND_NS + (uint64_t)wall.tv_nsec);
+    e->rt.date = vx_slice(e->date.http, sizeof e->date.http);
+    vx_timer_set(&e->rt.wheel, timer, now_ns + SECOND_NS - (uint64_t)wall.tv_nsec);
+}
 
 bool vx_engine_init(struct vx_engine *e, uint32_t worker) {
     memset(e, 0, sizeof *e);
@@ -36,6 +48,8 @@ bool vx_engine_init(struct vx_engine *e, uint32_t worker) {
     vx_tls_dialer_init(&e->dialer, &e->tcp.dialer, e->tls);
     e->rt.dialer = &e->dialer.dialer;
     vx_http_clients_init(&e->clients, &e->rt);
+    vx_timer_init(&e->next_second, show_date);
+    show_date(&e->next_second, e->rt.now_ns);
     return true;
 }
 

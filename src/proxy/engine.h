@@ -10,6 +10,7 @@
 #include "proxy/net/loop.h"
 #include "proxy/net/tcp.h"
 #include "proxy/runtime/slab.h"
+#include "proxy/telemetry/timestamp.h"
 #include "proxy/tls/client.h"
 #include "proxy/tls/server.h"
 #include "proxy/tls/worker.h"
@@ -22,6 +23,8 @@ struct vx_engine {
     struct vx_tls_worker *tls;
     struct vx_tls_dialer dialer;
     struct vx_http_clients clients;
+    struct vx_timestamp date; /* what rt.date shows */
+    struct vx_timer next_second;
 };
 
 /* Makes the adapters of one thread; `worker` is its number. False: no memory or no descriptors (errno), nothing is left

@@ -7,11 +7,13 @@ import json
 import random
 import subprocess
 import threading
+import time
+from email.utils import parsedate_to_datetime
 
 import httpx
 import pytest
 
-from harness import http1
+from harness import http1, http2
 from harness.backend import echo, once, response, serve
 from harness.client import request
 from harness.ports import take
@@ -266,6 +268,32 @@ def test_trailers_that_would_change_framing_or_routing_are_not_forwarded_as_such
         seen = answer.json()
         assert seen["length"] == 4
         assert name.decode().lower() not in [field.lower() for field, _ in seen["trailers"]]
+
+
+def test_answers_without_a_date_get_one(vortex, backend):
+    """RFC 9110 §6.6.1. What the backend says stays as it is."""
+
+    def script(request):
+        theirs = [("Date", "Sun, 06 Nov 1994 08:49:37 GMT")] if request.target == "/dated" else []
+        interim = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" if request.target == "/hints" else b""
+        return interim + response(b"ok", theirs)
+
+    proxy = vortex(backend(serve(script)))
+    with proxy.client() as client:
+        dated = client.request("GET", "/dated")
+        assert dated.all("date") == ["Sun, 06 Nov 1994 08:49:37 GMT"]
+        client.send(request("GET", "/hints"))
+        assert client.read().all("date") == []
+        before = time.time()
+        dates = client.read().all("date") + client.request("GET", "/%zz").all("date")
+    assert len(dates) == 2
+    for date in dates:
+        assert before - 2 < parsedate_to_datetime(date).timestamp() < time.time() + 2
+        assert parsedate_to_datetime(date).strftime("%a, %d %b %Y %H:%M:%S GMT") == date
+    with http2.Client(proxy.port) as client:
+        assert client.request("GET", "/dated").header("date") == dated.get("date")
+        assert client.request("GET", "/").header("date")
+        assert client.request("GET", "/%zz").header("date")
 
 
 def test_expect_continue_is_answered_by_the_backend(vortex, backend):

@@ -240,7 +240,7 @@ static struct vx_slice reason_of(const struct vx_response *resp) {
 size_t vx_h1_response_head_max(const struct vx_response *resp, const struct vx_h1_response_write *how) {
     struct ending ending = ending_of_response(how);
     return sizeof "HTTP/1.1 65535 \r\n" + reason_of(resp).len + fields_max(&resp->headers) +
-           ending_max(&ending);
+           sizeof "Date: \r\n" + how->date.len + ending_max(&ending);
 }
 
 size_t vx_h1_write_response_head(char *p, size_t room, const struct vx_response *resp,
@@ -253,6 +253,11 @@ size_t vx_h1_write_response_head(char *p, size_t room, const struct vx_response 
     put(&o, reason_of(resp));
     PUT(&o, "\r\n");
     put_fields(&o, &resp->headers, ours);
+    if (how->date.ptr) {
+        PUT(&o, "Date: ");
+        put(&o, how->date);
+        PUT(&o, "\r\n");
+    }
     put_ending(&o, &resp->headers, &ending);
     return written(&o);
 }

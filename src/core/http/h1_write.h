@@ -34,6 +34,7 @@ struct vx_h1_response_write {
     bool declare_length;     /* with VX_BODY_NONE: Content-Length although no body follows (HEAD, 304) */
     enum vx_h1_connection connection;
     struct vx_slice upgrade; /* for 101, as above */
+    struct vx_slice date;    /* `Date: <this>`, for a message that has none; ptr NULL: nothing is added */
 };
 
 /* An upper bound of what the matching write needs. */

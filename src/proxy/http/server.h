@@ -81,4 +81,12 @@ enum vx_error_code vx_server_objection(const struct vx_http_server *s, const str
 struct vx_slice vx_server_refusal(const struct vx_error *error, struct vx_arena *arena,
                                   struct vx_response *response, struct vx_header *item);
 
+/* The Date that is added to a final response without one (RFC 9110 §6.6.1); ptr NULL: none. It may be renewed after this
+ * round. */
+static inline struct vx_slice vx_server_date(const struct vx_runtime *rt,
+                                             const struct vx_response *response) {
+    bool needed = response->status >= 200 && !vx_headers_find(&response->headers, VX_HEADER_DATE);
+    return needed ? rt->date : VX_SLICE_NONE;
+}
+
 #endif

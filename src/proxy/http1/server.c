@@ -222,8 +222,10 @@ static void refuse(struct h1_server *c, const struct vx_error *error, uint64_t n
     struct vx_header item;
     struct vx_slice body = vx_server_refusal(error, &c->stream->arena, &response, &item);
     bool silent = response.status == 0;
-    struct vx_h1_response_write how = {
-        .framing = response.framing, .body_bytes = response.body_bytes, .connection = VX_H1_CONNECTION_CLOSE};
+    struct vx_h1_response_write how = {.framing = response.framing,
+                                       .body_bytes = response.body_bytes,
+                                       .connection = VX_H1_CONNECTION_CLOSE,
+                                       .date = vx_server_date(h1_runtime(c), &response)};
     size_t bound = vx_h1_response_head_max(&response, &how);
     char *room = silent ? NULL : vx_h1_sink_reserve(&c->sink, bound + body.len);
     size_t n = room ? vx_h1_write_response_head(room, bound, &response, &how) : 0;

@@ -154,6 +154,7 @@ static void respond(struct vx_downstream *d, struct vx_response *response) {
         .declare_length = false,
         .connection = VX_H1_CONNECTION_DEFAULT,
         .upgrade = VX_SLICE_NONE,
+        .date = vx_server_date(h1_runtime(c), response),
     };
     if (response->status == 101) {
         how.upgrade = upgrade_value(response);

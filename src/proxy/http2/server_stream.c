@@ -126,7 +126,7 @@ static void begin_body(struct h2_server_stream *s, const struct vx_response *res
 }
 
 static void respond(struct vx_downstream *d, struct vx_response *response) {
-    enum { OURS = 2 }; /* :status and content-length */
+    enum { OURS = 3 }; /* :status, date and content-length */
     struct h2_server_stream *s = (struct h2_server_stream *)d;
     if (s->response_begun)
         return;
@@ -140,6 +140,9 @@ static void respond(struct vx_downstream *d, struct vx_response *response) {
     if (switches)
         vx_websocket_strip_accept(&response->headers);
     vx_h2_fields_add_headers(&fields, &response->headers);
+    struct vx_slice date = vx_server_date(h2_runtime(s->conn), response);
+    if (date.ptr)
+        vx_h2_fields_add(&fields, vx_header_id_name(VX_HEADER_DATE), date);
     if (declared)
         vx_h2_fields_add_length(&fields, response->body_bytes);
     if (!interim)

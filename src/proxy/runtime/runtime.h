@@ -20,6 +20,8 @@ struct vx_task {
 
 struct vx_runtime {
     uint64_t now_ns; /* CLOCK_MONOTONIC, read once a round */
+    struct vx_slice
+        date; /* the wall clock as a Date field says it, renewed each second; ptr NULL: there is none */
     struct vx_timer_wheel wheel;
     struct vx_list tasks;
     struct vx_list later;           /* tasks of the next round */

@@ -6,6 +6,8 @@
 
 static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                    "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+/* 1970-01-01 was a Thursday. */
+static const char weekdays[7][4] = {"Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"};
 
 struct date {
     unsigned year, month, day;
@@ -53,6 +55,13 @@ static void set_second(struct vx_timestamp *t, uint64_t second) {
     memcpy(c + 3, months[date.month - 1], 3);
     put(c + 7, date.year, 4);
     memcpy(c + 12, r + 11, 8);
+    char *h = t->http;
+    memcpy(h, "Thu, 00 Jan 0000 00:00:00 GMT", VX_TIMESTAMP_HTTP_BYTES);
+    memcpy(h, weekdays[second / 86400 % 7], 3);
+    put(h + 5, date.day, 2);
+    memcpy(h + 8, months[date.month - 1], 3);
+    put(h + 12, date.year, 4);
+    memcpy(h + 17, r + 11, 8);
     t->second = second;
 }
 

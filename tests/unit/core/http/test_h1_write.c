@@ -163,7 +163,10 @@ static void forwards_a_response(void **state) {
                    "Connection: keep-alive\r\n\r\n");
     how = (struct vx_h1_response_write){.framing = VX_BODY_NONE, .body_bytes = 7, .declare_length = true};
     check_response(&resp, &how, "HTTP/1.1 200 Fine\r\nServer: y\r\nA: 1\r\nContent-Length: 7\r\n\r\n");
-    how.declare_length = false;
+    how.date = VX_SLICE("now");
+    check_response(&resp, &how,
+                   "HTTP/1.1 200 Fine\r\nServer: y\r\nA: 1\r\nDate: now\r\nContent-Length: 7\r\n\r\n");
+    how = (struct vx_h1_response_write){.framing = VX_BODY_NONE};
     resp.reason = VX_SLICE("");
     resp.status = 404;
     check_response(&resp, &how, "HTTP/1.1 404 \r\nServer: y\r\nA: 1\r\n\r\n");

@@ -130,6 +130,17 @@ static void test_requests_follow_each_other(void **state) {
     end(w);
 }
 
+static void test_answers_are_dated(void **state) {
+    (void)state;
+    struct world *w = start(false);
+    w->net.rt.date = VX_SLICE("now");
+    fake_send(w->t, GET("/1"));
+    assert_string_equal(fake_received(w->t), "HTTP/1.1 200 OK\r\nDate: now\r\nContent-Length: 2\r\n\r\nok");
+    fake_send(w->t, "GET / HTTP/1.1\r\n\r\n");
+    assert_non_null(strstr(fake_received(w->t), "\r\nDate: now\r\n"));
+    end(w);
+}
+
 static void test_pipelined_requests_keep_their_order(void **state) {
     (void)state;
     struct world *w = start(true);
@@ -701,6 +712,7 @@ static void test_a_head_response_has_no_body_but_its_length(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_requests_follow_each_other),
+        cmocka_unit_test(test_answers_are_dated),
         cmocka_unit_test(test_pipelined_requests_keep_their_order),
         cmocka_unit_test(test_a_burst_of_pipelined_requests_is_answered_whole),
         cmocka_unit_test(test_a_head_may_come_byte_by_byte),

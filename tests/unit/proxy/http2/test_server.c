@@ -156,6 +156,15 @@ static void test_requests_are_answered(void **state) {
     end(w);
 }
 
+static void test_answers_are_dated(void **state) {
+    (void)state;
+    struct world *w = start(false);
+    w->net.rt.date = VX_SLICE("now");
+    struct h2_peer_stream *s = h2_peer_stream(&w->peer, h2_peer_get(&w->peer, "/"));
+    assert_string_equal(s->head, ":status: 200\ndate: now\ncontent-length: 2\n");
+    end(w);
+}
+
 static void test_requests_of_a_connection_name_the_same_one(void **state) {
     (void)state;
     struct world *w = start(true);
@@ -619,6 +628,7 @@ static void test_websocket(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_requests_are_answered),
+        cmocka_unit_test(test_answers_are_dated),
         cmocka_unit_test(test_requests_of_a_connection_name_the_same_one),
         cmocka_unit_test(test_one_write_carries_the_answers_of_a_round),
         cmocka_unit_test(test_a_body_is_pulled),

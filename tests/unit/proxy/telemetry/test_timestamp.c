@@ -22,6 +22,8 @@ static void check(struct vx_timestamp *t, uint64_t second, unsigned ms) {
     assert_memory_equal(t->rfc3339 + 19, millis, 5);
     strftime(wanted, sizeof wanted, "%d/%b/%Y:%H:%M:%S +0000", &tm);
     assert_memory_equal(t->clf, wanted, VX_TIMESTAMP_CLF_BYTES);
+    strftime(wanted, sizeof wanted, "%a, %d %b %Y %H:%M:%S GMT", &tm);
+    assert_memory_equal(t->http, wanted, VX_TIMESTAMP_HTTP_BYTES);
 }
 
 static void known_times(void **state) {
@@ -32,6 +34,7 @@ static void known_times(void **state) {
     assert_memory_equal(t.clf, "01/Jan/1970:00:00:00 +0000", VX_TIMESTAMP_CLF_BYTES);
     vx_timestamp_set(&t, 1795399552123000000);
     assert_memory_equal(t.rfc3339, "2026-11-23T02:05:52.123Z", VX_TIMESTAMP_RFC3339_BYTES);
+    assert_memory_equal(t.http, "Mon, 23 Nov 2026 02:05:52 GMT", VX_TIMESTAMP_HTTP_BYTES);
 }
 
 static void every_day_of_500_years(void **state) {
