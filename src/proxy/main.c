@@ -18,7 +18,7 @@ static const char usage[] =
     "       vortex stats [--verbose]        figures of the running proxy, or all it knows\n"
     "       vortex plugin push FILE.wasm [--name N]   replace the module of a filter\n"
     "       vortex bans list | add ADDRESS [--for DURATION] | remove ADDRESS\n"
-    "           these four take --socket PATH, or -c FILE for its admin.socket\n"
+    "           reload, stats, plugin and bans take --socket PATH, or -c FILE for its admin.socket\n"
     "       vortex echo --port N            a tiny HTTP backend, for trying things\n"
     "       vortex --version | --help\n";
 
@@ -32,7 +32,8 @@ static int parse_file(int argc, char **argv, const char **path) {
     for (int i = 0; i < argc; i++) {
         bool short_form = strcmp(argv[i], "-c") == 0 || strcmp(argv[i], "--config") == 0;
         if (!short_form)
-            return wrong_usage("unknown argument", argv[i]);
+            return wrong_usage(argv[i][0] == '-' ? "unknown argument" : "a file is named with -c, as in -c",
+                               argv[i]);
         if (++i == argc)
             return wrong_usage("a file name is missing after", argv[i - 1]);
         *path = argv[i];
@@ -69,7 +70,19 @@ static int operate(int argc, char **argv) {
     return code < 0 ? wrong_usage(wrong, what) : code;
 }
 
+/* `--help` is never anything else's value in good faith, so it is looked for everywhere. */
+static bool asks_for_help(int argc, char **argv) {
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            return true;
+    return argc == 2 && strcmp(argv[1], "help") == 0;
+}
+
 int main(int argc, char **argv) {
+    if (asks_for_help(argc, argv)) {
+        fputs(usage, stdout);
+        return 0;
+    }
     if (argc < 2 || strcmp(argv[1], "-c") == 0 || strcmp(argv[1], "--config") == 0)
         return with_file(vx_command_run, argc - 1, argv + 1);
     if (strcmp(argv[1], "run") == 0)
@@ -82,10 +95,6 @@ int main(int argc, char **argv) {
         return echo(argc - 2, argv + 2);
     if (strcmp(argv[1], "--version") == 0) {
         puts("vortex " VX_VERSION);
-        return 0;
-    }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
-        fputs(usage, stdout);
         return 0;
     }
     return wrong_usage("unknown command", argv[1]);

@@ -345,9 +345,12 @@ int vx_operate(int count, char **arguments, const char **wrong, const char **wha
     if (!parse(&c, count, arguments, &given, wrong, what))
         return MEANINGLESS;
     const struct known *k = find(&c);
-    *wrong = "this is not how it is used:";
+    *wrong = "these arguments do not go with";
     *what = c.words[0];
-    if (!k || (given & ~k->options) || (c.socket && c.config))
+    if (!k || (given & ~k->options))
+        return MEANINGLESS;
+    *wrong = "there can be one of --socket and -c, not both, for";
+    if (c.socket && c.config)
         return MEANINGLESS;
     return find_socket(&c) ? k->run(&c, &talk) : WRONG;
 }

@@ -302,8 +302,17 @@ def test_wrong_usage_is_exit_2_with_a_word_on_stderr(tmp_path, arguments):
     assert done.stderr.strip()
 
 
-def test_help_is_exit_0(tmp_path):
-    done = command("--help", cwd=tmp_path)
+def test_a_file_without_its_option_is_told_of_it(tmp_path):
+    assert "-c a.yaml" in command("check", "a.yaml", cwd=tmp_path).stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--help",), ("-h",), ("help",), ("check", "--help"), ("echo", "-h"), ("bans", "add", "--help")],
+    ids=" ".join,
+)
+def test_help_is_exit_0(tmp_path, arguments):
+    done = command(*arguments, cwd=tmp_path)
     assert done.returncode == 0
     for word in ("run", "check", "echo"):
         assert word in done.stdout

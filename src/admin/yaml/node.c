@@ -84,6 +84,8 @@ static const struct saying sayings[] = {
      "this escape is unknown; in double quotes a backslash is written `\\\\`"},
     {"did not find expected node content",
      "a value must stand here; text that begins with a sign needs quotes"},
+    {"did not find expected alphabetic or numeric character",
+     "`*` and `&` begin the names of anchors; text that begins with one of them needs quotes"},
     {"did not find expected <document start>", "there must be one mapping and nothing after it"},
 };
 

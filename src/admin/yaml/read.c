@@ -28,7 +28,7 @@ static const struct wording wordings[] = {
     [VX_YAML_COUNT] = {"a whole number", ""},
     [VX_YAML_DURATION] = {"a duration", ", such as `500ms`, `5s` or `1m`"},
     [VX_YAML_SIZE] = {"a size", ", such as `64KiB`, `1MiB` or a number of bytes"},
-    [VX_YAML_PERCENT] = {"a percentage", ""},
+    [VX_YAML_PERCENT] = {"a percentage", ", such as `20%`"},
     [VX_YAML_CHOICE] = {"", ""},
     [VX_YAML_FRACTION] = {"a number", ""},
     [VX_YAML_TEXT] = {"text", ""},
@@ -91,7 +91,7 @@ static bool must_be(struct vx_yaml_reader *r, const struct vx_yaml_key *row, con
                     const char *what) {
     uint64_t number;
     bool unit_missing = node->kind == VX_YAML_SCALAR && vx_yaml_read_count(node->text, &number) &&
-                        (row->type == VX_YAML_DURATION || row->type == VX_YAML_PERCENT);
+                        ((row->type == VX_YAML_DURATION && number > 0) || row->type == VX_YAML_PERCENT);
     return vx_yaml_fault(r->error, node->place, "%s`%s` must be %s; found %s%s", row->item ? "each of " : "",
                          row->name, what, found(node).text, unit_missing ? ", which lacks its unit" : "");
 }
@@ -239,6 +239,18 @@ static bool has_control(struct vx_slice text) {
     return false;
 }
 
+/* The file will be looked at when all values are right. ptr NULL: there was no memory for the path. */
+static bool note_path(struct vx_yaml_reader *r, struct vx_slice path, struct vx_place place,
+                      enum vx_yaml_path_use use) {
+    struct vx_yaml_path *entry = path.ptr ? vx_arena_alloc(r->scratch, sizeof(*entry)) : NULL;
+    if (!entry)
+        return vx_yaml_no_memory(r->error);
+    *entry = (struct vx_yaml_path){.path = path, .place = place, .use = use};
+    *r->last_path = entry;
+    r->last_path = &entry->next;
+    return true;
+}
+
 static bool read_path(struct vx_yaml_reader *r, const struct vx_yaml_key *row,
                       const struct vx_yaml_node *node, char *base) {
     struct vx_slice *field = (struct vx_slice *)(base + row->offset);
@@ -252,13 +264,7 @@ static bool read_path(struct vx_yaml_reader *r, const struct vx_yaml_key *row,
         return field->ptr || vx_yaml_no_memory(r->error);
     }
     *field = vx_yaml_absolute(r, node->text);
-    struct vx_yaml_path *entry = vx_arena_alloc(r->scratch, sizeof(*entry));
-    if (!field->ptr || !entry)
-        return vx_yaml_no_memory(r->error);
-    *entry = (struct vx_yaml_path){.path = *field, .place = node->place, .use = row->use};
-    *r->last_path = entry;
-    r->last_path = &entry->next;
-    return true;
+    return note_path(r, *field, node->place, row->use);
 }
 
 static bool read_address(struct vx_yaml_reader *r, const struct vx_yaml_key *row,
@@ -270,11 +276,13 @@ static bool read_address(struct vx_yaml_reader *r, const struct vx_yaml_key *row
     if (a.kind == VX_ADDRESS_NAME && row->no_names)
         return must_be(r, row, node,
                        "an IP address with a port, or `unix:` and a path, as no name is looked up");
-    if (a.kind == VX_ADDRESS_UNIX && a.text.ptr[0] != '@' && a.text.ptr[0] != '/') {
-        struct vx_slice written = a.text;
-        a.text = vx_yaml_absolute(r, written);
+    if (a.kind == VX_ADDRESS_UNIX && a.text.ptr[0] != '@') {
+        a.text = vx_yaml_absolute(r, a.text);
         if (a.text.ptr && a.text.len > VX_ADDRESS_UNIX_MAX_BYTES)
             return must_be(r, row, node, "a UNIX socket whose absolute path has at most 107 bytes");
+        /* Those that take no name are our own to listen on. */
+        if (row->no_names && !note_path(r, a.text, node->place, VX_YAML_WRITE_FILE))
+            return false;
     } else if (a.text.len) {
         a.text = vx_arena_copy(r->arena, a.text);
     }

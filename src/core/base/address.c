@@ -19,6 +19,7 @@ static const char why_brackets[] = "an IPv6 address in brackets with a port, suc
 static const char why_ip4[] = "an IPv4 address of four numbers from 0 to 255, such as `127.0.0.1:8080`";
 static const char why_name[] = "an address whose host name has letters, digits, `-` and `.` only";
 static const char why_any[] = "an address; all of this machine's are `0.0.0.0:8080` and `[::]:8080`";
+static const char why_scheme[] = "an address without a scheme, such as `name:8080`; TLS is a matter of `tls`";
 static const char why_unix[] = "a UNIX socket as `unix:` and a path of 1 to 107 bytes";
 
 static bool is_digit(char c) {
@@ -230,6 +231,10 @@ bool vx_address_parse(struct vx_slice text, struct vx_address *out, const char *
     if (text.len && text.ptr[0] == '[')
         return parse_bracketed(text, out, why);
     size_t colon = find_byte(text, ':');
+    if (vx_slice_starts_with(vx_slice_skip(text, colon), VX_SLICE("://"))) {
+        *why = why_scheme;
+        return false;
+    }
     if (colon == text.len) {
         *why = text.len ? why_port : why_form;
         return false;

@@ -75,6 +75,9 @@ static void named_files_must_be_there(void **state) {
     refuse_file("access_log: {path: nowhere/access.log}\n" LISTENER ROUTE, 1, 20, "nowhere is missing");
     refuse_file("access_log: {path: '.'}\n" LISTENER ROUTE, 1, 20, "is a folder");
     accept_file("access_log: {path: access.log}\n" LISTENER ROUTE);
+    refuse_file("listeners: [{address: 'unix:/nowhere/a.sock'}]\n" ROUTE, 1, 23, "/nowhere is missing");
+    refuse_file("metrics: {address: 'unix:nowhere/a.sock'}\n" LISTENER ROUTE, 1, 20, "nowhere is missing");
+    accept_file("listeners: [{address: 'unix:a.sock'}, {address: 'unix:@a'}]\n" ROUTE);
     accept_file("access_log: {path: /vortex-access.log}\n" LISTENER ROUTE);
 }
 

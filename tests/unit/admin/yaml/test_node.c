@@ -114,6 +114,8 @@ static void structure(void **state) {
     refuse("a: @@!!str 1\n", "tags are not supported");
     refuse("a: @@!x {b: 1}\n", "tags are not supported");
     refuse("a: @@*b\n", "needs an anchor `&b`");
+    refuse("a: *@@.example.org\n", "begins with one of them needs quotes");
+    refuse("{a: *@@, b: c}\n", "begins with one of them needs quotes");
     refuse("a: &b [ @@*b ]\n", "not around it");
     refuse("a: &b { c: [ @@*b ] }\n", "not around it");
 }

@@ -367,7 +367,18 @@ static void wrong_kinds(void **state) {
     must_refuse(LISTENER "routes: [@@x]\n", "each of `routes` must be a mapping");
     must_refuse(LISTENER "routes: @@{}\n", "`routes` must be a list; found a mapping");
     must_refuse(fill(IN_FILE, "%s", "shutdown: {drain: @@30}"), "found `30`, which lacks its unit");
-    must_refuse(fill(IN_ROUTE, "%s", "retries: {budget: @@20}"), "found `20`, which lacks its unit");
+    must_refuse(fill(IN_ROUTE, "%s", "retries: {budget: @@20}"),
+                "such as `20%`; found `20`, which lacks its unit");
+}
+
+/* It needs none, so what is wrong with it is something else. */
+static void zero_lacks_no_unit(void **state) {
+    (void)state;
+    struct vx_config_error error;
+    const char *text = fill(IN_FILE, "%s", "timeouts: {header: 0}");
+    assert_null(vx_yaml_parse(CONFIG_PATH, vx_slice_of(text), &error));
+    assert_non_null(strstr(error.text, "found `0`"));
+    assert_null(strstr(error.text, "unit"));
 }
 
 static void too_long(void **state) {
@@ -443,6 +454,7 @@ int main(void) {
         cmocka_unit_test(repeated_keys),
         cmocka_unit_test(missing_keys),
         cmocka_unit_test(wrong_kinds),
+        cmocka_unit_test(zero_lacks_no_unit),
         cmocka_unit_test(too_long),
         cmocka_unit_test(expansion_is_bounded),
         cmocka_unit_test(not_built_yet),

@@ -116,7 +116,8 @@ static void refusals(void **state) {
         {"-a:80", "host name"},
         {"a-:80", "host name"},
         {"a b:80", "host name"},
-        {"http://a:80", "in brackets"},
+        {"http://a:80", "without a scheme"},
+        {"https://a", "without a scheme"},
         {"unix:", "a UNIX socket"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
