@@ -222,3 +222,7 @@ bool vx_ahead_end(struct vx_control *c) {
     }
     return !compiling;
 }
+
+void vx_ahead_leave(struct vx_control *c) {
+    pthread_detach(first_of(&c->ahead)->thread);
+}

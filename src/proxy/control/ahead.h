@@ -40,4 +40,7 @@ void vx_ahead_dump(const struct vx_ahead *a, struct vx_text *out);
  * engine of filters, the control thread's loop and *c stay in use. It may be asked again. */
 bool vx_ahead_end(struct vx_control *c);
 
+/* The process ends while a module is being compiled, as vx_ahead_end has said: nobody waits for that thread. */
+void vx_ahead_leave(struct vx_control *c);
+
 #endif

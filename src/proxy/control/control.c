@@ -347,7 +347,9 @@ int vx_control_run(const char *path) {
         vx_loop_run(c.engine.loop);
     end_service(&c);
     bool compiling = !vx_ahead_end(&c);
-    if (!compiling)
+    if (compiling)
+        vx_ahead_leave(&c);
+    else
         free_all(&c);
     if (c.exit_code == 0)
         vx_log(VX_LOG_INFO, "ended");

@@ -114,6 +114,12 @@ static inline void control_settle(struct control_world *w) {
     }
 }
 
+static inline void control_remove_folder(const struct control_world *w) {
+    char command[128];
+    snprintf(command, sizeof command, "rm -r %s", w->folder);
+    assert_int_equal(system(command), 0);
+}
+
 /* As finish() in control.c. Every generation has to be freed. */
 static inline void control_end(struct control_world *w) {
     struct vx_control *c = &w->c;
@@ -143,9 +149,7 @@ static inline void control_end(struct control_world *w) {
     vx_compose_rate_memory_free(c->rate_memory);
     vx_slab_free(&c->registry_memory);
     free(c->workers);
-    char command[128];
-    snprintf(command, sizeof command, "rm -r %s", w->folder);
-    assert_int_equal(system(command), 0);
+    control_remove_folder(w);
     free(w);
 }
 

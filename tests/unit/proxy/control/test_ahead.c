@@ -3,8 +3,10 @@
  * jobs keep their order, and the end does not wait. */
 #include "proxy/control/ahead.h"
 
+#include <dirent.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <sys/wait.h>
 
 #include "control_test.h"
 
@@ -201,6 +203,42 @@ static void test_the_end_answers_everybody_and_waits_for_nobody(void **state) {
     assert_string_equal(answers, "-the proxy has ended;-the proxy has ended;-the proxy has ended;");
 }
 
+static unsigned count_threads(void) {
+    DIR *tasks = opendir("/proc/self/task");
+    unsigned count = 0;
+    assert_non_null(tasks);
+    while (readdir(tasks))
+        count++;
+    closedir(tasks);
+    return count;
+}
+
+/* As when it is through between the last look at it and the end: TSan tells of threads that ended and were not joined. */
+static void leave(void) {
+    struct control_world *w = start();
+    push(w, "", VX_SLICE("new"));
+    sem_wait(&started);
+    unsigned threads = count_threads();
+    if (vx_ahead_end(&w->c))
+        _exit(1);
+    vx_ahead_leave(&w->c);
+    sem_post(&go_on);
+    while (count_threads() == threads)
+        sched_yield();
+    control_remove_folder(w);
+    _exit(0);
+}
+
+static void test_the_process_may_end_under_the_compiler(void **state) {
+    (void)state;
+    pid_t child = fork();
+    if (child == 0)
+        leave();
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
 static void *let_compile(void *arg) {
     (void)arg;
     sem_wait(&started);
@@ -262,6 +300,7 @@ int main(void) {
         cmocka_unit_test(test_signals_in_a_row_are_one_reload),
         cmocka_unit_test(test_what_is_refused_at_once),
         cmocka_unit_test(test_the_end_answers_everybody_and_waits_for_nobody),
+        cmocka_unit_test(test_the_process_may_end_under_the_compiler),
         cmocka_unit_test(test_the_first_load_finds_all_compiled),
         cmocka_unit_test(test_a_signal_ends_the_first_compiling),
         cmocka_unit_test(test_nothing_is_replaced_while_draining),
