@@ -14,7 +14,7 @@ from harness.wait import wait_until
 
 SLOW = {"requests": 1, "per": "1h"}
 # Sentinels and nodes take their time to know each other and to elect somebody, the more so on a busy machine.
-slow_to_agree = pytest.mark.timeout(180)
+slow_to_agree = pytest.mark.timeout(300)
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ def memory_slack():
     return 12 if b"__asan_init" in code or b"__tsan_init" in code else 1
 
 
-def command(*args, cwd, timeout=30):
+def command(*args, cwd, timeout=120):
     """Runs `vortex ARGS` to its end; the sanitizers' silence is checked."""
     done = subprocess.run(
         [binary(), *args], cwd=cwd, timeout=timeout, capture_output=True, text=True, check=False
