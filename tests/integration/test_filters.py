@@ -189,6 +189,20 @@ def test_an_edited_response_is_framed_anew(filtered, hold, size):
             assert answer.body == (b"x" * size + b"<tail>" if size else b"")
 
 
+def test_nobody_knows_the_length_of_a_body_that_would_have_been_edited(filtered):
+    """The answer to a HEAD does not tell the length before the edits (RFC 9110 8.6), but does where nobody edits."""
+    plugin = Plugin()
+    plugin.on("response_body", plugin.set_body(RESPONSE_BODY, "<head>", start=0, length=0), CONTINUE)
+
+    answers = []
+    for module in (plugin.wat(), marker("1")):
+        with filtered(one=module).client() as client:
+            answers.append(client.request("HEAD", "/"))
+    assert [answer.status for answer in answers] == [200, 200]
+    assert answers[0].get("content-length") is None
+    assert int(answers[1].get("content-length")) > 0
+
+
 @pytest.mark.parametrize("size", [10, 200_000])
 def test_the_same_over_http2(filtered, size):
     """Held and edited both ways, on streams side by side."""

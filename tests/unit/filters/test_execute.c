@@ -216,6 +216,12 @@ static void test_isolation(void **state) {
     free(fixture_up(t->x)->body);
     assert_int_equal(ask_again(t, "200"), 200);
     assert_int_equal(shared->isolated, 0);
+    for (unsigned i = 0; i < 4; i++) { /* the row has begun anew */
+        free(fixture_up(t->x)->body);
+        assert_int_equal(ask_again(t, "trap"), 200);
+    }
+    assert_int_equal(shared->traps, 10);
+    assert_int_equal(shared->isolated, 0);
     fixture_free(t->x);
     executed_free(t);
 }
