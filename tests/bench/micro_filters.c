@@ -255,7 +255,7 @@ static void measure_guest(struct bench *b, const char *guest, const char *name) 
 int main(void) {
     static const struct vx_config_wasm wasm = {.instances = 1000, .cache_path = {"off", 3}};
     struct bench *b = new_bench();
-    struct vx_filter_worker worker = {&b->wheel, &b->end.client, &b->heap.source, post_at_once, wall_ns};
+    struct vx_filter_worker worker = {&b->wheel, &b->end.client, post_at_once, wall_ns};
     b->engine = vx_filters_new(NULL);
     if (!b->engine)
         return 1;

@@ -21,7 +21,7 @@ struct client {
     uint32_t answered;     /* answers complete */
     uint64_t sent, got;    /* bytes */
     uint64_t vanish_at;    /* bytes both ways after which it leaves; UINT64_MAX: stays */
-    uint64_t tunnel_sent, tunnel_got;
+    uint64_t tunnel_sent;
     struct answer_plan plan; /* of the answer that is being read */
     struct h2_side *h2;      /* it speaks HTTP/2; NULL: HTTP/1 */
     uint64_t late;           /* tells an old event from a new one */

@@ -111,11 +111,11 @@ struct exchange {
     bool behind_flaw; /* pipelined behind a malformed one: never to be looked at */
 
     /* Seen by the proxy's ports */
-    uint32_t begins, records, retries;
+    uint32_t begins, records;
     uint16_t recorded_status;
     uint16_t recorded_error;
-    bool refused, tunnel_begun, tunnel_ended;
-    uint64_t begun_ns, recorded_ns;
+    bool tunnel_begun, tunnel_ended;
+    uint64_t recorded_ns;
 
     /* Seen by backends */
     uint32_t deliveries; /* heads that arrived */

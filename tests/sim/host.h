@@ -13,8 +13,7 @@ struct host {
     struct vx_address address;
     uint8_t route, index;
     uint32_t open; /* the proxy's connections to it */
-    uint32_t max_connections;
-    bool http2; /* speaks it, and nothing else: all backends of its route do */
+    bool http2;    /* speaks it, and nothing else: all backends of its route do */
     struct host_conn *conns;
     struct host_h2 *h2_conns;
 };
@@ -35,11 +34,9 @@ struct host_conn {
     bool upload_over;      /* the request is here as a whole */
     bool answering;        /* the answer has begun */
     bool tunnel, finished; /* all of the answer is in `out` */
-    bool doomed;           /* ends when `out` is written: `doom` says how */
     bool reading_later;
     bool deaf;     /* reads no more */
     bool draining; /* has answered early: only waits for the proxy's end */
-    uint8_t doom;  /* 0 close, 1 reset */
 };
 
 void hosts_init(struct sim *sim);

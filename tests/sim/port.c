@@ -73,7 +73,6 @@ static void sever(struct wire *w) {
     break_port(w, "injected");
     if (!w->gone)
         wire_reset_far(w, false);
-    w->was_reset = true;
 }
 
 static ssize_t port_read(struct vx_transport *t, char *to, size_t room) {

@@ -198,7 +198,6 @@ struct sim_result sim_run(const struct sim_options *options) {
         .digest = sim->digest,
         .rounds = sim->rounds,
         .exchanges = sim->exchange_count,
-        .records = sim->records,
         .answered = sim->answered,
         .cut = sim->cut,
         .own_answers = sim->own_answers,

@@ -125,7 +125,6 @@ struct sim {
     uint32_t breaker_openings;
     uint32_t since_wordless; /* connections since a backend last reset one before its first word */
     bool excuse_502, excuse_503, excuse_504; /* something happened to the world that explains them */
-    bool ended;
 };
 
 /* sim.c */
@@ -181,8 +180,8 @@ struct sim_options {
 };
 
 struct sim_result {
-    uint64_t digest, rounds, exchanges, records, answered, cut, own_answers, tunnels, retries,
-        breaker_openings, virtual_ns;
+    uint64_t digest, rounds, exchanges, answered, cut, own_answers, tunnels, retries, breaker_openings,
+        virtual_ns;
     uint64_t fault_calls[SIM_FAULT_COUNT]; /* how often each port call was made */
 };
 

@@ -247,7 +247,7 @@ void wire_reset(struct wire *w) {
     if (w->far_closed)
         return;
     bool gone = w->gone;
-    w->far_closed = w->was_reset = true;
+    w->far_closed = true;
     w->actor = NULL;
     if (gone)
         return;

@@ -52,7 +52,6 @@ struct wire {
     bool broken, shut_wanted;
     bool proxy_closed, proxy_reset; /* the proxy has closed, by a reset */
     bool reset_pending;             /* the proxy's kernel knows of a reset that the port has not told */
-    bool was_reset;                 /* by the far end's side, ever */
     bool far_closed;                /* the actor has closed */
     bool gone;                      /* a reset has reached the far end */
     bool dribbles, narrow;

@@ -142,7 +142,6 @@ static void check_nothing_left(struct sim *sim) {
 }
 
 void world_end(struct sim *sim) {
-    sim->ended = true;
     clients_check_done(sim);
     checks_at_end(sim);
     vx_http_clients_destroy(&sim->upstreams);

@@ -19,7 +19,6 @@ static void begin(struct vx_handler *handler, struct vx_downstream *d, uint64_t 
     if (e->flaw != FLAW_NONE && e->flaw != FLAW_BAD_CHUNK)
         sim_fail(sim, "request %u began in spite of its flaw %s", e->id, exchange_flaw_name(e->flaw));
     e->begins++;
-    e->begun_ns = now_ns;
     sim->begins++;
     sim_wrap_downstream(sim, &d->stream);
     sim->proxy.handler.begin(&sim->proxy.handler, d, now_ns);
@@ -109,8 +108,6 @@ static void record(struct vx_recorder *recorder, const struct vx_exchange_record
     if (!e || !e->begins) {
         if (r->attempts || r->route)
             sim_fail(sim, "a record of a request that never began, with a route or an attempt");
-        if (e)
-            e->refused = true;
         return;
     }
     if (sim->mischief == SIM_LOST_RECORD && e->id % 50 == 7)

@@ -13,7 +13,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-struct vx_slice vx_test_path(struct vx_test_certs *c, const char *name) {
+/* FOLDER/NAME, kept until _end. */
+static struct vx_slice path_of(struct vx_test_certs *c, const char *name) {
     VX_CHECK(c->path_count < sizeof c->paths / sizeof *c->paths);
     char path[sizeof *c->paths];
     int len = snprintf(path, sizeof path, "%s/%s", c->folder, name);
@@ -23,7 +24,7 @@ struct vx_slice vx_test_path(struct vx_test_certs *c, const char *name) {
 }
 
 static FILE *create(struct vx_test_certs *c, const char *name) {
-    FILE *f = fopen(vx_test_path(c, name).ptr, "w");
+    FILE *f = fopen(path_of(c, name).ptr, "w");
     VX_CHECK(f);
     return f;
 }

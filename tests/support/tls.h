@@ -26,9 +26,6 @@ void vx_test_certs_end(struct vx_test_certs *c);
  * CN is all there is). Returns what a listener's configuration says of them. */
 struct vx_config_certificate vx_test_cert(struct vx_test_certs *c, const char *name, const char *names);
 
-/* FOLDER/NAME, kept until _end. */
-struct vx_slice vx_test_path(struct vx_test_certs *c, const char *name);
-
 /* Writes a file into the folder. */
 void vx_test_write(struct vx_test_certs *c, const char *name, const char *text);
 

@@ -209,7 +209,8 @@ static bool read_text(struct vx_yaml_reader *r, const struct vx_yaml_key *row,
     return true;
 }
 
-struct vx_slice vx_yaml_absolute(struct vx_yaml_reader *r, struct vx_slice path) {
+/* An absolute path in the configuration's arena, followed by a NUL that is not counted; ptr NULL: no memory. */
+static struct vx_slice absolute(struct vx_yaml_reader *r, struct vx_slice path) {
     bool relative = path.len == 0 || path.ptr[0] != '/';
     size_t head = relative ? r->folder.len + 1 : 0;
     char *out = vx_arena_alloc(r->arena, head + path.len + 1);
@@ -263,7 +264,7 @@ static bool read_path(struct vx_yaml_reader *r, const struct vx_yaml_key *row,
         *field = vx_arena_copy(r->arena, node->text);
         return field->ptr || vx_yaml_no_memory(r->error);
     }
-    *field = vx_yaml_absolute(r, node->text);
+    *field = absolute(r, node->text);
     return note_path(r, *field, node->place, row->use);
 }
 
@@ -277,7 +278,7 @@ static bool read_address(struct vx_yaml_reader *r, const struct vx_yaml_key *row
         return must_be(r, row, node,
                        "an IP address with a port, or `unix:` and a path, as no name is looked up");
     if (a.kind == VX_ADDRESS_UNIX && a.text.ptr[0] != '@') {
-        a.text = vx_yaml_absolute(r, a.text);
+        a.text = absolute(r, a.text);
         if (a.text.ptr && a.text.len > VX_ADDRESS_UNIX_MAX_BYTES)
             return must_be(r, row, node, "a UNIX socket whose absolute path has at most 107 bytes");
         /* Those that take no name are our own to listen on. */

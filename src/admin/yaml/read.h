@@ -24,9 +24,6 @@ struct vx_yaml_reader {
 /* Reads the whole file's tree into *config, which is zero but for its arena. False: r->error says why. */
 bool vx_yaml_read_root(struct vx_yaml_reader *r, const struct vx_yaml_node *root, struct vx_config *config);
 
-/* An absolute path in the configuration's arena, followed by a NUL that is not counted; ptr NULL: no memory. */
-struct vx_slice vx_yaml_absolute(struct vx_yaml_reader *r, struct vx_slice path);
-
 /* A copy in lower case in the configuration's arena; ptr NULL: no memory. */
 struct vx_slice vx_yaml_lower(struct vx_yaml_reader *r, struct vx_slice text);
 

@@ -89,20 +89,3 @@ uint64_t vx_histogram_at_most(const struct vx_histogram_sum *sum, uint64_t bound
         n += sum->counts[i];
     return n;
 }
-
-uint64_t vx_histogram_quantile_ns(const struct vx_histogram_sum *sum, double q) {
-    double rank = q * (double)sum->count;
-    double before = 0;
-    for (unsigned i = 0; i < VX_HISTOGRAM_BUCKETS; i++) {
-        double n = (double)sum->counts[i];
-        if (n > 0 && before + n >= rank) {
-            uint64_t from = i ? vx_histogram_bound_ns(i - 1) : 0;
-            if (i == LAST)
-                return from;
-            double part = rank > before ? (rank - before) / n : 0;
-            return from + (uint64_t)(part * (double)(vx_histogram_bound_ns(i) - from));
-        }
-        before += n;
-    }
-    return 0;
-}

@@ -42,8 +42,4 @@ void vx_histogram_add(struct vx_histogram_sum *sum, const struct vx_histogram *h
 /* How many values were <= bound_ns, which must be a bucket bound. */
 uint64_t vx_histogram_at_most(const struct vx_histogram_sum *sum, uint64_t bound_ns);
 
-/* The value that the share q (0..1) of all values does not exceed, interpolated inside its bucket; 0 when
- * empty. */
-uint64_t vx_histogram_quantile_ns(const struct vx_histogram_sum *sum, double q);
-
 #endif

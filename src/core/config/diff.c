@@ -34,7 +34,7 @@ const struct vx_config_listener *vx_config_find_listener(const struct vx_config 
     return NULL;
 }
 
-bool vx_config_listener_same(const struct vx_config_listener *a, const struct vx_config_listener *b) {
+static bool listener_same(const struct vx_config_listener *a, const struct vx_config_listener *b) {
     if (!vx_address_eq(&a->address, &b->address) || a->tls != b->tls ||
         a->proxy_protocol != b->proxy_protocol || a->certificate_count != b->certificate_count ||
         !vx_slice_eq(a->client_ca_path, b->client_ca_path))
@@ -52,7 +52,7 @@ static void compare_listeners(const struct vx_config *before, const struct vx_co
         const struct vx_config_listener *now = &after->listeners[i];
         const struct vx_config_listener *old = vx_config_find_listener(before, &now->address);
         out->listeners_added += !old;
-        out->listeners_changed += old && !vx_config_listener_same(old, now);
+        out->listeners_changed += old && !listener_same(old, now);
     }
     for (uint32_t i = 0; i < before->listener_count; i++)
         out->listeners_removed += !vx_config_find_listener(after, &before->listeners[i].address);
@@ -147,7 +147,7 @@ static bool same_uses(const struct vx_config_route *a, const struct vx_config_ro
     return true;
 }
 
-bool vx_config_route_same(const struct vx_config_route *a, const struct vx_config_route *b) {
+static bool route_same(const struct vx_config_route *a, const struct vx_config_route *b) {
     return vx_slice_eq(a->name, b->name) && a->has_match == b->has_match &&
            (!a->has_match || same_match(&a->match, &b->match)) && same_backends(a, b) &&
            same_tls(&a->tls, &b->tls) && same_target(a, b) && same_effort(a, b) && same_checks(a, b) &&
@@ -171,7 +171,7 @@ static bool compare_routes(const struct vx_config *before, const struct vx_confi
         const struct vx_config_route *old = vx_config_names_find(&names, after->routes[i].name);
         found += old != NULL;
         out->routes_added += !old;
-        out->routes_changed += old && !vx_config_route_same(old, &after->routes[i]);
+        out->routes_changed += old && !route_same(old, &after->routes[i]);
     }
     out->routes_removed = before->route_count - found; /* names are unique */
     return true;
@@ -198,7 +198,7 @@ static bool same_ports(const struct vx_config_xdp *a, const struct vx_config_xdp
     return true;
 }
 
-bool vx_config_xdp_same(const struct vx_config_xdp *a, const struct vx_config_xdp *b) {
+static bool xdp_same(const struct vx_config_xdp *a, const struct vx_config_xdp *b) {
     return a->mode == b->mode && a->keep_attached == b->keep_attached && vx_slice_eq(a->pin, b->pin) &&
            same_prefixes(a->drop, a->drop_count, b->drop, b->drop_count) &&
            same_prefixes(a->spare, a->spare_count, b->spare, b->spare_count) &&
@@ -212,7 +212,7 @@ static bool same_bans(const struct vx_config_bans *a, const struct vx_config_ban
            a->duration_ns == b->duration_ns && a->max_duration_ns == b->max_duration_ns &&
            a->sweep_interval_ns == b->sweep_interval_ns &&
            same_prefixes(a->never, a->never_count, b->never, b->never_count) &&
-           vx_slice_eq(a->interface, b->interface) && vx_config_xdp_same(&a->xdp, &b->xdp);
+           vx_slice_eq(a->interface, b->interface) && xdp_same(&a->xdp, &b->xdp);
 }
 
 static bool same_access_log(const struct vx_config_access_log *a, const struct vx_config_access_log *b) {

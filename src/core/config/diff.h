@@ -46,12 +46,6 @@ bool vx_config_setting_live(enum vx_config_setting setting);
 const struct vx_config_listener *vx_config_find_listener(const struct vx_config *config,
                                                          const struct vx_address *address);
 
-/* Whether nothing but their places in the file tells the two apart. */
-bool vx_config_listener_same(const struct vx_config_listener *a, const struct vx_config_listener *b);
-bool vx_config_route_same(const struct vx_config_route *a, const struct vx_config_route *b);
-
-bool vx_config_xdp_same(const struct vx_config_xdp *a, const struct vx_config_xdp *b);
-
 /* Compares two valid configurations. `scratch` gives 8 bytes a route and may be reset afterwards. False: no memory.
  * All of these are pure; any thread. */
 bool vx_config_diff(const struct vx_config *before, const struct vx_config *after, struct vx_arena *scratch,

@@ -95,15 +95,15 @@ bool vx_exchange_grpc_reply(struct vx_exchange *x, struct vx_reply_content *cont
     return true;
 }
 
-/* The trailers that end a call whose answer has begun. NULL: no memory. */
-static struct vx_headers *status_trailers(struct vx_exchange *x, uint8_t status) {
+/* The trailers that end a call whose answer has begun when its time is over. NULL: no memory. */
+static struct vx_headers *deadline_trailers(struct vx_exchange *x) {
     struct vx_arena *arena = x->down->arena;
     struct vx_headers *fields = vx_arena_alloc(arena, sizeof *fields);
     if (!fields)
         return NULL;
     *fields = (struct vx_headers){0};
     if (!vx_headers_add(fields, arena, VX_HEADER_GRPC_STATUS, vx_header_id_name(VX_HEADER_GRPC_STATUS),
-                        vx_grpc_status_text(status)) ||
+                        vx_grpc_status_text(VX_GRPC_DEADLINE_EXCEEDED)) ||
         !vx_headers_add(fields, arena, VX_HEADER_OTHER, VX_SLICE("grpc-message"), message(x, 0)))
         return NULL;
     return fields;
@@ -117,7 +117,7 @@ static void deadline_passed(struct vx_timer *timer, uint64_t now_ns) {
     struct vx_error error = vx_error(VX_ERR_DEADLINE, false, NULL);
     if (x->state == VX_EXCHANGE_RESPONDING) {
         vx_exchange_note(x, error);
-        struct vx_headers *trailers = status_trailers(x, VX_GRPC_DEADLINE_EXCEEDED);
+        struct vx_headers *trailers = deadline_trailers(x);
         ends_as(x, VX_GRPC_DEADLINE_EXCEEDED);
         if (trailers)
             x->down->stream.ops->finish(&x->down->stream, trailers);

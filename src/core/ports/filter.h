@@ -197,7 +197,6 @@ bool vx_filter_state_set(struct vx_filter_stream *s, struct vx_slice key, struct
 struct vx_filter_worker {
     struct vx_timer_wheel *wheel;
     struct vx_http_client *client;
-    struct vx_chunk_source *memory;
     /* Runs `run(arg)` on this worker's thread, soon. Any thread. False: its inbox is full. */
     bool (*post)(const struct vx_filter_worker *self, void (*run)(void *arg, uint64_t now_ns), void *arg);
     uint64_t (*wall_ns)(void); /* since 1970 */

@@ -29,7 +29,7 @@ struct vx_tls_session_ops {
 
 struct vx_tls_session {
     const struct vx_tls_session_ops *ops;
-    struct vx_slice version, cipher;
+    struct vx_slice version;
     bool peer_certified; /* the peer has shown a certificate, and it was found good */
 };
 

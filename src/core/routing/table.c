@@ -76,7 +76,6 @@ struct route {
 /* A header with a value that routes of a node ask for. */
 struct pair {
     const struct header *header;
-    uint64_t hash;
     uint32_t node;
     uint32_t uses;
     uint32_t first; /* the routes that hang on it */
@@ -484,7 +483,7 @@ static void count_pairs(struct vx_route_table *t, uint32_t node) {
             uint32_t pair = find_pair(t, node, h, hash);
             if (pair == NONE) {
                 pair = t->pair_count++;
-                t->pairs[pair] = (struct pair){.header = h, .hash = hash, .node = node, .first = NONE};
+                t->pairs[pair] = (struct pair){.header = h, .node = node, .first = NONE};
                 index_put(&t->values, hash, pair);
                 if (h->value.len > t->longest_value)
                     t->longest_value = h->value.len;

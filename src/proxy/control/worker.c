@@ -379,7 +379,6 @@ static void attach_filters(struct vx_worker *w, struct vx_filter_engine *engine)
     w->filters = (struct vx_filter_worker){
         .wheel = &w->engine.rt.wheel,
         .client = &w->engine.clients.port,
-        .memory = w->engine.rt.arenas,
         .post = post,
         .wall_ns = wall_ns,
     };

@@ -247,7 +247,7 @@ static void timed_out(struct vx_timer *timer, uint64_t now_ns) {
     }
     if (c->drain_deadline_ns && c->drain_deadline_ns <= now_ns) {
         c->drain_deadline_ns = 0;
-        vx_h2_session_shut(&c->session, NGHTTP2_NO_ERROR, NULL);
+        vx_h2_session_shut(&c->session, NULL);
     }
     if (c->quiet_deadline_ns && c->quiet_deadline_ns <= now_ns) {
         c->quiet_deadline_ns = 0;
@@ -255,7 +255,7 @@ static void timed_out(struct vx_timer *timer, uint64_t now_ns) {
         bool heading = c->session.parsing != NULL;
         if (heading)
             tell_refused(of(c->session.parsing), &late, now_ns);
-        vx_h2_session_shut(&c->session, NGHTTP2_NO_ERROR, heading ? &late : NULL);
+        vx_h2_session_shut(&c->session, heading ? &late : NULL);
     }
     arm(c);
 }

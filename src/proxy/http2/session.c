@@ -504,16 +504,16 @@ void vx_h2_session_free(struct vx_h2_session *s) {
     s->ng = NULL;
 }
 
-void vx_h2_session_shut(struct vx_h2_session *s, nghttp2_error_code code, const struct vx_error *error) {
+void vx_h2_session_shut(struct vx_h2_session *s, const struct vx_error *error) {
     if (s->over || s->ending)
         return;
     if (error) {
-        end_for(s, code, *error);
+        end_for(s, NGHTTP2_NO_ERROR, *error);
         return;
     }
     s->shutting = true;
     int32_t last = nghttp2_session_get_last_proc_stream_id(s->ng);
-    if (nghttp2_submit_goaway(s->ng, NGHTTP2_FLAG_NONE, last, code, NULL, 0) != 0)
+    if (nghttp2_submit_goaway(s->ng, NGHTTP2_FLAG_NONE, last, NGHTTP2_NO_ERROR, NULL, 0) != 0)
         s->broken = true;
     vx_h2_session_soon(s);
 }

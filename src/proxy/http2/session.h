@@ -185,7 +185,7 @@ bool vx_h2_session_open(struct vx_h2_session *s, struct vx_h2_stream *st, const 
 
 /* No new streams any more: GOAWAY. With `error` the connection then ends at once, streams or not; without it, when the
  * last stream is over. */
-void vx_h2_session_shut(struct vx_h2_session *s, nghttp2_error_code code, const struct vx_error *error);
+void vx_h2_session_shut(struct vx_h2_session *s, const struct vx_error *error);
 
 /* The first half of a graceful end: tells a client to go elsewhere with what it has not sent yet (RFC 9113 §6.8).
  * When it has heard, vx_h2_session_shut follows by itself; the owner calls it where that takes too long. */

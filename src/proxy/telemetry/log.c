@@ -3,6 +3,7 @@
 #include "proxy/telemetry/log.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
@@ -77,7 +78,7 @@ static size_t format_line(char *line, enum vx_log_level level, struct vx_slice m
     return (size_t)(out - line);
 }
 
-void vx_log_v(enum vx_log_level level, const char *format, va_list args) {
+static void log_v(enum vx_log_level level, const char *format, va_list args) {
     if (level < atomic_load_explicit(&log_state.least, memory_order_relaxed))
         return;
     int saved = errno;
@@ -99,7 +100,7 @@ void vx_log_v(enum vx_log_level level, const char *format, va_list args) {
 void vx_log(enum vx_log_level level, const char *format, ...) {
     va_list args;
     va_start(args, format);
-    vx_log_v(level, format, args);
+    log_v(level, format, args);
     va_end(args);
 }
 

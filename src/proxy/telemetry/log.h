@@ -4,7 +4,6 @@
 #ifndef VX_PROXY_TELEMETRY_LOG_H
 #define VX_PROXY_TELEMETRY_LOG_H
 
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -17,16 +16,14 @@ enum vx_log_format {
     VX_LOG_JSON,
 };
 
-/* Sets the least level that is written and the format. Before it is called: info, and VX_LOG_AUTO decided at
- * the first line. Any thread. */
+/* Sets the least level that is written and the format. The program never calls it and so has info and VX_LOG_AUTO,
+ * decided at each line; it is for tests, which look at the other formats and expect warnings. Any thread. */
 void vx_log_setup(enum vx_log_level least, enum vx_log_format format);
 
 /* One line to stderr, by one write(), so lines of several threads never mix. A line feed at the end is not
  * needed; control characters are escaped (text: `?`), a message over 2 KiB is cut. Keeps errno. Any thread; may block on
  * stderr. */
 void vx_log(enum vx_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void vx_log_v(enum vx_log_level level, const char *format, va_list args)
-    __attribute__((format(printf, 2, 0)));
 
 /* Lets one message through per interval. All zero to begin with; usually `static` beside the message it
  * limits. */

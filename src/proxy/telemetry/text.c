@@ -102,12 +102,6 @@ void vx_text_u64(struct vx_text *text, uint64_t n) {
         text->len += vx_format_u64(room, n);
 }
 
-void vx_text_i64(struct vx_text *text, int64_t n) {
-    if (n < 0)
-        vx_text_add(text, VX_SLICE("-"));
-    vx_text_u64(text, n < 0 ? 0 - (uint64_t)n : (uint64_t)n);
-}
-
 void vx_text_seconds(struct vx_text *text, uint64_t ns) {
     char *room = vx_text_room(text, VX_TEXT_SECONDS_MAX);
     if (!room)

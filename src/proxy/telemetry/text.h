@@ -33,7 +33,6 @@ char *vx_text_room(struct vx_text *text, size_t bytes);
 
 void vx_text_add(struct vx_text *text, struct vx_slice s);
 void vx_text_u64(struct vx_text *text, uint64_t n);
-void vx_text_i64(struct vx_text *text, int64_t n);
 
 /* As printf. */
 void vx_text_format(struct vx_text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -54,7 +54,6 @@ bool vx_tls_describe(struct vx_tls *t) {
     t->info.session = (struct vx_tls_session){
         .ops = &ops,
         .version = vx_slice_of(SSL_get_version(t->ssl)),
-        .cipher = vx_slice_of(SSL_CIPHER_get_name(SSL_get_current_cipher(t->ssl))),
         .peer_certified = SSL_get0_peer_certificates(t->ssl) != NULL,
     };
     t->info.resumed = SSL_session_reused(t->ssl) != 0;

@@ -177,7 +177,7 @@ struct vx_tls_worker *vx_tls_worker_new(struct vx_runtime *rt) {
     if (!w)
         return NULL;
     w->rt = rt;
-    w->stats = (struct vx_tls_stats){0};
+    w->open = 0;
     w->sealed_bytes = 0;
     w->sealed_room = VX_TLS_SEALED_BYTES;
     w->sealed = malloc(w->sealed_room);
@@ -195,14 +195,10 @@ struct vx_tls_worker *vx_tls_worker_new(struct vx_runtime *rt) {
 }
 
 void vx_tls_worker_free(struct vx_tls_worker *w) {
-    VX_ASSERT(w->stats.open == 0);
+    VX_ASSERT(w->open == 0);
     BIO_meth_free(w->method);
     free(w->sealed);
     free(w);
-}
-
-const struct vx_tls_stats *vx_tls_worker_stats(const struct vx_tls_worker *w) {
-    return &w->stats;
 }
 
 /* Sends `bytes` and says how many went; a failure is noted. */
@@ -443,7 +439,7 @@ static void close_tls(struct vx_transport *base, bool reset) {
     vx_buffer_release(&t->out);
     t->lower->ops->close(t->lower, reset);
     t->lower = NULL;
-    t->worker->stats.open--;
+    t->worker->open--;
     vx_task_cancel(&t->start);
     vx_runtime_defer(t->worker->rt, &t->reap);
 }
@@ -474,7 +470,6 @@ static void report(struct vx_tls *t, uint32_t ready, uint64_t now_ns) {
 }
 
 static void fail_handshake(struct vx_tls *t, struct vx_error error, uint64_t now_ns) {
-    t->worker->stats.failed++;
     break_down(t, error);
     report(t, VX_FAILED, now_ns);
 }
@@ -488,8 +483,6 @@ static void finish_handshake(struct vx_tls *t, uint64_t now_ns) {
     t->base.tls = &t->info;
     t->base.remote = t->lower->remote;
     t->base.local = t->lower->local;
-    t->worker->stats.handshakes++;
-    t->worker->stats.resumed += t->info.resumed;
     uint32_t ready = VX_WRITABLE;
     t->base.writable = vx_buffer_len(&t->out) == 0;
     t->base.readable = has_news(t);
@@ -631,7 +624,7 @@ struct vx_tls *vx_tls_new(SSL_CTX *ctx, struct vx_tls_worker *worker, struct vx_
     vx_task_init(&t->reap, reap);
     lower->owner = t;
     lower->on_ready = on_lower_ready;
-    worker->stats.open++;
+    worker->open++;
     /* No edge will tell of what is there already. */
     if (client ? lower->writable : lower->readable)
         vx_runtime_defer(worker->rt, &t->start);

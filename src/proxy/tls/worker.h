@@ -7,17 +7,10 @@
 
 struct vx_tls_worker;
 
-struct vx_tls_stats {
-    uint32_t open; /* transports now */
-    uint64_t handshakes, resumed, failed;
-};
-
 /* One a worker; used by its thread only. `rt` outlives it. NULL: no memory. */
 struct vx_tls_worker *vx_tls_worker_new(struct vx_runtime *rt);
 
 /* All its transports are closed before, and vx_runtime_run_tasks ran once more. */
 void vx_tls_worker_free(struct vx_tls_worker *w);
-
-const struct vx_tls_stats *vx_tls_worker_stats(const struct vx_tls_worker *w);
 
 #endif

@@ -20,7 +20,7 @@ enum {
 struct vx_tls_worker {
     struct vx_runtime *rt;
     BIO_METHOD *method;
-    struct vx_tls_stats stats;
+    uint32_t open; /* transports now */
     char *sealed;
     size_t sealed_bytes, sealed_room;
     char plain[VX_TLS_RECORD_BYTES]; /* where small slices are put together to one record */

@@ -55,8 +55,7 @@ static struct executed *executed_new(const char *guest, bool fails_open) {
     t->log = (struct vx_log_port){.least = VX_LOG_INFO, .write = write_log};
     t->engine = vx_filters_new(&t->log);
     assert_non_null(t->engine);
-    t->worker = (struct vx_filter_worker){
-        .client = &t->x->client.port, .memory = &t->x->heap.source, .post = post, .wall_ns = wall_ns};
+    t->worker = (struct vx_filter_worker){.client = &t->x->client.port, .post = post, .wall_ns = wall_ns};
     t->engine->attach(t->engine, 0, &t->worker);
     t->engine->configure(t->engine, &wasm);
     struct vx_config_error error;

@@ -376,8 +376,8 @@ static void expect_property(const char *group, const char *name, const char *tex
 static void test_properties_of_tls(void **state) {
     (void)state;
     static const struct vx_tls_session_ops ops = {.tell = tell};
-    struct vx_tls_session mutual = {&ops, VX_SLICE("TLSv1.3"), VX_SLICE(""), true};
-    struct vx_tls_session single = {&ops, VX_SLICE("TLSv1.2"), VX_SLICE(""), false};
+    struct vx_tls_session mutual = {&ops, VX_SLICE("TLSv1.3"), true};
+    struct vx_tls_session single = {&ops, VX_SLICE("TLSv1.2"), false};
     w->stream.client.tls = &mutual;
     w->stream.carrier.tls = &single;
     expect_property("connection", "tls_version", "TLSv1.3");

@@ -21,7 +21,6 @@ enum { TYPE_A = 1, TYPE_AAAA = 28 };
 /* Answers every name with what it is told to. */
 struct dns_server {
     struct vx_watch watch;
-    uint16_t port;
     unsigned queries;  /* for A */
     uint8_t ip4[4][4]; /* addresses, in the order they are sent */
     unsigned ip4_count;

@@ -56,18 +56,6 @@ static void unsigned_numbers(void **state) {
     }
 }
 
-static void signed_numbers(void **state) {
-    (void)state;
-    const int64_t numbers[] = {0, -1, 1, INT64_MIN, INT64_MAX};
-    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
-        char wanted[32];
-        snprintf(wanted, sizeof wanted, "%lld", (long long)numbers[i]);
-        struct vx_text text = {0};
-        vx_text_i64(&text, numbers[i]);
-        check_text(&text, wanted);
-    }
-}
-
 static void milliseconds(void **state) {
     (void)state;
     const struct {
@@ -242,7 +230,6 @@ int main(void) {
         cmocka_unit_test(grows),
         cmocka_unit_test(too_large),
         cmocka_unit_test(unsigned_numbers),
-        cmocka_unit_test(signed_numbers),
         cmocka_unit_test(milliseconds),
         cmocka_unit_test(seconds),
         cmocka_unit_test(labels),

@@ -183,7 +183,6 @@ static void shakes_hands_and_tells_about_it(void **state) {
     assert_true(vx_slice_eq(i->server_name, VX_SLICE("site.test")));
     assert_true(vx_slice_eq(i->alpn, VX_SLICE("http/1.1")));
     assert_true(vx_slice_eq(i->session.version, VX_SLICE("TLSv1.3")));
-    assert_true(i->session.cipher.len > 0);
     assert_false(i->session.peer_certified);
     assert_int_equal(i->certificate, 0);
     assert_false(i->resumed);
@@ -194,7 +193,6 @@ static void shakes_hands_and_tells_about_it(void **state) {
     expect_text(&s, s.s, "question");
     assert_int_equal(write_text(s.s, "answer"), 6);
     expect_text(&s, s.c, "answer");
-    assert_int_equal(vx_tls_worker_stats(s.worker)->handshakes, 2);
     end(&s);
 }
 
@@ -344,7 +342,6 @@ static void resumes_across_reloads_until_the_key_is_old(void **state) {
         vx_tls_server_drop(s.server);
         s.server = make_server(s.tickets, false);
     }
-    assert_int_equal(vx_tls_worker_stats(s.worker)->resumed, 4);
     for (uint64_t h = 4; h < 40; h++)
         vx_tls_tickets_rotate(s.tickets, hour_ns * h);
     shake_hands(&s, "site.test");
@@ -562,7 +559,6 @@ static void what_is_no_tls_fails(void **state) {
         shutdown(fds[1], SHUT_WR);
         VX_TEST_UNTIL(&s.net, s.server_owner.ready & VX_FAILED);
         assert_int_equal(s.s->error.code, VX_ERR_CLIENT_GONE);
-        assert_int_equal(vx_tls_worker_stats(s.worker)->failed, 1);
         if (i == 0)
             assert_non_null(strstr(s.s->error.detail, "HTTP"));
         assert_null(s.s->tls);
