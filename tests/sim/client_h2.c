@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Clients that speak HTTP/2, by nghttp2: one connection, a stream for each request, several at a time. What they get is
  * held against the same book (exchange.h) as the answers to HTTP/1 clients. */
-#include <nghttp2/nghttp2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "sim/client.h"
+#include "support/h2_session.h"
 
 enum { ASKS_MAX = 8, FIELDS_MAX = 16 };
 
@@ -227,17 +227,12 @@ static nghttp2_ssize read_body(nghttp2_session *ng, int32_t stream, uint8_t *to,
     *flags |= NGHTTP2_DATA_FLAG_EOF;
     if (a->e->trailers) {
         char value[32];
-        int len = snprintf(value, sizeof value, "%u", a->e->id);
-        nghttp2_nv sum = {(uint8_t *)"x-sum", (uint8_t *)value, 5, (size_t)len, NGHTTP2_NV_FLAG_NONE};
+        snprintf(value, sizeof value, "%u", a->e->id);
+        nghttp2_nv sum = h2_field("x-sum", value);
         *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
         nghttp2_submit_trailer(ng, stream, &sum, 1);
     }
     return (nghttp2_ssize)n;
-}
-
-static void field(nghttp2_nv *nv, size_t *count, const char *name, const char *value) {
-    nv[(*count)++] =
-        (nghttp2_nv){(uint8_t *)name, (uint8_t *)value, strlen(name), strlen(value), NGHTTP2_NV_FLAG_NONE};
 }
 
 static void ask(struct h2_side *h) {
@@ -251,23 +246,23 @@ static void ask(struct h2_side *h) {
     snprintf(target, sizeof target, "%s?q=%u", path, e->id);
     snprintf(id, sizeof id, "%u", e->id);
     snprintf(length, sizeof length, "%llu", (unsigned long long)e->body_bytes);
-    field(nv, &count, ":method", e->method);
-    field(nv, &count, ":scheme", "http");
-    field(nv, &count, ":authority", "sim.example");
-    field(nv, &count, ":path", target);
-    field(nv, &count, "x-sim", id);
-    field(nv, &count, "x-forwarded-for", "1.2.3.4");
-    field(nv, &count, "x-real-ip", "1.2.3.4");
+    nv[count++] = h2_field(":method", e->method);
+    nv[count++] = h2_field(":scheme", "http");
+    nv[count++] = h2_field(":authority", "sim.example");
+    nv[count++] = h2_field(":path", target);
+    nv[count++] = h2_field("x-sim", id);
+    nv[count++] = h2_field("x-forwarded-for", "1.2.3.4");
+    nv[count++] = h2_field("x-real-ip", "1.2.3.4");
     if (e->body == BODY_LENGTH)
-        field(nv, &count, "content-length", length);
+        nv[count++] = h2_field("content-length", length);
     if (e->expects)
-        field(nv, &count, "expect", "100-continue");
+        nv[count++] = h2_field("expect", "100-continue");
     if (e->model && e->model_in_body)
-        field(nv, &count, "content-type", "application/json");
+        nv[count++] = h2_field("content-type", "application/json");
     else if (e->json_without_model)
-        field(nv, &count, "content-type", "application/vnd.api+json");
+        nv[count++] = h2_field("content-type", "application/vnd.api+json");
     else if (e->model)
-        field(nv, &count, "x-ai-model", e->model);
+        nv[count++] = h2_field("x-ai-model", e->model);
     nghttp2_data_provider2 body = {.source = {.ptr = a}, .read_callback = read_body};
     bool has_body = e->body == BODY_CHUNKED || e->body_bytes > 0;
     a->stream = nghttp2_submit_request2(h->ng, NULL, nv, count, has_body ? &body : NULL, a);
@@ -385,21 +380,19 @@ void client_h2_adapt(struct exchange *e) {
 void client_h2_init(struct client *c) {
     struct sim *sim = c->sim;
     struct h2_side *h = calloc(1, sizeof *h);
-    nghttp2_session_callbacks *callbacks;
-    nghttp2_option *option;
-    if (!h || nghttp2_session_callbacks_new(&callbacks) != 0 || nghttp2_option_new(&option) != 0)
+    if (!h)
         abort();
-    nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
-    nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
-    nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
-    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
-    nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_close);
-    nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_sent);
-    nghttp2_option_set_no_auto_window_update(option, 1);
-    if (nghttp2_session_client_new2(&h->ng, callbacks, h, option) != 0)
-        abort();
-    nghttp2_option_del(option);
-    nghttp2_session_callbacks_del(callbacks);
+    h->ng = h2_session_new(
+        &(struct h2_session_kind){
+            .keeps_windows = true,
+            .on_begin_headers = on_begin_headers,
+            .on_header = on_header,
+            .on_data = on_data,
+            .on_frame = on_frame,
+            .on_sent = on_sent,
+            .on_close = on_close,
+        },
+        h);
     h->c = c;
     h->at_once = 1 + sim_below(sim, CLIENT_H2_AT_ONCE_MAX);
     for (uint32_t i = 0; i < c->count; i++)

@@ -276,29 +276,18 @@ static int on_invalid(nghttp2_session *ng, const nghttp2_frame *frame, int error
 
 /* nghttp2's own limits go by the real clock, and the one for glitches counts a body that still comes for a stream behind a GOAWAY
  * frame by frame: who meets them says no more on this connection, and the other streams wait in vain. */
-static nghttp2_session *new_session(struct host_h2 *c) {
-    enum { UNLIMITED = 1 << 30 };
-    nghttp2_session_callbacks *callbacks;
-    nghttp2_option *option;
-    nghttp2_session *ng;
-    if (nghttp2_session_callbacks_new(&callbacks) != 0 || nghttp2_option_new(&option) != 0)
-        abort();
-    nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
-    nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
-    nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
-    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
-    nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_close);
-    nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_sent);
-    nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, on_invalid);
-    nghttp2_option_set_no_auto_window_update(option, 1);
-    nghttp2_option_set_glitch_rate_limit(option, UNLIMITED, UNLIMITED);
-    nghttp2_option_set_stream_reset_rate_limit(option, UNLIMITED, UNLIMITED);
-    if (nghttp2_session_server_new2(&ng, callbacks, c, option) != 0)
-        abort();
-    nghttp2_option_del(option);
-    nghttp2_session_callbacks_del(callbacks);
-    return ng;
-}
+static const struct h2_session_kind session_kind = {
+    .server = true,
+    .keeps_windows = true,
+    .unlimited = true,
+    .on_begin_headers = on_begin_headers,
+    .on_header = on_header,
+    .on_data = on_data,
+    .on_frame = on_frame,
+    .on_invalid = on_invalid,
+    .on_sent = on_sent,
+    .on_close = on_close,
+};
 
 static uint32_t stream_limit(struct sim *sim, const struct host *h) {
     struct vx_random r = sim_random_for(sim, UINT64_C(1) << 52 | h->route << 8 | h->index, 0);
@@ -331,7 +320,7 @@ void host_h2_accept(struct sim *sim, struct wire *w) {
     c->sim = sim;
     c->wire = w;
     c->lazy = sim_chance(sim, sim->scenario->slow_backend / 2);
-    c->ng = new_session(c);
+    c->ng = h2_session_new(&session_kind, c);
     c->next = w->host->h2_conns;
     w->host->h2_conns = c;
     w->actor = c;

@@ -4,9 +4,8 @@
 #ifndef SIM_HOST_H2_H
 #define SIM_HOST_H2_H
 
-#include <nghttp2/nghttp2.h>
-
 #include "sim/host.h"
+#include "support/h2_session.h"
 
 /* One request on its stream. Lives until the world ends, as events know it. */
 struct host_job {

@@ -8,13 +8,8 @@
 
 enum { PIECE_BYTES = 16384, FIELDS_MAX = 400, HUGE_FIELDS = 300 };
 
-static nghttp2_nv field(const char *name, const char *value) {
-    return (nghttp2_nv){(uint8_t *)(uintptr_t)name, (uint8_t *)(uintptr_t)value, strlen(name), strlen(value),
-                        NGHTTP2_NV_FLAG_NONE};
-}
-
 void host_h2_interim(struct host_job *job, const char *status) {
-    nghttp2_nv fields[] = {field(":status", status), field("link", "</hint>")};
+    nghttp2_nv fields[] = {h2_field(":status", status), h2_field("link", "</hint>")};
     nghttp2_submit_headers(job->c->ng, NGHTTP2_FLAG_NONE, job->stream, NULL, fields,
                            strcmp(status, "103") == 0 ? 2 : 1, NULL);
 }
@@ -36,7 +31,7 @@ static uint64_t body_end(const struct host_job *job) {
 }
 
 static void add_trailer(struct host_job *job, const char *name, const char *value, uint32_t *flags) {
-    nghttp2_nv trailer = field(name, value);
+    nghttp2_nv trailer = h2_field(name, value);
     *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
     nghttp2_submit_trailer(job->c->ng, job->stream, &trailer, 1);
 }
@@ -103,15 +98,15 @@ static void answer_head(struct host_job *job) {
     snprintf(id, sizeof id, "%u", job->e->id);
     snprintf(delivery, sizeof delivery, "%u", job->delivery);
     snprintf(length, sizeof length, "%llu", (unsigned long long)p->body_bytes);
-    fields[count++] = field(":status", status);
-    fields[count++] = field("x-sim", id);
-    fields[count++] = field("x-delivery", delivery);
+    fields[count++] = h2_field(":status", status);
+    fields[count++] = h2_field("x-sim", id);
+    fields[count++] = h2_field("x-delivery", delivery);
     if (p->framing == ANSWER_LENGTH)
-        fields[count++] = field("content-length", length);
+        fields[count++] = h2_field("content-length", length);
     if (p->trailers)
-        fields[count++] = field("trailer", "X-Sum");
+        fields[count++] = h2_field("trailer", "X-Sum");
     for (unsigned i = 0; p->deed == DEED_HUGE_HEAD && i < HUGE_FIELDS; i++)
-        fields[count++] = field("x-huge", "h");
+        fields[count++] = h2_field("x-huge", "h");
     nghttp2_data_provider2 body = {.source = {.ptr = job}, .read_callback = read_body};
     bool none = p->head_only || p->framing == ANSWER_NONE || (!p->body_bytes && ends_with_last_byte(job));
     nghttp2_submit_response2(job->c->ng, job->stream, fields, count, none ? NULL : &body);

@@ -40,6 +40,13 @@ static void on_response(void *user, struct vx_response *response, uint64_t now_n
         call_release(c);
 }
 
+const struct vx_stream_events call_events = {
+    .on_readable = on_readable,
+    .on_writable = on_writable,
+    .on_failed = on_failed,
+    .on_response = on_response,
+};
+
 void call_init(struct call *c, enum vx_method method, enum vx_framing framing, uint64_t bytes) {
     memset(c, 0, sizeof *c);
     vx_arena_init(&c->arena, c->first, sizeof c->first, NULL);
@@ -58,16 +65,10 @@ void call_init(struct call *c, enum vx_method method, enum vx_framing framing, u
 
 bool call_open_at(struct call *c, struct vx_http_client *client, const struct vx_target *target, bool fresh,
                   uint64_t now_ns, struct vx_error *error) {
-    static const struct vx_stream_events events = {
-        .on_readable = on_readable,
-        .on_writable = on_writable,
-        .on_failed = on_failed,
-        .on_response = on_response,
-    };
     struct vx_upstream_open open = {.target = target,
                                     .request = &c->request,
                                     .arena = &c->arena,
-                                    .events = &events,
+                                    .events = &call_events,
                                     .user = c,
                                     .fresh = fresh};
     c->up = client->open(client, &open, error, now_ns);

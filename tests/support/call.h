@@ -19,6 +19,9 @@ struct call {
     bool releases_on_response;
 };
 
+/* They take their notes in the struct call that is their user. */
+extern const struct vx_stream_events call_events;
+
 /* Prepares a request for /p. */
 void call_init(struct call *c, enum vx_method method, enum vx_framing framing, uint64_t bytes);
 

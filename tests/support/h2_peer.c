@@ -83,22 +83,17 @@ static int on_close(nghttp2_session *ng, int32_t id, uint32_t code, void *user) 
 
 void h2_peer_init(struct h2_peer *p, struct fake_transport *t, bool server, uint32_t window) {
     *p = (struct h2_peer){.t = t};
-    nghttp2_session_callbacks *callbacks;
-    assert_int_equal(nghttp2_session_callbacks_new(&callbacks), 0);
-    nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
-    nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
-    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
-    nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
-    nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_close);
-    nghttp2_option *option;
-    assert_int_equal(nghttp2_option_new(&option), 0);
-    /* A window that a test sets stays as it is until the test opens it. */
-    nghttp2_option_set_no_auto_window_update(option, window != 0);
-    assert_int_equal(server ? nghttp2_session_server_new2(&p->ng, callbacks, p, option)
-                            : nghttp2_session_client_new2(&p->ng, callbacks, p, option),
-                     0);
-    nghttp2_option_del(option);
-    nghttp2_session_callbacks_del(callbacks);
+    p->ng = h2_session_new(
+        &(struct h2_session_kind){
+            .server = server,
+            .keeps_windows = window != 0,
+            .on_begin_headers = on_begin_headers,
+            .on_header = on_header,
+            .on_data = on_data,
+            .on_frame = on_frame,
+            .on_close = on_close,
+        },
+        p);
     nghttp2_settings_entry entry = {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, window};
     assert_int_equal(nghttp2_submit_settings(p->ng, NGHTTP2_FLAG_NONE, &entry, window != 0), 0);
 }
@@ -140,9 +135,7 @@ int32_t h2_peer_head(struct h2_peer *p, int32_t stream, bool ends, const char *c
     nghttp2_nv nv[32];
     size_t count = 0;
     for (; fields[2 * count]; count++)
-        nv[count] =
-            (nghttp2_nv){(uint8_t *)fields[2 * count], (uint8_t *)fields[2 * count + 1],
-                         strlen(fields[2 * count]), strlen(fields[2 * count + 1]), NGHTTP2_NV_FLAG_NONE};
+        nv[count] = h2_field(fields[2 * count], fields[2 * count + 1]);
     int32_t id = nghttp2_submit_headers(p->ng, ends ? NGHTTP2_FLAG_END_STREAM : NGHTTP2_FLAG_NONE,
                                         stream ? stream : -1, NULL, nv, count, NULL);
     assert_true(id >= 0);

@@ -4,9 +4,8 @@
 #ifndef VX_TESTS_SUPPORT_H2_PEER_H
 #define VX_TESTS_SUPPORT_H2_PEER_H
 
-#include <nghttp2/nghttp2.h>
-
 #include "support/fake_transport.h"
+#include "support/h2_session.h"
 
 enum { H2_PEER_STREAMS = 64, H2_PEER_TEXT = 1024 };
 

@@ -58,7 +58,7 @@ static void test_a_body_that_waits_leaves_with_the_head(void **state) {
     assert_int_equal(t->writes, writes); /* at the end of the round, with what else it made */
     fake_net_round(&w->net);
     assert_int_equal(t->writes, writes + 1);
-    assert_string_equal(fake_received(t), "POST /p HTTP/1.1\r\nhost: b\r\nContent-Length: 4\r\n\r\nbody");
+    assert_string_equal(fake_received(t), "POST /p HTTP/1.1\r\nHost: b\r\nContent-Length: 4\r\n\r\nbody");
     assert_true(w->call.up->reused);
     client_end(w);
 }
@@ -75,15 +75,15 @@ static void test_failures_before_a_byte_was_sent(void **state) {
     w->net.refuses = false;
     call_get(&w->call, &w->client, &w->b);
     fake_refuse(fake_dialed(&w->net));
-    assert_int_equal(w->call.failure, VX_ERR_CONNECT_FAILED);
-    assert_true(w->call.unsent);
+    assert_int_equal(w->call.failure.code, VX_ERR_CONNECT_FAILED);
+    assert_true(w->call.failure.retryable);
     assert_false(w->call.up->sent);
     call_release(&w->call);
     call_get(&w->call, &w->client, &w->b);
     fake_net_advance(&w->net, FAKE_MS(990));
     assert_int_equal(w->call.failed, 0);
     fake_net_advance(&w->net, FAKE_MS(20));
-    assert_int_equal(w->call.failure, VX_ERR_CONNECT_TIMEOUT);
+    assert_int_equal(w->call.failure.code, VX_ERR_CONNECT_TIMEOUT);
     assert_true(fake_dialed(&w->net)->closed);
     client_end(w);
 }
@@ -96,15 +96,15 @@ static void test_an_end_before_the_answer_says_whether_bytes_went(void **state) 
     fake_connected(t);
     fake_fin(t);
     assert_int_equal(w->call.failed, 1);
-    assert_int_equal(w->call.failure, VX_ERR_BACKEND_CLOSED);
+    assert_int_equal(w->call.failure.code, VX_ERR_BACKEND_CLOSED);
     assert_true(w->call.up->sent);
-    assert_false(w->call.unsent);
+    assert_false(w->call.failure.retryable);
     call_release(&w->call);
     call_get(&w->call, &w->client, &w->b);
     t = fake_dialed(&w->net);
     fake_connected(t);
     fake_break(t);
-    assert_int_equal(w->call.failure, VX_ERR_BACKEND_RESET);
+    assert_int_equal(w->call.failure.code, VX_ERR_BACKEND_RESET);
     client_end(w);
 }
 
@@ -160,7 +160,7 @@ static void test_the_answer_has_a_time_limit(void **state) {
     fake_net_advance(&w->net, FAKE_S(29));
     assert_int_equal(w->call.failed, 0);
     fake_net_advance(&w->net, FAKE_S(2));
-    assert_int_equal(w->call.failure, VX_ERR_RESPONSE_TIMEOUT);
+    assert_int_equal(w->call.failure.code, VX_ERR_RESPONSE_TIMEOUT);
     assert_true(w->call.up->sent);
     client_end(w);
 }
@@ -179,7 +179,7 @@ static void test_a_slow_client_is_not_the_backends_fault(void **state) {
     fake_net_advance(&w->net, FAKE_S(29));
     assert_int_equal(w->call.failed, 0);
     fake_net_advance(&w->net, FAKE_S(2));
-    assert_int_equal(w->call.failure, VX_ERR_RESPONSE_TIMEOUT);
+    assert_int_equal(w->call.failure.code, VX_ERR_RESPONSE_TIMEOUT);
     client_end(w);
 }
 
@@ -200,7 +200,7 @@ static void test_a_backend_that_does_not_read_times_out(void **state) {
     fake_net_advance(&w->net, FAKE_S(20)); /* it read some: the time began anew */
     assert_int_equal(w->call.failed, 0);
     fake_net_advance(&w->net, FAKE_S(11));
-    assert_int_equal(w->call.failure, VX_ERR_WRITE_TIMEOUT);
+    assert_int_equal(w->call.failure.code, VX_ERR_WRITE_TIMEOUT);
     free(big);
     client_end(w);
 }
@@ -234,7 +234,7 @@ static void test_a_pipe_that_drains_is_progress(void **state) {
     fake_net_advance(&w->net, FAKE_S(29));
     assert_int_equal(w->call.failed, 0);
     fake_net_advance(&w->net, FAKE_S(2));
-    assert_int_equal(w->call.failure, VX_ERR_RESPONSE_TIMEOUT);
+    assert_int_equal(w->call.failure.code, VX_ERR_RESPONSE_TIMEOUT);
     client_end(w);
 }
 
@@ -258,7 +258,7 @@ static void test_a_backend_that_leaves_a_pipe_full_times_out(void **state) {
     fake_net_advance(&w->net, FAKE_S(29));
     assert_int_equal(w->call.failed, 0);
     fake_net_advance(&w->net, FAKE_S(2));
-    assert_int_equal(w->call.failure, VX_ERR_WRITE_TIMEOUT);
+    assert_int_equal(w->call.failure.code, VX_ERR_WRITE_TIMEOUT);
     client_end(w);
 }
 
@@ -276,7 +276,7 @@ static void test_the_body_has_a_time_limit_between_bytes(void **state) {
     w->call.up->stream.ops->consume(&w->call.up->stream, bytes.len);
     assert_int_equal(call_pull(&w->call, &bytes), VX_PULL_WAIT);
     fake_net_advance(&w->net, FAKE_S(21));
-    assert_int_equal(w->call.failure, VX_ERR_BODY_TIMEOUT);
+    assert_int_equal(w->call.failure.code, VX_ERR_BODY_TIMEOUT);
     client_end(w);
 }
 
@@ -302,7 +302,7 @@ static void test_interim_heads_without_end_are_a_bad_response(void **state) {
     fake_connected(t);
     for (unsigned i = 0; i < 1000 && !w->call.failed; i++)
         fake_send(t, "HTTP/1.1 103 Early Hints\r\n\r\n");
-    assert_int_equal(w->call.failure, VX_ERR_BAD_RESPONSE);
+    assert_int_equal(w->call.failure.code, VX_ERR_BAD_RESPONSE);
     assert_true(w->call.interims <= 32);
     assert_true(w->net.arenas.used_bytes < 32 * VX_SLAB_ARENA_BYTES);
     call_release(&w->call);
@@ -329,7 +329,7 @@ static void test_a_101_nobody_asked_for(void **state) {
     call_get(&w->call, &w->client, &w->b);
     fake_connected(fake_dialed(&w->net));
     fake_send(fake_dialed(&w->net), SWITCHED);
-    assert_int_equal(w->call.failure, VX_ERR_BAD_RESPONSE);
+    assert_int_equal(w->call.failure.code, VX_ERR_BAD_RESPONSE);
     client_end(w);
 }
 
@@ -343,7 +343,7 @@ static void test_a_101_before_the_request_is_complete(void **state) {
     s->ops->flush(s);
     fake_send(fake_dialed(&w->net), SWITCHED);
     assert_int_equal(w->call.responses, 0);
-    assert_int_equal(w->call.failure, VX_ERR_BAD_RESPONSE);
+    assert_int_equal(w->call.failure.code, VX_ERR_BAD_RESPONSE);
     client_end(w);
 }
 
@@ -388,7 +388,7 @@ static void test_a_silent_tunnel_ends(void **state) {
     fake_send(fake_dialed(&w->net), SWITCHED);
     assert_int_equal(call_pull(&w->call, &bytes), VX_PULL_WAIT);
     fake_net_advance(&w->net, FAKE_S(21));
-    assert_int_equal(w->call.failure, VX_ERR_BODY_TIMEOUT);
+    assert_int_equal(w->call.failure.code, VX_ERR_BODY_TIMEOUT);
     client_end(w);
 }
 
@@ -418,7 +418,7 @@ static void test_a_bad_head_is_the_backends_fault(void **state) {
     call_get(&w->call, &w->client, &w->b);
     fake_connected(fake_dialed(&w->net));
     fake_send(fake_dialed(&w->net), "220 smtp ready\r\n");
-    assert_int_equal(w->call.failure, VX_ERR_BAD_RESPONSE);
+    assert_int_equal(w->call.failure.code, VX_ERR_BAD_RESPONSE);
     assert_int_equal(w->call.failed, 1);
     client_end(w);
 }

@@ -208,7 +208,7 @@ static void test_the_queue_has_an_end_and_a_time_limit(void **state) {
     fake_net_advance(&w->net, FAKE_MS(4900));
     assert_int_equal(w->other.failed, 0);
     fake_net_advance(&w->net, FAKE_MS(200));
-    assert_int_equal(w->other.failure, VX_ERR_QUEUE_TIMEOUT);
+    assert_int_equal(w->other.failure.code, VX_ERR_QUEUE_TIMEOUT);
     assert_int_equal(atomic_load(&w->b.shared.waiting), 0);
     client_end(w);
 }
@@ -226,7 +226,7 @@ static void test_those_who_come_do_not_put_off_those_who_wait(void **state) {
         call_get(&w->third, &w->client, &w->b);
         call_release(&w->third);
     }
-    assert_int_equal(w->other.failure, VX_ERR_QUEUE_TIMEOUT);
+    assert_int_equal(w->other.failure.code, VX_ERR_QUEUE_TIMEOUT);
     client_end(w);
 }
 

@@ -117,7 +117,7 @@ static void test_a_backend_that_stops_reading_a_moved_body(void **state) {
     assert_int_equal(move(u), PART_BYTES);
     assert_int_equal(move(u), 0);
     fake_net_advance(&u->w->net, FAKE_S(31));
-    assert_int_equal(u->call->failure, VX_ERR_WRITE_TIMEOUT);
+    assert_int_equal(u->call->failure.code, VX_ERR_WRITE_TIMEOUT);
     assert_int_equal(u->readable, 0); /* the client is not to blame */
     end(u);
 }

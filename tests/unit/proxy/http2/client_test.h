@@ -12,22 +12,10 @@
 #include <cmocka.h>
 
 #include "proxy/http2/client_internal.h"
-#include "support/fake_transport.h"
+#include "support/call.h"
+#include "support/h2_session.h"
 
 enum { CALLS = 8, PEERS = 4 };
-
-/* One request and what its user was told. */
-struct call {
-    struct vx_request request;
-    struct vx_header items[8];
-    struct vx_arena arena;
-    char first[16384];
-    struct vx_upstream *up; /* NULL: released */
-    unsigned readable, writable, failed, responses, interims;
-    uint16_t status;
-    struct vx_error failure;
-    bool was_sent;
-};
 
 /* A backend's end of one connection. */
 struct peer {
@@ -51,66 +39,15 @@ struct world {
     struct peer peers[PEERS];
 };
 
-static inline void on_readable(void *user, uint64_t now_ns) {
-    (void)now_ns;
-    ((struct call *)user)->readable++;
-}
-
-static inline void on_writable(void *user, uint64_t now_ns) {
-    (void)now_ns;
-    ((struct call *)user)->writable++;
-}
-
-static inline void on_failed(void *user, uint64_t now_ns) {
-    (void)now_ns;
-    struct call *c = user;
-    assert_non_null(c->up);
-    c->failed++;
-    c->failure = c->up->stream.error;
-    c->was_sent = c->up->sent;
-}
-
-static inline void on_response(void *user, struct vx_response *response, uint64_t now_ns) {
-    (void)now_ns;
-    struct call *c = user;
-    assert_non_null(c->up);
-    if (response->status < 200 && response->status != 101) {
-        c->interims++;
-        return;
-    }
-    c->responses++;
-    c->status = response->status;
-}
-
-static const struct vx_stream_events call_events = {on_readable, on_writable, on_failed, on_response};
-
 static inline struct world *world_start(void) {
     struct world *w = calloc(1, sizeof *w);
     assert_non_null(w);
     fake_net_init(&w->net);
     vx_places_init(&w->places, 0);
     vx_h2_client_init(&w->client, &w->net.rt, &w->places);
-    w->target = (struct vx_target){
-        .address = {.kind = VX_ADDRESS_IP4, .port = 80, .ip = {10, 0, 0, 1}},
-        .name = VX_SLICE("b:80"),
-        .shared = &w->shared,
-        .http2 = true,
-        .pool = 3,
-        .max_idle = 4,
-        .queue_length = 2,
-        .connect_timeout_ns = FAKE_S(1),
-        .response_timeout_ns = FAKE_S(30),
-        .idle_timeout_ns = FAKE_S(20),
-        .pool_idle_ns = FAKE_S(60),
-        .queue_timeout_ns = FAKE_S(5),
-    };
+    w->target = call_target(&w->shared, 3);
+    w->target.http2 = true;
     return w;
-}
-
-static inline void call_release(struct call *c) {
-    struct vx_upstream *up = c->up;
-    c->up = NULL;
-    up->stream.ops->release(&up->stream);
 }
 
 /* Nothing may be left: no connection, no place taken, no memory. */
@@ -129,68 +66,22 @@ static inline void world_end(struct world *w) {
     free(w);
 }
 
-/* Prepares a request; a body of `bytes`, or none. */
-static inline void call_init(struct call *c, enum vx_method method, uint64_t bytes) {
-    memset(c, 0, sizeof *c);
-    vx_arena_init(&c->arena, c->first, sizeof c->first, NULL);
-    c->request = (struct vx_request){
-        .method = method,
-        .method_text = vx_method_name(method),
-        .version = VX_HTTP_11,
-        .framing = bytes ? VX_BODY_LENGTH : VX_BODY_NONE,
-        .body_bytes = bytes,
-        .path = VX_SLICE("/p"),
-        .headers = {.items = c->items, .capacity = 8},
-    };
-    assert_true(
-        vx_headers_add(&c->request.headers, &c->arena, VX_HEADER_HOST, VX_SLICE("Host"), VX_SLICE("b")));
-}
-
-static inline bool call_open_on(struct world *w, struct vx_h2_client *client, struct call *c, bool fresh,
-                                struct vx_error *error) {
-    struct vx_upstream_open open = {.target = &w->target,
-                                    .request = &c->request,
-                                    .arena = &c->arena,
-                                    .events = &call_events,
-                                    .user = c,
-                                    .fresh = fresh};
-    c->up = client->port.open(&client->port, &open, error, w->net.rt.now_ns);
-    return c->up != NULL;
-}
-
 static inline bool call_open(struct world *w, struct call *c, bool fresh, struct vx_error *error) {
-    return call_open_on(w, &w->client, c, fresh, error);
+    return call_open_at(c, &w->client.port, &w->target, fresh, w->net.rt.now_ns, error);
 }
 
 /* A GET, complete from the start. */
 static inline struct call *call_get_on(struct world *w, struct vx_h2_client *client, unsigned number) {
     struct vx_error error;
     struct call *c = &w->calls[number];
-    call_init(c, VX_METHOD_GET, 0);
-    assert_true(call_open_on(w, client, c, false, &error));
+    call_init(c, VX_METHOD_GET, VX_BODY_NONE, 0);
+    assert_true(call_open_at(c, &client->port, &w->target, false, w->net.rt.now_ns, &error));
     c->up->stream.ops->finish(&c->up->stream, NULL);
     return c;
 }
 
 static inline struct call *call_get(struct world *w, unsigned number) {
     return call_get_on(w, &w->client, number);
-}
-
-static inline enum vx_pull call_pull(struct call *c, struct vx_slice *bytes) {
-    return c->up->stream.ops->pull(&c->up->stream, bytes);
-}
-
-/* Reads the body up to its end, which has to be there; its length. */
-static inline size_t call_drink(struct call *c) {
-    struct vx_slice bytes;
-    enum vx_pull result;
-    size_t sum = 0;
-    while ((result = call_pull(c, &bytes)) == VX_PULL_BYTES) {
-        sum += bytes.len;
-        c->up->stream.ops->consume(&c->up->stream, bytes.len);
-    }
-    assert_int_equal(result, VX_PULL_END);
-    return sum;
 }
 
 /* --- The backend -------------------------------------------------------------------------------------------------- */
@@ -260,13 +151,10 @@ static inline struct peer *peer_connected(struct world *w, uint32_t streams, boo
         p++;
     assert_true(p < w->peers + PEERS);
     p->t = fake_dialed(&w->net);
-    nghttp2_session_callbacks *callbacks;
-    assert_int_equal(nghttp2_session_callbacks_new(&callbacks), 0);
-    nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, peer_on_frame);
-    nghttp2_session_callbacks_set_on_header_callback(callbacks, peer_on_header);
-    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, peer_on_data);
-    assert_int_equal(nghttp2_session_server_new(&p->ng, callbacks, p), 0);
-    nghttp2_session_callbacks_del(callbacks);
+    p->ng = h2_session_new(
+        &(struct h2_session_kind){
+            .server = true, .on_header = peer_on_header, .on_data = peer_on_data, .on_frame = peer_on_frame},
+        p);
     nghttp2_settings_entry settings[] = {
         {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, streams ? streams : UINT32_MAX},
         {NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, extended},
@@ -274,11 +162,6 @@ static inline struct peer *peer_connected(struct world *w, uint32_t streams, boo
     assert_int_equal(nghttp2_submit_settings(p->ng, 0, settings, extended ? 2 : 1), 0);
     fake_connected(p->t);
     return p;
-}
-
-static inline nghttp2_nv field(const char *name, const char *value) {
-    return (nghttp2_nv){(uint8_t *)(uintptr_t)name, (uint8_t *)(uintptr_t)value, strlen(name), strlen(value),
-                        0};
 }
 
 static inline nghttp2_ssize peer_body(nghttp2_session *ng, int32_t id, uint8_t *to, size_t length,
@@ -295,7 +178,7 @@ static inline nghttp2_ssize peer_body(nghttp2_session *ng, int32_t id, uint8_t *
 /* Answers the stream; `body` NULL: none. */
 static inline void peer_answer(struct world *w, struct peer *p, int32_t id, const char *status,
                                const char *body) {
-    nghttp2_nv fields[] = {field(":status", status), field("x-a", "1")};
+    nghttp2_nv fields[] = {h2_field(":status", status), h2_field("x-a", "1")};
     nghttp2_data_provider2 provider = {{.ptr = (void *)(uintptr_t)body}, peer_body};
     assert_int_equal(nghttp2_submit_response2(p->ng, id, fields, 2, body ? &provider : NULL), 0);
     peer_run(w, p);

@@ -29,7 +29,7 @@ static void a_body_that_waits_for_the_connection(void **state) {
     struct vx_error error;
     struct call *c = &w->calls[0];
     struct vx_slice body = VX_SLICE("0123456789");
-    call_init(c, VX_METHOD_POST, 10);
+    call_init(c, VX_METHOD_POST, VX_BODY_LENGTH, 10);
     assert_true(call_open(w, c, false, &error));
     assert_int_equal(c->up->stream.ops->push(&c->up->stream, body), 0);
     struct peer *p = peer_connected(w, 0, false);
@@ -49,7 +49,7 @@ static void a_body_that_falls_short_is_not_ended(void **state) {
     struct world *w = world_start();
     struct vx_error error;
     struct call *c = &w->calls[0];
-    call_init(c, VX_METHOD_POST, 10);
+    call_init(c, VX_METHOD_POST, VX_BODY_LENGTH, 10);
     assert_true(call_open(w, c, false, &error));
     struct peer *p = peer_connected(w, 0, false);
     peer_run(w, p);
@@ -70,7 +70,7 @@ static void interim_and_final_heads(void **state) {
     struct call *c = call_get(w, 0);
     struct peer *p = peer_connected(w, 0, false);
     peer_run(w, p);
-    nghttp2_nv early[] = {field(":status", "103")};
+    nghttp2_nv early[] = {h2_field(":status", "103")};
     assert_true(nghttp2_submit_headers(p->ng, 0, 1, NULL, early, 1, NULL) >= 0);
     peer_run(w, p);
     assert_int_equal(c->interims, 1);
@@ -87,7 +87,7 @@ static void interim_heads_without_end(void **state) {
     struct call *c = call_get(w, 0);
     struct peer *p = peer_connected(w, 0, false);
     peer_run(w, p);
-    nghttp2_nv early[] = {field(":status", "103")};
+    nghttp2_nv early[] = {h2_field(":status", "103")};
     for (unsigned i = 0; i < 33; i++)
         assert_true(nghttp2_submit_headers(p->ng, 0, 1, NULL, early, 1, NULL) >= 0);
     char all[4096];
@@ -163,7 +163,7 @@ static void time_limits(void **state) {
     struct peer *p = peer_connected(w, 0, false);
     peer_run(w, p);
     peer_run(w, p);
-    nghttp2_nv fields[] = {field(":status", "200")};
+    nghttp2_nv fields[] = {h2_field(":status", "200")};
     assert_true(nghttp2_submit_headers(p->ng, 0, 3, NULL, fields, 1, NULL) >= 0);
     peer_run(w, p);
     assert_int_equal(stalled->status, 200);
@@ -181,7 +181,7 @@ static void a_websocket(void **state) {
     struct world *w = world_start();
     struct vx_error error;
     struct call *c = &w->calls[0];
-    call_init(c, VX_METHOD_GET, 0);
+    call_init(c, VX_METHOD_GET, VX_BODY_NONE, 0);
     c->request.upgrade = true;
     assert_true(vx_headers_add(&c->request.headers, &c->arena, VX_HEADER_UPGRADE, VX_SLICE("upgrade"),
                                VX_SLICE("websocket")));
@@ -193,7 +193,7 @@ static void a_websocket(void **state) {
     assert_int_equal(p->streams, 1);
     assert_true(p->extended);
     assert_int_equal(p->ended, 0);
-    nghttp2_nv fields[] = {field(":status", "200")};
+    nghttp2_nv fields[] = {h2_field(":status", "200")};
     assert_true(nghttp2_submit_headers(p->ng, 0, 1, NULL, fields, 1, NULL) >= 0);
     peer_run(w, p);
     assert_int_equal(c->status, 101);
@@ -210,7 +210,7 @@ static void a_backend_without_websockets(void **state) {
     struct world *w = world_start();
     struct vx_error error;
     struct call *c = &w->calls[0];
-    call_init(c, VX_METHOD_GET, 0);
+    call_init(c, VX_METHOD_GET, VX_BODY_NONE, 0);
     c->request.upgrade = true;
     assert_true(vx_headers_add(&c->request.headers, &c->arena, VX_HEADER_UPGRADE, VX_SLICE("upgrade"),
                                VX_SLICE("websocket")));
@@ -229,7 +229,7 @@ static void a_304_with_a_length_that_ends_behind_its_head(void **state) {
     struct call *c = call_get(w, 0);
     struct peer *p = peer_connected(w, 0, false);
     peer_run(w, p);
-    nghttp2_nv fields[] = {field(":status", "304"), field("content-length", "5")};
+    nghttp2_nv fields[] = {h2_field(":status", "304"), h2_field("content-length", "5")};
     nghttp2_data_provider2 nothing = {{.ptr = (void *)(uintptr_t) ""}, peer_body};
     assert_int_equal(nghttp2_submit_response2(p->ng, p->last, fields, 2, &nothing), 0);
     peer_run(w, p);

@@ -19,7 +19,7 @@ static void a_connect_that_fails_fails_all_that_wait(void **state) {
 
 static void open_post(struct world *w, struct call *c) {
     struct vx_error error;
-    call_init(c, VX_METHOD_POST, 4);
+    call_init(c, VX_METHOD_POST, VX_BODY_LENGTH, 4);
     assert_true(call_open(w, c, false, &error));
 }
 
@@ -97,7 +97,7 @@ static void ask_again(void *user, uint64_t now_ns) {
     struct call *c = user;
     struct world *w = VX_CONTAINER_OF(c, struct world, calls);
     struct vx_error error;
-    on_failed(user, now_ns);
+    call_events.on_failed(user, now_ns);
     call_release(c);
     if (c->failed == 1)
         assert_true(call_open(w, c, true, &error));
@@ -107,7 +107,8 @@ static void ask_again(void *user, uint64_t now_ns) {
  * one at a time. */
 static void asking_again_behind_a_first_goaway(void **state) {
     (void)state;
-    static const struct vx_stream_events again = {on_readable, on_writable, ask_again, on_response};
+    struct vx_stream_events again = call_events;
+    again.on_failed = ask_again;
     for (unsigned limited = 0; limited < 2; limited++) {
         struct world *w = world_start();
         struct call *c = &w->calls[0];
@@ -129,7 +130,8 @@ static void asking_again_behind_a_first_goaway(void **state) {
 /* The same where the connection turns out to be no HTTP/2: as many connects as attempts, each with an answer of its own. */
 static void asking_again_behind_an_answer_of_http1(void **state) {
     (void)state;
-    static const struct vx_stream_events again = {on_readable, on_writable, ask_again, on_response};
+    struct vx_stream_events again = call_events;
+    again.on_failed = ask_again;
     struct world *w = world_start();
     struct call *c = &w->calls[0];
     open_post(w, c);

@@ -96,7 +96,7 @@ static void the_limit_of_connections_makes_requests_wait(void **state) {
     struct call *second = call_get(w, 1);
     call_get(w, 2);
     assert_int_equal(atomic_load(&w->shared.waiting), 2);
-    call_init(&w->calls[3], VX_METHOD_GET, 0);
+    call_init(&w->calls[3], VX_METHOD_GET, VX_BODY_NONE, 0);
     assert_false(call_open(w, &w->calls[3], false, &error));
     assert_int_equal(error.code, VX_ERR_QUEUE_FULL);
     peer_answer(w, p, 1, "200", "x");
@@ -142,7 +142,7 @@ static void a_fresh_connection_where_the_old_one_was_stale(void **state) {
     call_release(c);
     peer_run(w, p);
     fake_net_advance(&w->net, FAKE_S(2));
-    call_init(&w->calls[1], VX_METHOD_GET, 0);
+    call_init(&w->calls[1], VX_METHOD_GET, VX_BODY_NONE, 0);
     assert_true(call_open(w, &w->calls[1], true, &error));
     assert_int_equal(w->net.count, 2);
     world_end(w);

@@ -118,9 +118,8 @@ static void shoot(struct shot *s, uint32_t key) {
     struct vx_error error;
     size_t body = below(3) ? 0 : 1 + below(BODY_MAX);
     memset(s, 0, sizeof *s);
-    call_init(&s->call, body ? VX_METHOD_POST : VX_METHOD_GET, body);
-    if (body && below(2))
-        s->call.request.framing = VX_BODY_CHUNKED;
+    enum vx_framing framing = !body ? VX_BODY_NONE : below(2) ? VX_BODY_CHUNKED : VX_BODY_LENGTH;
+    call_init(&s->call, body ? VX_METHOD_POST : VX_METHOD_GET, framing, body);
     int digits = snprintf(s->name, sizeof s->name, "%u", key);
     assert_true(vx_headers_add(&s->call.request.headers, &s->call.arena, VX_HEADER_OTHER, VX_SLICE("x-key"),
                                vx_slice(s->name, (size_t)digits)));
@@ -173,7 +172,7 @@ static void answer_some(struct peer *p) {
         if (!key || below(2))
             continue;
         nghttp2_session_set_stream_user_data(p->ng, id, NULL);
-        nghttp2_nv fields[] = {field(":status", below(8) ? "200" : "404")};
+        nghttp2_nv fields[] = {h2_field(":status", below(8) ? "200" : "404")};
         nghttp2_data_provider2 provider = {{.ptr = (void *)(key - 1)}, chaos_body};
         uint32_t deed = below(10);
         if (deed == 0)
@@ -243,13 +242,11 @@ static void meet(struct world *w, unsigned *met) {
         if (p->ng)
             nghttp2_session_del(p->ng);
         *p = (struct peer){.t = t};
-        nghttp2_session_callbacks *callbacks;
-        assert_int_equal(nghttp2_session_callbacks_new(&callbacks), 0);
-        nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, peer_on_frame);
-        nghttp2_session_callbacks_set_on_header_callback(callbacks, chaos_header);
-        nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, peer_on_data);
-        assert_int_equal(nghttp2_session_server_new(&p->ng, callbacks, p), 0);
-        nghttp2_session_callbacks_del(callbacks);
+        p->ng = h2_session_new(&(struct h2_session_kind){.server = true,
+                                                         .on_header = chaos_header,
+                                                         .on_data = peer_on_data,
+                                                         .on_frame = peer_on_frame},
+                               p);
         nghttp2_settings_entry limit = {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 1 + below(8)};
         nghttp2_submit_settings(p->ng, 0, &limit, 1);
         fake_connected(t);
