@@ -66,7 +66,7 @@ void vx_engine_free(struct vx_engine *e) {
 
 static void on_accept(void *user, struct vx_transport *transport, uint64_t now_ns) {
     struct vx_site *site = user;
-    if (site->admits && !site->admits(site->admits_user, &transport->remote, now_ns)) {
+    if (site->allows && !site->allows(site, &transport->remote, now_ns)) {
         transport->ops->close(transport, true);
         return;
     }

@@ -44,8 +44,7 @@ struct vx_site {
     bool (*admit)(struct vx_site *site);
     void (*admitted)(struct vx_site *site);
     /* Whether this peer may come in; whom it refuses is cut at once. NULL: everybody may. */
-    bool (*admits)(void *user, const struct vx_address *remote, uint64_t now_ns);
-    void *admits_user;
+    bool (*allows)(struct vx_site *site, const struct vx_address *remote, uint64_t now_ns);
 };
 
 /* Begins to accept on `fd`, which is the site's from here on. The server's settings are the caller's to fill in before.

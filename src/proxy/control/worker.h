@@ -100,6 +100,9 @@ void vx_worker_adopt(struct vx_adoption *adoption);
 /* No new connections, the running exchanges end, then `drained`. */
 void vx_worker_drain(struct vx_worker *w);
 
+/* For worker_sites.c, on the worker's thread: looks after gauges, listeners and the drain at the end of the round. */
+void vx_worker_tick_soon(struct vx_worker *w);
+
 /* Ends the thread. From then on nothing of it talks to other workers. */
 void vx_worker_halt(struct vx_worker *w);
 
