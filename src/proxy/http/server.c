@@ -203,3 +203,16 @@ struct vx_slice vx_server_refusal(const struct vx_error *error, struct vx_arena 
                                      .headers = {.items = item, .count = 1, .capacity = 1}};
     return vx_slice(body, len);
 }
+
+void vx_server_tell_refusal(const struct vx_http_server *s, const struct vx_downstream *down,
+                            const struct vx_error *error, uint64_t response_bytes, uint64_t now_ns) {
+    struct vx_refusal refusal = {
+        .client = down->client,
+        .request = down->request,
+        .error = *error,
+        .started_ns = down->started_ns,
+        .response_bytes = response_bytes,
+    };
+    if (s->handler->refused)
+        s->handler->refused(s->handler, &refusal, now_ns);
+}

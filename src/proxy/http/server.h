@@ -81,6 +81,11 @@ enum vx_error_code vx_server_objection(const struct vx_http_server *s, const str
 struct vx_slice vx_server_refusal(const struct vx_error *error, struct vx_arena *arena,
                                   struct vx_response *response, struct vx_header *item);
 
+/* Tells the handler, if it cares, of a request that never became one; `down` is what would have been its downstream, and
+ * `response_bytes` what the client was answered. */
+void vx_server_tell_refusal(const struct vx_http_server *s, const struct vx_downstream *down,
+                            const struct vx_error *error, uint64_t response_bytes, uint64_t now_ns);
+
 /* The Date that is added to a final response without one (RFC 9110 §6.6.1); ptr NULL: none. It may be renewed after this
  * round. */
 static inline struct vx_slice vx_server_date(const struct vx_runtime *rt,

@@ -202,20 +202,6 @@ void vx_h1_server_response_over(struct h1_server *c) {
     settle(c, ending);
 }
 
-static void tell_refusal(struct h1_server *c, const struct vx_error *error, size_t response_bytes,
-                         uint64_t now_ns) {
-    struct vx_handler *handler = c->base.server->handler;
-    struct vx_refusal refusal = {
-        .client = &c->client,
-        .request = &c->stream->request,
-        .error = *error,
-        .started_ns = c->stream->down.started_ns,
-        .response_bytes = response_bytes,
-    };
-    if (handler->refused)
-        handler->refused(handler, &refusal, now_ns);
-}
-
 /* Answers a request that never became one; what is not HTTP gets no answer. */
 static void refuse(struct h1_server *c, const struct vx_error *error, uint64_t now_ns) {
     struct vx_response response;
@@ -233,7 +219,7 @@ static void refuse(struct h1_server *c, const struct vx_error *error, uint64_t n
         memcpy(room + n, body.ptr, body.len);
         n += body.len;
     }
-    tell_refusal(c, error, n, now_ns);
+    vx_server_tell_refusal(c->base.server, &c->stream->down, error, n, now_ns);
     drop_stream(c);
     if (n == 0) {
         close_connection(c, !silent);

@@ -116,17 +116,8 @@ void vx_h2_server_drop_stream(struct h2_server_stream *s, nghttp2_error_code cod
 }
 
 static void tell_refused(struct h2_server_stream *s, const struct vx_error *error, uint64_t now_ns) {
-    struct vx_handler *handler = s->conn->base.server->handler;
     s->request.version = VX_HTTP_2;
-    struct vx_refusal refusal = {
-        .client = &s->conn->client,
-        .request = &s->request,
-        .error = *error,
-        .started_ns = s->down.started_ns,
-        .response_bytes = s->st.sent_bytes,
-    };
-    if (handler->refused)
-        handler->refused(handler, &refusal, now_ns);
+    vx_server_tell_refusal(s->conn->base.server, &s->down, error, s->st.sent_bytes, now_ns);
 }
 
 /* Answers a request that never became one; only the stream is spoilt. A client whose window has no room for the few
