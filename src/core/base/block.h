@@ -66,4 +66,18 @@ static inline void vx_buffer_release(struct vx_buffer *b) {
     *b = (struct vx_buffer){NULL, 0, 0};
 }
 
+/* Takes what it still holds along into a new block, which has room for `bytes` in all and is nobody else's. False: no
+ * memory, and nothing has changed. */
+static inline bool vx_buffer_renew(struct vx_buffer *b, struct vx_chunk_source *source, size_t bytes) {
+    size_t kept = vx_buffer_len(b);
+    struct vx_block *block = vx_block_take(source, bytes);
+    if (!block)
+        return false;
+    if (kept)
+        memcpy(block->data, b->block->data + b->start, kept);
+    vx_block_drop(b->block);
+    *b = (struct vx_buffer){block, 0, (uint32_t)kept};
+    return true;
+}
+
 #endif

@@ -34,14 +34,7 @@ static bool make_room(struct vx_h1_reader *r) {
         if (vx_buffer_room(&r->in) >= ROOM_MIN_BYTES && (unread || r->in.block->bytes >= wanted_bytes(r, 0)))
             return true;
     }
-    struct vx_block *block = vx_block_take(r->rt->blocks, wanted_bytes(r, unread));
-    if (!block)
-        return false;
-    if (unread)
-        memcpy(block->data, r->in.block->data + r->in.start, unread);
-    vx_block_drop(r->in.block);
-    r->in = (struct vx_buffer){block, 0, (uint32_t)unread};
-    return true;
+    return vx_buffer_renew(&r->in, r->rt->blocks, wanted_bytes(r, unread));
 }
 
 ssize_t vx_h1_reader_fill(struct vx_h1_reader *r) {

@@ -20,15 +20,9 @@ char *vx_h1_sink_reserve(struct vx_h1_sink *s, size_t bytes) {
         s->out.start = s->out.end = 0;
     if (VX_LIKELY(s->out.block && vx_buffer_room(&s->out) >= bytes))
         return s->out.block->data + s->out.end;
-    size_t waiting = vx_buffer_len(&s->out);
-    struct vx_block *block = vx_block_take(s->rt->blocks, waiting + bytes);
-    if (!block)
+    if (!vx_buffer_renew(&s->out, s->rt->blocks, vx_buffer_len(&s->out) + bytes))
         return NULL;
-    if (waiting && s->out.block)
-        memcpy(block->data, s->out.block->data + s->out.start, waiting);
-    vx_block_drop(s->out.block);
-    s->out = (struct vx_buffer){block, 0, (uint32_t)waiting};
-    return block->data + waiting;
+    return s->out.block->data + s->out.end;
 }
 
 void vx_h1_sink_begin_body(struct vx_h1_sink *s, enum vx_framing framing, uint64_t body_bytes) {

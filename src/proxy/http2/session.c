@@ -63,16 +63,11 @@ char *vx_h2_session_reserve(struct vx_h2_session *s, size_t bytes) {
             return s->out.block->data + s->out.end;
     }
     size_t waiting = vx_buffer_len(&s->out);
-    struct vx_block *block = vx_block_take(s->rt->blocks, waiting ? (waiting + bytes) * 2 : bytes);
-    if (!block) {
+    if (!vx_buffer_renew(&s->out, s->rt->blocks, waiting ? (waiting + bytes) * 2 : bytes)) {
         vx_h2_session_break(s, vx_error(VX_ERR_OUT_OF_MEMORY, false, NULL));
         return NULL;
     }
-    if (waiting && s->out.block)
-        memcpy(block->data, s->out.block->data + s->out.start, waiting);
-    vx_block_drop(s->out.block);
-    s->out = (struct vx_buffer){block, 0, (uint32_t)waiting};
-    return block->data + waiting;
+    return s->out.block->data + s->out.end;
 }
 
 static struct vx_error lost(const struct vx_h2_session *s, bool orderly) {

@@ -42,14 +42,7 @@ static bool make_room(struct vx_h2_stream *st, size_t bytes) {
         st->in.start = st->in.end = 0;
     if (ours && vx_buffer_room(&st->in) >= bytes)
         return true;
-    struct vx_block *block = vx_block_take(st->session->rt->blocks, (waiting + bytes) * (waiting ? 2 : 1));
-    if (!block)
-        return false;
-    if (waiting && st->in.block)
-        memcpy(block->data, st->in.block->data + st->in.start, waiting);
-    vx_block_drop(st->in.block);
-    st->in = (struct vx_buffer){block, 0, (uint32_t)waiting};
-    return true;
+    return vx_buffer_renew(&st->in, st->session->rt->blocks, (waiting + bytes) * (waiting ? 2 : 1));
 }
 
 bool vx_h2_stream_receive(struct vx_h2_stream *st, struct vx_slice bytes) {
