@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What filters may ask and do: the vx_filter_* functions of ports/filter.h. They note; filter_flow.c and filtering.c act. */
+#include "core/base/decimal.h"
 #include "core/exchange/filtering.h"
 #include "core/http/grpc.h"
 
@@ -168,17 +169,12 @@ static struct vx_slice grpc_message(struct vx_arena *arena, struct vx_slice text
 static bool add_grpc(struct vx_field_map *map, const struct vx_filter_answer *answer) {
     unsigned status =
         answer->grpc_status >= 0 ? (unsigned)answer->grpc_status : vx_grpc_status_of_http(answer->status);
-    char digits[10];
-    size_t at = sizeof digits;
-    do
-        digits[--at] = (char)('0' + status % 10);
-    while (status /= 10);
+    char digits[VX_DECIMAL_MAX_BYTES];
     struct vx_slice message = grpc_message(map->arena, answer->body);
     return message.ptr &&
            vx_field_map_replace(map, VX_SLICE("content-type"), VX_SLICE("application/grpc")) ==
                VX_FIELD_DONE &&
-           vx_field_map_replace(map, VX_SLICE("grpc-status"), vx_slice(digits + at, sizeof digits - at)) ==
-               VX_FIELD_DONE &&
+           vx_field_map_replace(map, VX_SLICE("grpc-status"), vx_decimal(status, digits)) == VX_FIELD_DONE &&
            vx_field_map_replace(map, VX_SLICE("grpc-message"), message) == VX_FIELD_DONE;
 }
 

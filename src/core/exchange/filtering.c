@@ -6,6 +6,8 @@
  * Framing is ours, whatever filters do: a body that some filter may edit is announced with the length that it has when all
  * of it has passed before the head leaves, and else without one. */
 #include "core/exchange/filtering.h"
+
+#include "core/base/decimal.h"
 #include "core/exchange/grpc.h"
 
 /* How much of a body may pass before its head leaves, if that is here already: a small one keeps a Content-Length. */
@@ -84,19 +86,12 @@ static bool peek(struct vx_filtering *f, enum vx_filter_direction d) {
 /* Content-Length is to say what the framing says. False: no memory. */
 static bool state_length(struct vx_headers *headers, struct vx_arena *arena, enum vx_framing framing,
                          uint64_t bytes) {
-    enum { DIGITS = 20 };
     vx_headers_remove(headers, VX_HEADER_CONTENT_LENGTH);
     if (framing != VX_BODY_LENGTH)
         return true;
-    char *text = vx_arena_alloc(arena, DIGITS);
-    if (!text)
-        return false;
-    size_t at = DIGITS;
-    do
-        text[--at] = (char)('0' + bytes % 10);
-    while (bytes /= 10);
-    return vx_headers_add(headers, arena, VX_HEADER_CONTENT_LENGTH,
-                          vx_header_id_name(VX_HEADER_CONTENT_LENGTH), vx_slice(text + at, DIGITS - at));
+    char *digits = vx_arena_alloc(arena, VX_DECIMAL_MAX_BYTES);
+    return digits && vx_headers_add(headers, arena, VX_HEADER_CONTENT_LENGTH,
+                                    vx_header_id_name(VX_HEADER_CONTENT_LENGTH), vx_decimal(bytes, digits));
 }
 
 /* Frames a body that filters may edit: with its length where all of it has passed. */

@@ -2,6 +2,7 @@
 /* See grpc.h. */
 #include "core/http/grpc.h"
 
+#include "core/base/decimal.h"
 #include "core/http/bytes.h"
 
 enum { TIMEOUT_DIGITS_MAX = 8 };
@@ -45,20 +46,16 @@ bool vx_grpc_read_timeout(struct vx_slice text, uint64_t *ns) {
 }
 
 size_t vx_grpc_write_timeout(char out[VX_GRPC_TIMEOUT_MAX_BYTES], uint64_t ns) {
-    char digits[TIMEOUT_DIGITS_MAX];
-    size_t unit = 0, at = sizeof digits, n = 0;
+    char digits[VX_DECIMAL_MAX_BYTES];
+    size_t unit = 0;
     while (unit + 1 < UNITS && ns / units[unit].ns > 99999999)
         unit++;
     uint64_t value = ns / units[unit].ns;
     value = value > 99999999 ? 99999999 : value ? value : 1;
-    do {
-        digits[--at] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value && at);
-    while (at < sizeof digits)
-        out[n++] = digits[at++];
-    out[n++] = units[unit].letter;
-    return n;
+    struct vx_slice text = vx_decimal(value, digits);
+    memcpy(out, text.ptr, text.len);
+    out[text.len] = units[unit].letter;
+    return text.len + 1;
 }
 
 uint8_t vx_grpc_read_status(struct vx_slice text) {

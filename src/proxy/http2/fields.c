@@ -2,6 +2,8 @@
 /* See fields.h. */
 #include "proxy/http2/fields.h"
 
+#include "core/base/decimal.h"
+
 #define BIT(name) (UINT64_C(1) << VX_HEADER_##name)
 
 static const uint64_t not_in_http2 = BIT(CONNECTION) | BIT(KEEP_ALIVE) | BIT(PROXY_CONNECTION) |
@@ -62,16 +64,10 @@ void vx_h2_fields_add_headers(struct vx_h2_fields *f, const struct vx_headers *h
 }
 
 void vx_h2_fields_add_length(struct vx_h2_fields *f, uint64_t bytes) {
-    enum { DIGITS_MAX = 20 };
-    char *digits = vx_arena_alloc(f->arena, DIGITS_MAX);
+    char *digits = vx_arena_alloc(f->arena, VX_DECIMAL_MAX_BYTES);
     if (!digits) {
         f->no_memory = true;
         return;
     }
-    size_t at = DIGITS_MAX;
-    do {
-        digits[--at] = (char)('0' + bytes % 10);
-        bytes /= 10;
-    } while (bytes);
-    vx_h2_fields_add(f, vx_header_id_name(VX_HEADER_CONTENT_LENGTH), vx_slice(digits + at, DIGITS_MAX - at));
+    vx_h2_fields_add(f, vx_header_id_name(VX_HEADER_CONTENT_LENGTH), vx_decimal(bytes, digits));
 }

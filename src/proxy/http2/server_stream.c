@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The downstream that a handler sees: one stream of an HTTP/2 connection. */
+#include "core/base/decimal.h"
 #include "proxy/http2/server_internal.h"
 #include "proxy/http2/websocket.h"
 
@@ -105,15 +106,12 @@ static bool declares_length(const struct vx_response *response) {
 }
 
 static void add_status(struct vx_h2_fields *fields, uint16_t status) {
-    char *digits = vx_arena_alloc(fields->arena, 3);
+    char *digits = vx_arena_alloc(fields->arena, VX_DECIMAL_MAX_BYTES);
     if (!digits) {
         fields->no_memory = true;
         return;
     }
-    digits[0] = (char)('0' + status / 100);
-    digits[1] = (char)('0' + status / 10 % 10);
-    digits[2] = (char)('0' + status % 10);
-    vx_h2_fields_add(fields, VX_SLICE(":status"), vx_slice(digits, 3));
+    vx_h2_fields_add(fields, VX_SLICE(":status"), vx_decimal(status, digits));
 }
 
 /* From here on the body follows, framed as the final head says. */
