@@ -29,8 +29,8 @@ struct command {
     const char *socket, *config; /* one of them at most */
     const char *words[3];        /* what is no option */
     int word_count;
-    const char *name; /* of a filter */
-    const char *last; /* --for */
+    const char *name;     /* of a filter */
+    const char *duration; /* --for */
     bool verbose;
     char path[PATH_BYTES]; /* the socket's */
 };
@@ -38,6 +38,7 @@ struct command {
 /* A question under way. */
 struct talk {
     struct vx_admin_call call;
+    struct vx_admin_answer answer; /* one that is there at once */
     struct vx_engine engine;
     struct vx_target target;
     struct vx_target_shared shared;
@@ -163,9 +164,9 @@ static bool begin(struct talk *t, const char *path) {
 }
 
 /* Waits for the answer, unless it is there, and closes everything. */
-static int end(struct talk *t, enum vx_admin_when when, const struct vx_admin_answer *answer) {
+static int end(struct talk *t, enum vx_admin_when when) {
     if (when == VX_ADMIN_NOW)
-        take_answer(t, answer);
+        take_answer(t, &t->answer);
     else
         vx_loop_run(t->engine.loop);
     vx_compose_admin_client_free(t->port);
@@ -176,8 +177,6 @@ static int end(struct talk *t, enum vx_admin_when when, const struct vx_admin_an
 /* --- Commands ----------------------------------------------------------------------------------------------------- */
 
 static int reload(struct command *c, struct talk *t) {
-    struct vx_admin_answer a;
-    memset(&a, 0, sizeof a);
     char *path = NULL;
     if (c->word_count == 2 && !(path = realpath(c->words[1], NULL))) {
         fprintf(stderr, "vortex: %s: %s\n", c->words[1], strerror(errno));
@@ -187,18 +186,16 @@ static int reload(struct command *c, struct talk *t) {
     t->print = print_text;
     t->refused = WRONG;
     if (begin(t, c->path))
-        code = end(t, t->port->reload(t->port, vx_slice_of(path), &t->call, &a), &a);
+        code = end(t, t->port->reload(t->port, vx_slice_of(path), &t->call, &t->answer));
     free(path);
     return code;
 }
 
 static int stats(struct command *c, struct talk *t) {
-    struct vx_admin_answer a;
-    memset(&a, 0, sizeof a);
     t->print = c->verbose ? print_text : print_stats;
     if (!begin(t, c->path))
         return FAILED;
-    return end(t, (c->verbose ? t->port->dump : t->port->stats)(t->port, &t->call, &a), &a);
+    return end(t, (c->verbose ? t->port->dump : t->port->stats)(t->port, &t->call, &t->answer));
 }
 
 /* The file in memory, for munmap; len 0: it was said why not. */
@@ -224,8 +221,6 @@ static struct vx_slice map_file(const char *path) {
 }
 
 static int push_plugin(struct command *c, struct talk *t) {
-    struct vx_admin_answer a;
-    memset(&a, 0, sizeof a);
     struct vx_slice binary = map_file(c->words[2]);
     if (!binary.len)
         return WRONG;
@@ -233,46 +228,40 @@ static int push_plugin(struct command *c, struct talk *t) {
     t->print = print_text;
     t->refused = WRONG;
     if (begin(t, c->path))
-        code = end(t, t->port->update_plugin(t->port, vx_slice_of(c->name), binary, &t->call, &a), &a);
+        code = end(t, t->port->update_plugin(t->port, vx_slice_of(c->name), binary, &t->call, &t->answer));
     munmap((void *)binary.ptr, binary.len);
     return code;
 }
 
 static int list_bans(struct command *c, struct talk *t) {
-    struct vx_admin_answer a;
-    memset(&a, 0, sizeof a);
     t->print = print_bans;
-    return begin(t, c->path) ? end(t, t->port->list_bans(t->port, &t->call, &a), &a) : FAILED;
+    return begin(t, c->path) ? end(t, t->port->list_bans(t->port, &t->call, &t->answer)) : FAILED;
 }
 
 static int add_ban(struct command *c, struct talk *t) {
-    struct vx_admin_answer a;
     uint64_t duration_ns = 0;
-    memset(&a, 0, sizeof a);
-    if (c->last && (!vx_compose_config_source()->duration(vx_slice_of(c->last), &duration_ns) ||
-                    duration_ns < 1000000)) {
-        fprintf(stderr, "vortex: --for takes a duration such as 90s, 10m or 2h, not %s\n", c->last);
+    if (c->duration && (!vx_compose_config_source()->duration(vx_slice_of(c->duration), &duration_ns) ||
+                        duration_ns < 1000000)) {
+        fprintf(stderr, "vortex: --for takes a duration such as 90s, 10m or 2h, not %s\n", c->duration);
         return WRONG;
     }
     t->print = print_text;
     if (!begin(t, c->path))
         return FAILED;
-    return end(t, t->port->add_ban(t->port, vx_slice_of(c->words[2]), duration_ns / 1000000, &t->call, &a),
-               &a);
+    return end(
+        t, t->port->add_ban(t->port, vx_slice_of(c->words[2]), duration_ns / 1000000, &t->call, &t->answer));
 }
 
 static int remove_ban(struct command *c, struct talk *t) {
-    struct vx_admin_answer a;
-    memset(&a, 0, sizeof a);
     t->print = print_text;
     if (!begin(t, c->path))
         return FAILED;
-    return end(t, t->port->remove_ban(t->port, vx_slice_of(c->words[2]), &t->call, &a), &a);
+    return end(t, t->port->remove_ban(t->port, vx_slice_of(c->words[2]), &t->call, &t->answer));
 }
 
 /* --- The command line --------------------------------------------------------------------------------------------- */
 
-enum options { NAME = 1, LAST = 2, VERBOSE = 4 };
+enum options { NAME = 1, FOR = 2, VERBOSE = 4 };
 
 static const struct known {
     const char *word, *second; /* NULL: no second word */
@@ -282,7 +271,7 @@ static const struct known {
 } known[] = {
     {"reload", NULL, 1, 2, 0, reload},           {"stats", NULL, 1, 1, VERBOSE, stats},
     {"plugin", "push", 3, 3, NAME, push_plugin}, {"bans", "list", 2, 2, 0, list_bans},
-    {"bans", "add", 3, 3, LAST, add_ban},        {"bans", "remove", 3, 3, 0, remove_ban},
+    {"bans", "add", 3, 3, FOR, add_ban},         {"bans", "remove", 3, 3, 0, remove_ban},
 };
 
 static const struct known *find(const struct command *c) {
@@ -307,8 +296,8 @@ static const char **value_of(struct command *c, const char *option, unsigned *gi
         return &c->name;
     }
     if (strcmp(option, "--for") == 0) {
-        *given |= LAST;
-        return &c->last;
+        *given |= FOR;
+        return &c->duration;
     }
     return NULL;
 }
