@@ -204,7 +204,7 @@ static void on_failed(struct vx_h2_stream *st, uint64_t now_ns) {
 /* The last word (GOAWAY) comes behind the last stream: some backends answer nothing more after it. */
 static void say_good_bye(struct h2_client_connection *c) {
     give_up_place(c);
-    vx_h2_session_shut(&c->session, NULL);
+    vx_h2_session_shut(&c->session);
     set_deadline(c, (uint64_t)GOOD_BYE_MS * 1000000);
 }
 

@@ -265,7 +265,7 @@ static void on_ping(struct vx_h2_session *s, const nghttp2_frame *frame) {
     else if (memcmp(frame->ping.opaque_data, probe, sizeof probe) == 0)
         vx_h2_flow_answered(&s->flow, s->rt->now_ns);
     else if (memcmp(frame->ping.opaque_data, vx_h2_farewell, sizeof vx_h2_farewell) == 0)
-        vx_h2_session_shut(s, NULL);
+        vx_h2_session_shut(s);
 }
 
 /* A frame of a message: HEADERS or DATA. */

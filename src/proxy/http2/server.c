@@ -238,15 +238,17 @@ static void timed_out(struct vx_timer *timer, uint64_t now_ns) {
     }
     if (c->drain_deadline_ns && c->drain_deadline_ns <= now_ns) {
         c->drain_deadline_ns = 0;
-        vx_h2_session_shut(&c->session, NULL);
+        vx_h2_session_shut(&c->session);
     }
     if (c->quiet_deadline_ns && c->quiet_deadline_ns <= now_ns) {
         c->quiet_deadline_ns = 0;
         struct vx_error late = vx_error(VX_ERR_REQUEST_TIMEOUT, false, "head not received in time");
-        bool heading = c->session.parsing != NULL;
-        if (heading)
+        if (c->session.parsing) {
             tell_refused(of(c->session.parsing), &late, now_ns);
-        vx_h2_session_shut(&c->session, heading ? &late : NULL);
+            vx_h2_session_end(&c->session, late);
+        } else {
+            vx_h2_session_shut(&c->session);
+        }
     }
     arm(c);
 }

@@ -90,7 +90,7 @@ void vx_h2_session_write(struct vx_h2_session *s) {
     }
 }
 
-/* The connection ends for what the peer did, with a word about it. */
+/* The connection ends, with a word about it to the peer. */
 static void end_for(struct vx_h2_session *s, nghttp2_error_code code, struct vx_error error) {
     if (s->ending || s->broken)
         return;
@@ -499,13 +499,14 @@ void vx_h2_session_free(struct vx_h2_session *s) {
     s->ng = NULL;
 }
 
-void vx_h2_session_shut(struct vx_h2_session *s, const struct vx_error *error) {
+void vx_h2_session_end(struct vx_h2_session *s, struct vx_error error) {
+    if (!s->over)
+        end_for(s, NGHTTP2_NO_ERROR, error);
+}
+
+void vx_h2_session_shut(struct vx_h2_session *s) {
     if (s->over || s->ending)
         return;
-    if (error) {
-        end_for(s, NGHTTP2_NO_ERROR, *error);
-        return;
-    }
     s->shutting = true;
     int32_t last = nghttp2_session_get_last_proc_stream_id(s->ng);
     if (nghttp2_submit_goaway(s->ng, NGHTTP2_FLAG_NONE, last, NGHTTP2_NO_ERROR, NULL, 0) != 0)

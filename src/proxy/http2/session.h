@@ -183,9 +183,11 @@ uint32_t vx_h2_session_stream_limit(const struct vx_h2_session *s);
 bool vx_h2_session_open(struct vx_h2_session *s, struct vx_h2_stream *st, const struct vx_h2_fields *fields,
                         bool ended);
 
-/* No new streams any more: GOAWAY. With `error` the connection then ends at once, streams or not; without it, when the
- * last stream is over. */
-void vx_h2_session_shut(struct vx_h2_session *s, const struct vx_error *error);
+/* No new streams any more: GOAWAY. The connection ends when the last stream is over. */
+void vx_h2_session_shut(struct vx_h2_session *s);
+
+/* Says GOAWAY and ends the connection, streams or not, which fail with `error`. */
+void vx_h2_session_end(struct vx_h2_session *s, struct vx_error error);
 
 /* The first half of a graceful end: tells a client to go elsewhere with what it has not sent yet (RFC 9113 §6.8).
  * When it has heard, vx_h2_session_shut follows by itself; the owner calls it where that takes too long. */
