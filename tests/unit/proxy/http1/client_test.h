@@ -86,6 +86,22 @@ static inline struct client_world *client_start(void) {
     return w;
 }
 
+/* The first call is a GET, over a connection that was dialed for it and stands. */
+static inline struct fake_transport *client_gets(struct client_world *w) {
+    call_get(&w->call, &w->client, &w->b);
+    struct fake_transport *t = fake_dialed(&w->net);
+    fake_connected(t);
+    return t;
+}
+
+/* The same for a POST, whose body has not begun. */
+static inline struct fake_transport *client_posts(struct client_world *w, uint64_t bytes) {
+    call_post(&w->call, &w->client, &w->b, bytes);
+    struct fake_transport *t = fake_dialed(&w->net);
+    fake_connected(t);
+    return t;
+}
+
 /* Nothing may be left: no connection, no place taken, no memory. */
 static inline void client_end(struct client_world *w) {
     struct call *calls[] = {&w->call, &w->other, &w->third};

@@ -91,9 +91,7 @@ static void test_failures_before_a_byte_was_sent(void **state) {
 static void test_an_end_before_the_answer_says_whether_bytes_went(void **state) {
     (void)state;
     struct client_world *w = client_start();
-    call_get(&w->call, &w->client, &w->b);
-    struct fake_transport *t = fake_dialed(&w->net);
-    fake_connected(t);
+    struct fake_transport *t = client_gets(w);
     fake_fin(t);
     assert_int_equal(w->call.failed, 1);
     assert_int_equal(w->call.failure.code, VX_ERR_BACKEND_CLOSED);
@@ -111,9 +109,7 @@ static void test_an_end_before_the_answer_says_whether_bytes_went(void **state) 
 static void test_an_answer_before_a_broken_write_still_counts(void **state) {
     (void)state;
     struct client_world *w = client_start();
-    call_post(&w->call, &w->client, &w->b, 100000);
-    struct fake_transport *t = fake_dialed(&w->net);
-    fake_connected(t);
+    struct fake_transport *t = client_posts(w, 100000);
     struct vx_stream *s = &w->call.up->stream;
     char *big = calloc(1, 100000);
     t->room = 5000;
@@ -135,9 +131,7 @@ static void test_a_broken_write_does_not_spin(void **state) {
     (void)state;
     struct client_world *w = client_start();
     char *big = calloc(1, 100000);
-    call_post(&w->call, &w->client, &w->b, 100000);
-    struct fake_transport *t = fake_dialed(&w->net);
-    fake_connected(t);
+    struct fake_transport *t = client_posts(w, 100000);
     struct vx_stream *s = &w->call.up->stream;
     t->room = 5000;
     assert_true(s->ops->push(s, vx_slice(big, 100000)) < 100000);
@@ -155,8 +149,7 @@ static void test_a_broken_write_does_not_spin(void **state) {
 static void test_the_answer_has_a_time_limit(void **state) {
     (void)state;
     struct client_world *w = client_start();
-    call_get(&w->call, &w->client, &w->b);
-    fake_connected(fake_dialed(&w->net));
+    client_gets(w);
     fake_net_advance(&w->net, FAKE_S(29));
     assert_int_equal(w->call.failed, 0);
     fake_net_advance(&w->net, FAKE_S(2));
@@ -168,9 +161,7 @@ static void test_the_answer_has_a_time_limit(void **state) {
 static void test_a_slow_client_is_not_the_backends_fault(void **state) {
     (void)state;
     struct client_world *w = client_start();
-    call_post(&w->call, &w->client, &w->b, 4);
-    struct fake_transport *t = fake_dialed(&w->net);
-    fake_connected(t);
+    client_posts(w, 4);
     fake_net_advance(&w->net, FAKE_S(300)); /* the body does not come */
     assert_int_equal(w->call.failed, 0);
     struct vx_stream *s = &w->call.up->stream;
@@ -187,9 +178,7 @@ static void test_a_backend_that_does_not_read_times_out(void **state) {
     (void)state;
     struct client_world *w = client_start();
     char *big = calloc(1, 100000);
-    call_post(&w->call, &w->client, &w->b, 100000);
-    struct fake_transport *t = fake_dialed(&w->net);
-    fake_connected(t);
+    struct fake_transport *t = client_posts(w, 100000);
     struct vx_stream *s = &w->call.up->stream;
     t->room = 5000;
     size_t taken = s->ops->push(s, vx_slice(big, 100000));
@@ -210,9 +199,7 @@ static void test_a_pipe_that_drains_is_progress(void **state) {
     (void)state;
     enum { PIPE = 5000 };
     struct client_world *w = client_start();
-    call_post(&w->call, &w->client, &w->b, PIPE);
-    struct fake_transport *t = fake_dialed(&w->net);
-    fake_connected(t);
+    struct fake_transport *t = client_posts(w, PIPE);
     w->call.up->stream.ops->flush(&w->call.up->stream);
     t->room = 0;
     t->base.writable = false;
@@ -266,9 +253,7 @@ static void test_the_body_has_a_time_limit_between_bytes(void **state) {
     (void)state;
     struct client_world *w = client_start();
     struct vx_slice bytes;
-    call_get(&w->call, &w->client, &w->b);
-    struct fake_transport *t = fake_dialed(&w->net);
-    fake_connected(t);
+    struct fake_transport *t = client_gets(w);
     fake_send(t, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc");
     fake_net_advance(&w->net, FAKE_S(300)); /* nobody pulls: it is the client that is slow */
     assert_int_equal(w->call.failed, 0);
@@ -283,9 +268,7 @@ static void test_the_body_has_a_time_limit_between_bytes(void **state) {
 static void test_interim_heads_come_before_the_final_one(void **state) {
     (void)state;
     struct client_world *w = client_start();
-    call_get(&w->call, &w->client, &w->b);
-    struct fake_transport *t = fake_dialed(&w->net);
-    fake_connected(t);
+    struct fake_transport *t = client_gets(w);
     fake_send(t, "HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\n" CALL_OK);
     assert_int_equal(w->call.interims, 2);
     assert_int_equal(w->call.status, 200);
@@ -326,8 +309,7 @@ static void ask_for_upgrade(struct client_world *w, enum vx_method method, enum 
 static void test_a_101_nobody_asked_for(void **state) {
     (void)state;
     struct client_world *w = client_start();
-    call_get(&w->call, &w->client, &w->b);
-    fake_connected(fake_dialed(&w->net));
+    client_gets(w);
     fake_send(fake_dialed(&w->net), SWITCHED);
     assert_int_equal(w->call.failure.code, VX_ERR_BAD_RESPONSE);
     client_end(w);
@@ -415,8 +397,7 @@ static void test_a_tunnels_last_bytes_still_leave(void **state) {
 static void test_a_bad_head_is_the_backends_fault(void **state) {
     (void)state;
     struct client_world *w = client_start();
-    call_get(&w->call, &w->client, &w->b);
-    fake_connected(fake_dialed(&w->net));
+    client_gets(w);
     fake_send(fake_dialed(&w->net), "220 smtp ready\r\n");
     assert_int_equal(w->call.failure.code, VX_ERR_BAD_RESPONSE);
     assert_int_equal(w->call.failed, 1);
@@ -426,8 +407,7 @@ static void test_a_bad_head_is_the_backends_fault(void **state) {
 static void test_again_asks_for_one_more_turn(void **state) {
     (void)state;
     struct client_world *w = client_start();
-    call_get(&w->call, &w->client, &w->b);
-    fake_connected(fake_dialed(&w->net));
+    client_gets(w);
     fake_send(fake_dialed(&w->net), CALL_OK);
     w->call.up->stream.ops->again(&w->call.up->stream);
     fake_net_round(&w->net);
