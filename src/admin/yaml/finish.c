@@ -94,13 +94,9 @@ static bool name_by_match(struct vx_yaml_reader *r, struct vx_config_route *rout
     struct vx_slice path = match->path.len ? match->path : match->path_prefix;
     if (!path.len)
         path = VX_SLICE("/");
-    char *name = vx_arena_alloc(r->arena, match->host.len + path.len);
-    if (!name)
-        return vx_yaml_no_memory(r->error);
-    memcpy(name, match->host.ptr, match->host.len);
-    memcpy(name + match->host.len, path.ptr, path.len);
-    route->name = vx_slice(name, match->host.len + path.len);
-    return true;
+    const struct vx_slice parts[] = {match->host, path};
+    route->name = vx_arena_join(r->arena, parts, 2);
+    return route->name.ptr || vx_yaml_no_memory(r->error);
 }
 
 bool vx_yaml_finish_route(struct vx_yaml_reader *r, void *self, void *parent,

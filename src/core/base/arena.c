@@ -48,10 +48,20 @@ void *vx_arena_grow(struct vx_arena *a, size_t bytes) {
 }
 
 struct vx_slice vx_arena_copy(struct vx_arena *a, struct vx_slice s) {
-    char *p = vx_arena_alloc(a, s.len ? s.len : 1);
-    if (!p)
+    return vx_arena_join(a, &s, 1);
+}
+
+struct vx_slice vx_arena_join(struct vx_arena *a, const struct vx_slice *parts, size_t count) {
+    size_t len = 0;
+    for (size_t i = 0; i < count; i++)
+        len += parts[i].len;
+    char *whole = vx_arena_alloc(a, len ? len : 1), *at = whole;
+    if (!whole)
         return VX_SLICE_NONE;
-    if (s.len)
-        memcpy(p, s.ptr, s.len);
-    return vx_slice(p, s.len);
+    for (size_t i = 0; i < count; i++) {
+        if (parts[i].len)
+            memcpy(at, parts[i].ptr, parts[i].len);
+        at += parts[i].len;
+    }
+    return vx_slice(whole, len);
 }

@@ -49,4 +49,7 @@ static inline void *vx_arena_alloc(struct vx_arena *a, size_t bytes) {
 /* A copy of `s` in the arena; ptr is NULL when there is no memory. */
 struct vx_slice vx_arena_copy(struct vx_arena *a, struct vx_slice s);
 
+/* The parts in a row, in the arena; ptr is NULL when there is no memory. */
+struct vx_slice vx_arena_join(struct vx_arena *a, const struct vx_slice *parts, size_t count);
+
 #endif

@@ -124,24 +124,14 @@ void vx_exchange_answer(struct vx_exchange *x, const struct vx_reply_content *co
 
 static void answer_error(struct vx_exchange *x, enum vx_error_code code, uint64_t now_ns) {
     const struct vx_error_info *info = vx_error_info(code);
-    struct vx_slice text = vx_slice_of(info->text);
-    struct vx_slice start = VX_SLICE("{\"error\":\"");
-    struct vx_slice end = info->status == 503
-                              ? VX_SLICE("\",\"message\":\"Circuit breaker open or all backend "
-                                         "nodes are offline.\"}")
-                              : VX_SLICE("\"}");
-    char *body = vx_arena_alloc(x->down->arena, start.len + text.len + end.len);
-    struct vx_slice whole = VX_SLICE("{\"error\":\"Service Unavailable\"}");
-    if (body) {
-        memcpy(body, start.ptr, start.len);
-        memcpy(body + start.len, text.ptr, text.len);
-        memcpy(body + start.len + text.len, end.ptr, end.len);
-        whole = vx_slice(body, start.len + text.len + end.len);
-    }
+    struct vx_slice message = info->status == 503
+                                  ? VX_SLICE("Circuit breaker open or all backend nodes are offline.")
+                                  : VX_SLICE_NONE;
+    struct vx_slice body = vx_reply_error_body(x->down->arena, code, message);
     struct vx_reply_content content = {
         .status = info->status,
         .content_type = VX_SLICE("application/json"),
-        .body = whole,
+        .body = body.ptr ? body : VX_SLICE("{\"error\":\"Service Unavailable\"}"),
     };
     vx_exchange_answer(x, &content, now_ns);
 }

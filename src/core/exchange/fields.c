@@ -159,18 +159,9 @@ static bool edit_path(struct vx_exchange *x) {
     if (ends_in_slash && begins_with_slash)
         rest = vx_slice_skip(rest, 1);
     bool slash = !ends_in_slash && !begins_with_slash && (rest.len || prefix.len == 0);
-    char *out = vx_arena_alloc(x->down->arena, prefix.len + 1 + rest.len);
-    if (!out)
-        return false;
-    size_t n = prefix.len;
-    if (prefix.len)
-        memcpy(out, prefix.ptr, prefix.len);
-    if (slash)
-        out[n++] = '/';
-    if (rest.len)
-        memcpy(out + n, rest.ptr, rest.len);
-    x->forwarded.path = vx_slice(out, n + rest.len);
-    return true;
+    const struct vx_slice parts[] = {prefix, slash ? VX_SLICE("/") : VX_SLICE_NONE, rest};
+    x->forwarded.path = vx_arena_join(x->down->arena, parts, 3);
+    return x->forwarded.path.ptr != NULL;
 }
 
 /* Whether a protocol list (RFC 9110 §7.8) has h2c among its members, with a version or not. */

@@ -56,15 +56,10 @@ static struct vx_slice message(struct vx_exchange *x, uint16_t status) {
     const struct vx_error_info *info = vx_error_info(x->error);
     if (x->error == VX_ERR_NONE)
         return vx_status_reason(status);
-    struct vx_slice text = vx_slice_of(info->text), word = vx_slice_of(info->word), between = VX_SLICE(": ");
-    char *out = vx_arena_alloc(x->down->arena, text.len + between.len + word.len);
-    if (!out)
-        return text;
-    if (text.len)
-        memcpy(out, text.ptr, text.len);
-    memcpy(out + text.len, between.ptr, between.len);
-    memcpy(out + text.len + between.len, word.ptr, word.len);
-    return vx_slice(out, text.len + between.len + word.len);
+    struct vx_slice text = vx_slice_of(info->text);
+    const struct vx_slice parts[] = {text, VX_SLICE(": "), vx_slice_of(info->word)};
+    struct vx_slice whole = vx_arena_join(x->down->arena, parts, 3);
+    return whole.ptr ? whole : text;
 }
 
 bool vx_exchange_grpc_reply(struct vx_exchange *x, struct vx_reply_content *content) {

@@ -5,7 +5,7 @@
 #include "core/exchange/internal.h"
 #include "core/limit/key.h"
 
-enum { REFUSAL_MAX_BYTES = 96, LIMIT_FIELDS = 3 };
+enum { LIMIT_FIELDS = 3 };
 
 static const uint64_t second_ns = 1000000000, ms_ns = 1000000;
 
@@ -70,13 +70,9 @@ static struct vx_slice refusal_body(struct vx_exchange *x) {
     struct vx_slice start = VX_SLICE("{\"error\":\"Rate limit exceeded\",\"retry_after_ms\":");
     char digits[VX_DECIMAL_MAX_BYTES];
     struct vx_slice wait_ms = vx_decimal(vx_limit_whole(x->limit->wait_ns, ms_ns), digits);
-    char *body = vx_arena_alloc(x->down->arena, REFUSAL_MAX_BYTES);
-    if (!body)
-        return VX_SLICE("{\"error\":\"Rate limit exceeded\"}");
-    memcpy(body, start.ptr, start.len);
-    memcpy(body + start.len, wait_ms.ptr, wait_ms.len);
-    body[start.len + wait_ms.len] = '}';
-    return vx_slice(body, start.len + wait_ms.len + 1);
+    const struct vx_slice parts[] = {start, wait_ms, VX_SLICE("}")};
+    struct vx_slice body = vx_arena_join(x->down->arena, parts, 3);
+    return body.ptr ? body : VX_SLICE("{\"error\":\"Rate limit exceeded\"}");
 }
 
 /* --- The decision ------------------------------------------------------------------------------------------------- */

@@ -39,24 +39,16 @@ static enum pseudo pseudo_of(const struct vx_field_map *m, struct vx_slice name)
     return PSEUDO_NONE;
 }
 
-/* Path and query as one. They mostly lie side by side, as they came; else they are joined in the arena, once: a plugin may
- * ask again and again. */
+/* Path and query as one. From then on they lie side by side: a plugin may ask again and again. */
 static struct vx_slice path_and_query(struct vx_field_map *m) {
-    struct vx_slice path = m->request->path, query = m->request->query;
-    if (!query.ptr)
-        return path;
-    if (query.ptr == path.ptr + path.len + 1)
-        return vx_slice(path.ptr, path.len + 1 + query.len);
-    char *joined = vx_arena_alloc(m->arena, path.len + 1 + query.len);
-    if (!joined)
-        return path;
-    memcpy(joined, path.ptr, path.len);
-    joined[path.len] = '?';
-    if (query.len)
-        memcpy(joined + path.len + 1, query.ptr, query.len);
-    m->request->path.ptr = joined;
-    m->request->query.ptr = joined + path.len + 1;
-    return vx_slice(joined, path.len + 1 + query.len);
+    struct vx_request *request = m->request;
+    struct vx_slice whole = vx_request_path_and_query(request, m->arena);
+    if (!whole.ptr)
+        return request->path;
+    request->path.ptr = whole.ptr;
+    if (request->query.ptr)
+        request->query.ptr = whole.ptr + request->path.len + 1;
+    return whole;
 }
 
 static struct vx_slice status_text(struct vx_field_map *m) {

@@ -172,6 +172,15 @@ static const struct vx_slice method_names[] = {[VX_METHOD_OTHER] = {"", 0},
 #undef X
 };
 
+struct vx_slice vx_request_path_and_query(const struct vx_request *r, struct vx_arena *arena) {
+    if (!r->query.ptr)
+        return r->path;
+    if (r->query.ptr == r->path.ptr + r->path.len + 1)
+        return vx_slice(r->path.ptr, r->path.len + 1 + r->query.len);
+    const struct vx_slice parts[] = {r->path, VX_SLICE("?"), r->query};
+    return vx_arena_join(arena, parts, 3);
+}
+
 /* Methods are case-sensitive (RFC 9110 §9.1). */
 enum vx_method vx_method_of(struct vx_slice text) {
     switch (text.len) {

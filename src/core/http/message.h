@@ -188,6 +188,10 @@ enum { VX_CONNECTION_OPTIONS_MAX = 64 };
  * Connection cannot take out Host, Content-Length, Content-Type, Via, X-Real-IP, Forwarded, X-Forwarded-*. */
 void vx_headers_strip_hop_by_hop(struct vx_headers *h);
 
+/* Path and query as one: as they came where they lie side by side, else joined in `arena`. ptr is NULL when there is no
+ * memory. */
+struct vx_slice vx_request_path_and_query(const struct vx_request *r, struct vx_arena *arena);
+
 enum vx_method vx_method_of(struct vx_slice text);
 struct vx_slice vx_method_name(enum vx_method m);
 

@@ -68,3 +68,15 @@ enum vx_reply_progress vx_reply_json(struct vx_reply *reply, struct vx_downstrea
                               .body = body,
                           });
 }
+
+struct vx_slice vx_reply_error_body(struct vx_arena *arena, enum vx_error_code code,
+                                    struct vx_slice message) {
+    const struct vx_slice parts[] = {
+        VX_SLICE("{\"error\":\""),
+        vx_slice_of(vx_error_info(code)->text),
+        message.len ? VX_SLICE("\",\"message\":\"") : VX_SLICE_NONE,
+        message,
+        VX_SLICE("\"}"),
+    };
+    return vx_arena_join(arena, parts, sizeof parts / sizeof parts[0]);
+}

@@ -42,6 +42,10 @@ enum vx_reply_progress vx_reply_start(struct vx_reply *reply, struct vx_downstre
 /* Only the head of the answer, in `arena`, with its fields and the framing of `body`. NULL: no memory. */
 struct vx_response *vx_reply_head(struct vx_arena *arena, const struct vx_reply_content *content);
 
+/* The body of an answer to an error, `{"error":"TEXT"}`, with a `message` where that is not empty, in `arena`; ptr is NULL
+ * when there is no memory. */
+struct vx_slice vx_reply_error_body(struct vx_arena *arena, enum vx_error_code code, struct vx_slice message);
+
 /* Sends on. VX_REPLY_DONE or VX_REPLY_WAIT. */
 enum vx_reply_progress vx_reply_resume(struct vx_reply *reply, struct vx_downstream *d);
 

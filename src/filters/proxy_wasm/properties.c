@@ -79,13 +79,10 @@ static bool fields(const struct question *q, enum vx_filter_map which, struct vx
         if (!vx_slice_ieq(field.name, q->parts[2]))
             continue;
         if (found) {
-            char *joined = vx_arena_alloc(map->arena, out->bytes.len + 1 + field.value.len);
-            if (!joined)
+            const struct vx_slice parts[] = {out->bytes, VX_SLICE(","), field.value};
+            field.value = vx_arena_join(map->arena, parts, 3);
+            if (!field.value.ptr)
                 return false;
-            memcpy(joined, out->bytes.ptr, out->bytes.len);
-            joined[out->bytes.len] = ',';
-            memcpy(joined + out->bytes.len + 1, field.value.ptr, field.value.len);
-            field.value = vx_slice(joined, out->bytes.len + 1 + field.value.len);
         }
         out->bytes = field.value;
         found = true;

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include "core/http/reply.h"
 #include "proxy/http1/server.h"
 #include "proxy/http2/server.h"
 
@@ -181,7 +182,7 @@ enum vx_error_code vx_server_objection(const struct vx_http_server *s, const str
 struct vx_slice vx_server_refusal(const struct vx_error *error, struct vx_arena *arena,
                                   struct vx_response *response, struct vx_header *item) {
     const struct vx_error_info *info = vx_error_info(error->code);
-    struct vx_slice start = VX_SLICE("{\"error\":\""), text = vx_slice_of(info->text), end = VX_SLICE("\"}");
+    struct vx_slice body = vx_reply_error_body(arena, error->code, VX_SLICE_NONE);
     struct vx_slice type = VX_SLICE("application/json");
     struct vx_slice name = vx_header_id_name(VX_HEADER_CONTENT_TYPE);
     *item = (struct vx_header){.name = name.ptr,
@@ -189,19 +190,12 @@ struct vx_slice vx_server_refusal(const struct vx_error *error, struct vx_arena 
                                .value = type.ptr,
                                .value_len = (uint32_t)type.len,
                                .id = VX_HEADER_CONTENT_TYPE};
-    char *body = vx_arena_alloc(arena, start.len + text.len + end.len);
-    size_t len = body ? start.len + text.len + end.len : 0;
-    if (body) {
-        memcpy(body, start.ptr, start.len);
-        memcpy(body + start.len, text.ptr, text.len);
-        memcpy(body + start.len + text.len, end.ptr, end.len);
-    }
     *response = (struct vx_response){.status = info->status,
                                      .version = VX_HTTP_11,
                                      .framing = VX_BODY_LENGTH,
-                                     .body_bytes = len,
+                                     .body_bytes = body.len,
                                      .headers = {.items = item, .count = 1, .capacity = 1}};
-    return vx_slice(body, len);
+    return body;
 }
 
 void vx_server_tell_refusal(const struct vx_http_server *s, const struct vx_downstream *down,

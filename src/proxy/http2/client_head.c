@@ -11,23 +11,6 @@ bool vx_h2_client_is_extended(const struct vx_request *request) {
     return upgrade && vx_slice_ieq(vx_header_value(upgrade), VX_SLICE("websocket"));
 }
 
-/* Path and query are often as they came, side by side. ptr NULL: no memory. */
-static struct vx_slice path_of(const struct vx_request *request, struct vx_arena *arena) {
-    struct vx_slice path = request->path, query = request->query;
-    if (!query.ptr)
-        return path;
-    if (query.ptr == path.ptr + path.len + 1)
-        return vx_slice(path.ptr, path.len + 1 + query.len);
-    char *out = vx_arena_alloc(arena, path.len + 1 + query.len);
-    if (!out)
-        return VX_SLICE_NONE;
-    memcpy(out, path.ptr, path.len);
-    out[path.len] = '?';
-    if (query.len)
-        memcpy(out + path.len + 1, query.ptr, query.len);
-    return vx_slice(out, path.len + 1 + query.len);
-}
-
 /* The key of a WebSocket is a matter between us and a client of HTTP/1 (RFC 8441 §5.1), to be answered later on. */
 static void add_fields(struct vx_h2_fields *fields, const struct h2_client_request *r) {
     struct vx_headers *headers = &r->request->headers;
@@ -42,7 +25,7 @@ static void add_fields(struct vx_h2_fields *fields, const struct h2_client_reque
 void vx_h2_client_write_head(struct vx_h2_fields *fields, const struct h2_client_request *r) {
     struct vx_request *request = r->request;
     const struct vx_header *host = vx_headers_find(&request->headers, VX_HEADER_HOST);
-    struct vx_slice path = path_of(request, r->st.arena);
+    struct vx_slice path = vx_request_path_and_query(request, r->st.arena);
     vx_h2_fields_init(fields, r->st.arena, request->headers.count + (size_t)OURS);
     fields->no_memory = fields->no_memory || !path.ptr;
     vx_h2_fields_add(fields, VX_SLICE(":method"), r->extended ? VX_SLICE("CONNECT") : request->method_text);
