@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "support/file.h"
+
 /* Stands in the place of libc's in programs that this is linked into: cmocka sets handlers for the time of each test, and
  * these would replace Wasmtime's. */
 void (*signal(int number, void (*handler)(int)))(int) {
@@ -18,18 +20,8 @@ void (*signal(int number, void (*handler)(int)))(int) {
 struct vx_slice vx_guest_load(const char *name) {
     char path[512];
     snprintf(path, sizeof path, "%s/%s.wasm", VX_GUESTS, name);
-    FILE *f = fopen(path, "rb");
-    if (!f) {
-        fprintf(stderr, "no guest at %s\n", path);
-        abort();
-    }
-    fseek(f, 0, SEEK_END);
-    size_t bytes = (size_t)ftell(f);
-    rewind(f);
-    char *data = malloc(bytes + 1);
-    if (!data || fread(data, 1, bytes, f) != bytes)
-        abort();
-    fclose(f);
+    size_t bytes;
+    char *data = vx_test_read_file(path, &bytes);
     return vx_slice(data, bytes);
 }
 

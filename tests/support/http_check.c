@@ -41,6 +41,20 @@ void vx_test_arena_end(struct vx_test_arena *a) {
     vx_arena_reset(&a->arena);
 }
 
+struct vx_test_arena vx_test_memory;
+
+int vx_test_memory_begin(void **state) {
+    (void)state;
+    vx_test_arena_init(&vx_test_memory, SIZE_MAX);
+    return 0;
+}
+
+int vx_test_memory_end(void **state) {
+    (void)state;
+    vx_test_arena_end(&vx_test_memory);
+    return 0;
+}
+
 static bool lies_in(struct vx_slice s, struct vx_slice whole) {
     return s.len == 0 || (s.ptr >= whole.ptr && s.ptr + s.len <= whole.ptr + whole.len);
 }

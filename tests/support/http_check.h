@@ -27,6 +27,11 @@ struct vx_test_arena {
 void vx_test_arena_init(struct vx_test_arena *a, size_t limit);
 void vx_test_arena_end(struct vx_test_arena *a);
 
+/* The memory of one program's tests: the two functions are its group's set-up and tear-down. */
+extern struct vx_test_arena vx_test_memory;
+int vx_test_memory_begin(void **state);
+int vx_test_memory_end(void **state);
+
 enum vx_test_head { VX_TEST_REQUEST, VX_TEST_RESPONSE, VX_TEST_RESPONSE_TO_HEAD, VX_TEST_TRAILERS };
 
 /* Where the input is cut: in two at a place (0: not at all), or after each byte. */

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "support/file.h"
 #include "yaml_test.h"
 
 static char folder[64];
@@ -194,13 +195,11 @@ static void error_lines(void **state) {
 /* The file that `make run` starts with; its certificates may not have been made yet. */
 static void vortex_yaml_of_the_tree(void **state) {
     (void)state;
-    static char text[64 * 1024];
     struct vx_config_error error;
-    FILE *file = fopen("vortex.yaml", "rb");
-    assert_non_null(file);
-    size_t n = fread(text, 1, sizeof(text), file);
-    fclose(file);
-    struct vx_config *config = vx_yaml_parse("vortex.yaml", vx_slice(text, n), &error);
+    size_t bytes;
+    char *text = vx_test_read_file("vortex.yaml", &bytes);
+    struct vx_config *config = vx_yaml_parse("vortex.yaml", vx_slice(text, bytes), &error);
+    free(text);
     if (!config) {
         fail_msg("vortex.yaml:%u:%u: %s", error.place.line, error.place.column, error.text);
         return;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "admin/yaml/scalar.h"
+#include "support/file.h"
 #include "yaml_test.h"
 
 static void listener_addresses(void **state) {
@@ -449,21 +450,10 @@ static void check_documented(const struct vx_yaml_shape *shape, const struct vx_
     }
 }
 
-static char *read_file(const char *path) {
-    FILE *file = fopen(path, "rb");
-    if (!file)
-        fail_msg("%s cannot be opened; tests run in the root of the tree", path);
-    char *text = calloc(1, 1 << 20);
-    assert_non_null(text);
-    size_t n = fread(text, 1, (1 << 20) - 1, file);
-    fclose(file);
-    assert_in_range(n, 1, (1 << 20) - 2);
-    return text;
-}
-
 static void documentation_agrees(void **state) {
     (void)state;
-    char *doc = read_file("docs/configuration.md");
+    size_t bytes;
+    char *doc = vx_test_read_file("docs/configuration.md", &bytes);
     visit(&vx_yaml_root, "", check_documented, doc);
     free(doc);
 }
@@ -471,7 +461,8 @@ static void documentation_agrees(void **state) {
 /* Every example in the documentation that is a whole file is read as one. */
 static void documented_examples_are_right(void **state) {
     (void)state;
-    char *doc = read_file("docs/configuration.md");
+    size_t bytes;
+    char *doc = vx_test_read_file("docs/configuration.md", &bytes);
     int seen = 0;
     char *at = doc;
     while ((at = strstr(at, "\n```yaml\n")) != NULL) {

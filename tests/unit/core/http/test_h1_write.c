@@ -14,28 +14,14 @@
 
 enum { OUT_BYTES = 4096 };
 
-static struct vx_test_arena memory;
-
-static int begin(void **state) {
-    (void)state;
-    vx_test_arena_init(&memory, SIZE_MAX);
-    return 0;
-}
-
-static int end(void **state) {
-    (void)state;
-    vx_test_arena_end(&memory);
-    return 0;
-}
-
 static struct vx_request parsed_request(const char *head) {
     struct vx_h1_parser parser;
     struct vx_request req;
     struct vx_error error;
     size_t head_bytes;
     vx_h1_parser_init(&parser);
-    assert_int_equal(vx_h1_parse_request(&parser, &vx_test_limits, vx_slice_of(head), &memory.arena, &req,
-                                         &head_bytes, &error),
+    assert_int_equal(vx_h1_parse_request(&parser, &vx_test_limits, vx_slice_of(head), &vx_test_memory.arena,
+                                         &req, &head_bytes, &error),
                      VX_H1_DONE);
     return req;
 }
@@ -46,7 +32,7 @@ static struct vx_response parsed_response(const char *head) {
     struct vx_error error;
     size_t head_bytes;
     vx_h1_parser_init(&parser);
-    assert_int_equal(vx_h1_parse_response(&parser, &vx_test_limits, vx_slice_of(head), &memory.arena,
+    assert_int_equal(vx_h1_parse_response(&parser, &vx_test_limits, vx_slice_of(head), &vx_test_memory.arena,
                                           VX_METHOD_GET, &resp, &head_bytes, &error),
                      VX_H1_DONE);
     return resp;
@@ -85,7 +71,7 @@ static void check_response(const struct vx_response *resp, const struct vx_h1_re
 
 static void add(struct vx_headers *h, const char *name, const char *value) {
     struct vx_slice text = vx_slice_of(name);
-    assert_true(vx_headers_add(h, &memory.arena, vx_header_id_of(text), text, vx_slice_of(value)));
+    assert_true(vx_headers_add(h, &vx_test_memory.arena, vx_header_id_of(text), text, vx_slice_of(value)));
 }
 
 static void forwards_a_request(void **state) {
@@ -204,5 +190,5 @@ int main(void) {
         cmocka_unit_test(names_te_in_connection), cmocka_unit_test(forwards_a_response),
         cmocka_unit_test(writes_the_last_chunk),
     };
-    return cmocka_run_group_tests(tests, begin, end);
+    return cmocka_run_group_tests(tests, vx_test_memory_begin, vx_test_memory_end);
 }

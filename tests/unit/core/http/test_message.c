@@ -14,20 +14,6 @@
 #include "core/http/message.h"
 #include "support/http_check.h"
 
-static struct vx_test_arena memory;
-
-static int begin(void **state) {
-    (void)state;
-    vx_test_arena_init(&memory, SIZE_MAX);
-    return 0;
-}
-
-static int end(void **state) {
-    (void)state;
-    vx_test_arena_end(&memory);
-    return 0;
-}
-
 static enum vx_header_id id_of(const char *name, size_t len) {
     char *exact = malloc(len ? len : 1);
     assert_non_null(exact);
@@ -88,7 +74,7 @@ static void knows_no_other_names(void **state) {
 
 static void add(struct vx_headers *h, const char *name, const char *value) {
     struct vx_slice text = vx_slice_of(name);
-    assert_true(vx_headers_add(h, &memory.arena, vx_header_id_of(text), text, vx_slice_of(value)));
+    assert_true(vx_headers_add(h, &vx_test_memory.arena, vx_header_id_of(text), text, vx_slice_of(value)));
 }
 
 static void finds_and_removes(void **state) {
@@ -123,11 +109,11 @@ static void grows_and_keeps_what_was_there(void **state) {
     enum { MANY = UINT16_MAX };
     struct vx_headers h = {0};
     for (int i = 0; i < MANY; i++)
-        assert_true(
-            vx_headers_add(&h, &memory.arena, VX_HEADER_OTHER, VX_SLICE("n"), vx_slice("v", (size_t)i % 2)));
+        assert_true(vx_headers_add(&h, &vx_test_memory.arena, VX_HEADER_OTHER, VX_SLICE("n"),
+                                   vx_slice("v", (size_t)i % 2)));
     for (int i = 0; i < MANY; i++)
         assert_int_equal(h.items[i].value_len, i % 2);
-    assert_false(vx_headers_add(&h, &memory.arena, VX_HEADER_OTHER, VX_SLICE("n"), VX_SLICE("v")));
+    assert_false(vx_headers_add(&h, &vx_test_memory.arena, VX_HEADER_OTHER, VX_SLICE("n"), VX_SLICE("v")));
     assert_int_equal(h.count, MANY);
 
     char room[64];
@@ -136,8 +122,8 @@ static void grows_and_keeps_what_was_there(void **state) {
     vx_arena_init(&none, room, sizeof room, NULL);
     assert_false(vx_headers_add(&small, &none, VX_HEADER_OTHER, VX_SLICE("n"), VX_SLICE("v")));
     assert_int_equal(small.count, 0);
-    assert_false(
-        vx_headers_add(&small, &memory.arena, VX_HEADER_OTHER, vx_slice("n", UINT16_MAX + 1), VX_SLICE("v")));
+    assert_false(vx_headers_add(&small, &vx_test_memory.arena, VX_HEADER_OTHER, vx_slice("n", UINT16_MAX + 1),
+                                VX_SLICE("v")));
 }
 
 static void strips_hop_by_hop(void **state) {
@@ -209,5 +195,5 @@ int main(void) {
         cmocka_unit_test(methods),
         cmocka_unit_test(reasons),
     };
-    return cmocka_run_group_tests(tests, begin, end);
+    return cmocka_run_group_tests(tests, vx_test_memory_begin, vx_test_memory_end);
 }

@@ -13,28 +13,14 @@
 #include "core/http/uri.h"
 #include "support/http_check.h"
 
-static struct vx_test_arena memory;
-
-static int begin(void **state) {
-    (void)state;
-    vx_test_arena_init(&memory, SIZE_MAX);
-    return 0;
-}
-
-static int end(void **state) {
-    (void)state;
-    vx_test_arena_end(&memory);
-    return 0;
-}
-
 /* In memory of its own size, so that a sanitizer sees a read past it. */
 static struct vx_slice exact(const char *text) {
-    return vx_arena_copy(&memory.arena, vx_slice_of(text));
+    return vx_arena_copy(&vx_test_memory.arena, vx_slice_of(text));
 }
 
 static void check_path(const char *in, bool merge_slashes, const char *want) {
     struct vx_slice out, path = exact(in);
-    enum vx_error_code code = vx_path_normalise(path, merge_slashes, &memory.arena, &out);
+    enum vx_error_code code = vx_path_normalise(path, merge_slashes, &vx_test_memory.arena, &out);
     if (!want) {
         if (code != VX_ERR_BAD_PATH)
             fail_msg("%s: taken as %.*s", in, VX_SLICE_ARG(out));
@@ -43,7 +29,7 @@ static void check_path(const char *in, bool merge_slashes, const char *want) {
     if (code || !vx_slice_eq(out, vx_slice_of(want)))
         fail_msg("%s: got %d %.*s, want %s", in, code, VX_SLICE_ARG(out), want);
     struct vx_slice again;
-    assert_int_equal(vx_path_normalise(out, merge_slashes, &memory.arena, &again), VX_ERR_NONE);
+    assert_int_equal(vx_path_normalise(out, merge_slashes, &vx_test_memory.arena, &again), VX_ERR_NONE);
     if (!vx_slice_eq(out, again))
         fail_msg("%s: %.*s, and again %.*s", in, VX_SLICE_ARG(out), VX_SLICE_ARG(again));
 }
@@ -178,14 +164,14 @@ static void agrees_with_rfc_3986(void **state) {
         for (uint32_t k = 1; k < len; k++)
             in[k] = alphabet[vx_random_below(&random, sizeof alphabet - 1)];
         bool climbs = remove_dot_segments(in, want);
-        vx_arena_reset(&memory.arena);
+        vx_arena_reset(&vx_test_memory.arena);
         check_path(in, false, climbs ? NULL : want);
     }
 }
 
 static void check_host(const char *in, const char *want, const char *want_port) {
     struct vx_slice out, port;
-    enum vx_error_code code = vx_host_normalise(exact(in), &memory.arena, &out, &port);
+    enum vx_error_code code = vx_host_normalise(exact(in), &vx_test_memory.arena, &out, &port);
     if (!want) {
         if (code != VX_ERR_BAD_HOST)
             fail_msg("%s: taken as %.*s", in, VX_SLICE_ARG(out));
@@ -278,8 +264,8 @@ static void judges_every_byte_of_a_host(void **state) {
             host[len / 2] = (char)c;
             host[len] = '\0';
             bool want = strchr(good, c) && !(len == 1 && c == '.');
-            vx_arena_reset(&memory.arena);
-            assert_int_equal(vx_host_normalise(exact(host), &memory.arena, &out, NULL),
+            vx_arena_reset(&vx_test_memory.arena);
+            assert_int_equal(vx_host_normalise(exact(host), &vx_test_memory.arena, &out, NULL),
                              want ? VX_ERR_NONE : VX_ERR_BAD_HOST);
         }
     }
@@ -343,5 +329,5 @@ int main(void) {
         cmocka_unit_test(judges_every_byte_of_a_host),
         cmocka_unit_test(targets),
     };
-    return cmocka_run_group_tests(tests, begin, end);
+    return cmocka_run_group_tests(tests, vx_test_memory_begin, vx_test_memory_end);
 }

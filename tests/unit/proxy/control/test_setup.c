@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A configuration with the certificates it names: loaded together or refused together. */
+#include "support/file.h"
 #include "support/tls.h"
 #include "unit/proxy/control/control_test.h"
 
@@ -90,13 +91,12 @@ static void test_the_way_to_speak_has_an_identity(void **state) {
     assert_int_equal(s->client_identities[0], before); /* the same over reloads */
     vx_setup_drop(s);
     /* Other contents under the same name: idle connections made with the old ones must not be used again. */
-    char path[128], text[8192] = "";
+    char path[128];
+    size_t bytes;
     snprintf(path, sizeof path, "%s/other.pem", certs.folder);
-    FILE *file = fopen(path, "re");
-    assert_non_null(file);
-    assert_true(fread(text, 1, sizeof text - 1, file) > 0);
-    fclose(file);
+    char *text = vx_test_read_file(path, &bytes);
     vx_test_write(&certs, "ca.pem", text);
+    free(text);
     s = load(THREE, &error);
     assert_non_null(s);
     assert_int_not_equal(s->client_identities[0], before);

@@ -11,6 +11,7 @@
 #include "core/exchange/snapshot.h"
 #include "proxy/telemetry/log_line.h"
 #include "support/check_json.h"
+#include "support/file.h"
 
 enum { ENDLESS_BYTES = 100000, GUARD_BYTES = 64 };
 
@@ -268,11 +269,8 @@ static void endless_values_are_cut(void **state) {
 
 static void fields_and_reasons_are_documented(void **state) {
     (void)state;
-    static char docs[100000];
-    FILE *f = fopen("docs/operations.md", "r");
-    assert_non_null(f);
-    docs[fread(docs, 1, sizeof docs - 1, f)] = 0;
-    fclose(f);
+    size_t bytes;
+    char *docs = vx_test_read_file("docs/operations.md", &bytes);
     record.grpc = true;
     write_json();
     for (unsigned i = 0; i < json.count + VX_ERR_COUNT - 1; i++) {
@@ -286,6 +284,7 @@ static void fields_and_reasons_are_documented(void **state) {
             fail();
         }
     }
+    free(docs);
 }
 
 int main(void) {

@@ -13,6 +13,7 @@
 #include "core/routing/balance/set.h"
 #include "proxy/telemetry/metrics.h"
 #include "support/check_prometheus.h"
+#include "support/file.h"
 
 enum { WORKERS = 2, BACKENDS = 3, MANY_ROUTES = 10000 };
 
@@ -222,11 +223,8 @@ static void hostile_names(void **state) {
 /* Whoever reads a metric at night finds it in docs/operations.md. */
 static void every_metric_is_documented(void **state) {
     (void)state;
-    static char docs[100000];
-    FILE *f = fopen("docs/operations.md", "r");
-    assert_non_null(f);
-    docs[fread(docs, 1, sizeof docs - 1, f)] = 0;
-    fclose(f);
+    size_t bytes;
+    char *docs = vx_test_read_file("docs/operations.md", &bytes);
     render(&snapshot);
     unsigned checked = 0;
     for (const char *at = text.data; (at = strstr(at, "# TYPE ")); checked++) {
@@ -239,6 +237,7 @@ static void every_metric_is_documented(void **state) {
         }
     }
     assert_true(checked > 25);
+    free(docs);
 }
 
 static void ten_thousand_routes(void **state) {

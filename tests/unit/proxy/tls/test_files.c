@@ -14,6 +14,7 @@
 #include "proxy/tls/client.h"
 #include "proxy/tls/files.h"
 #include "proxy/tls/server.h"
+#include "support/file.h"
 #include "support/tls.h"
 
 static struct vx_test_certs certs;
@@ -114,18 +115,11 @@ static void the_system_bundle(void **state) {
     vx_tls_client_drop(c);
 }
 
-static char *slurp(const char *path) {
-    FILE *f = fopen(path, "r");
-    assert_non_null(f);
-    char *text = calloc(1, 20000);
-    assert_true(fread(text, 1, 19999, f) > 0);
-    fclose(f);
-    return text;
-}
-
 static void a_chain_is_sent_whole(void **state) {
     (void)state;
-    char *leaf = slurp(one.cert_path.ptr), *ca = slurp(certs.paths[0]), chain[40000];
+    size_t bytes;
+    char *leaf = vx_test_read_file(one.cert_path.ptr, &bytes);
+    char *ca = vx_test_read_file(certs.paths[0], &bytes), chain[40000];
     snprintf(chain, sizeof chain, "some words\n%s%s", leaf, ca);
     struct vx_slice path = file_of("chain.pem", chain);
     struct vx_tls_problem problem;
