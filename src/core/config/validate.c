@@ -8,7 +8,6 @@
 #include "core/config/names.h"
 #include "core/config/rate_limit.h"
 #include "core/config/rate_store.h"
-#include "core/http/uri.h"
 #include "core/limit/gcra.h"
 #include "core/routing/table.h"
 

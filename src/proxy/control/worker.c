@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "proxy/control/worker_sites.h"
+#include "proxy/http1/server.h"
 #include "proxy/telemetry/log.h"
 
 enum { TICK_MS = 250 };

@@ -12,7 +12,6 @@
 #include "proxy/compose_limits.h"
 #include "proxy/control/generation.h"
 #include "proxy/engine.h"
-#include "proxy/http1/server.h"
 #include "proxy/telemetry/recorder.h"
 
 /* Open client connections over all workers, against limits.connections. */
