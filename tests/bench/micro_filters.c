@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "bench/micro.h"
 #include "core/base/heap.h"
 #include "core/exchange/exchange.h"
 #include "core/routing/balance/pick.h"
@@ -16,12 +16,6 @@
 #include "support/guest.h"
 
 enum { ROUNDS = 21, ROUND_NS = 10 * 1000 * 1000, ARENA_BYTES = 16384 };
-
-static uint64_t clock_of(clockid_t id) {
-    struct timespec t;
-    clock_gettime(id, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 /* The two ends */
 
@@ -194,15 +188,10 @@ static void run(struct bench *b, unsigned n) {
 
 /* Measuring */
 
-static int compare(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static double time_of(struct bench *b, unsigned n) {
-    uint64_t from = clock_of(CLOCK_THREAD_CPUTIME_ID);
+    uint64_t from = micro_cpu_ns();
     run(b, n);
-    return (double)(clock_of(CLOCK_THREAD_CPUTIME_ID) - from) / n;
+    return (double)(micro_cpu_ns() - from) / n;
 }
 
 /* In turns with the bare exchange, so that both see the same machine. */
@@ -217,10 +206,7 @@ static void measure(struct bench *b, const char *name) {
         b->made.chain = b->chain.count ? &b->chain : NULL;
         ns[i] = time_of(b, n) - (b->chain.count ? bare : 0);
     }
-    qsort(ns, ROUNDS, sizeof *ns, compare);
-    printf("{\"name\": \"%s\", \"unit\": \"ns\", \"median\": %.4g, \"min\": %.4g, \"max\": %.4g}\n", name,
-           ns[ROUNDS / 2], ns[0], ns[ROUNDS - 1]);
-    fflush(stdout);
+    micro_report(name, "ns", ns, ROUNDS);
 }
 
 /* There is one thread, so the worker's work can be done at once. */
@@ -231,7 +217,7 @@ static bool post_at_once(const struct vx_filter_worker *self, void (*work)(void 
 }
 
 static uint64_t wall_ns(void) {
-    return clock_of(CLOCK_REALTIME);
+    return micro_clock_ns(CLOCK_REALTIME);
 }
 
 static void measure_guest(struct bench *b, const char *guest, const char *name) {

@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "bench/micro.h"
 #include "core/base/hash.h"
 #include "core/base/histogram.h"
 #include "core/base/random.h"
@@ -61,44 +61,27 @@ static struct head heads[HEADS];
 static char arena_memory[1 << 16];
 static char out_memory[1 << 16];
 
-static uint64_t now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static int compare(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static void print(const char *name, const char *unit, double *figures) {
-    qsort(figures, ROUNDS, sizeof *figures, compare);
-    printf("{\"name\": \"%s\", \"unit\": \"%s\", \"median\": %.4g, \"min\": %.4g, \"max\": %.4g}\n", name,
-           unit, figures[ROUNDS / 2], figures[0], figures[ROUNDS - 1]);
-}
-
 /* Runs `work`, which does one operation n times. `bytes` > 0: also prints GB/s. */
 static void measure(const char *name, void (*work)(unsigned n), size_t bytes) {
     double ns[ROUNDS], gb[ROUNDS];
     unsigned n = 16;
     for (;; n *= 2) {
-        uint64_t from = now_ns();
+        uint64_t from = micro_cpu_ns();
         work(n);
-        if (now_ns() - from > ROUND_NS / 2)
+        if (micro_cpu_ns() - from > ROUND_NS / 2)
             break;
     }
     for (int i = 0; i < ROUNDS; i++) {
-        uint64_t from = now_ns();
+        uint64_t from = micro_cpu_ns();
         work(n);
-        ns[i] = (double)(now_ns() - from) / n;
+        ns[i] = (double)(micro_cpu_ns() - from) / n;
         gb[i] = (double)bytes / ns[i];
     }
-    print(name, "ns", ns);
+    micro_report(name, "ns", ns, ROUNDS);
     if (bytes) {
         char rate[128];
         snprintf(rate, sizeof rate, "%s rate", name);
-        print(rate, "GB/s", gb);
+        micro_report(rate, "GB/s", gb, ROUNDS);
     }
 }
 

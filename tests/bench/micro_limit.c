@@ -6,8 +6,8 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "bench/micro.h"
 #include "core/base/random.h"
 #include "filters/limit/memory.h"
 
@@ -19,25 +19,6 @@ enum {
     TABLE_BYTES = 32 * 1024 * 1024,
     AHEAD_MAX = 8
 };
-
-/* CPU time of this thread: others on the machine are not in the figures. */
-static uint64_t clock_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static int compare_doubles(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static void report(const char *name, double *rounds) {
-    qsort(rounds, ROUNDS, sizeof *rounds, compare_doubles);
-    printf("{\"name\":\"%s\",\"unit\":\"ns/decision\",\"median\":%.3f,\"min\":%.3f,\"max\":%.3f}\n", name,
-           rounds[ROUNDS / 2], rounds[0], rounds[ROUNDS - 1]);
-    fflush(stdout);
-}
 
 /* A request that is prepared; an exchange does some hundred nanoseconds of other work before it takes it. */
 struct asked {
@@ -75,13 +56,13 @@ static void *decide(void *arg) {
     for (unsigned r = 0; r < ROUNDS; r++) {
         if (w->together)
             pthread_barrier_wait(w->together);
-        uint64_t start = clock_ns();
+        uint64_t start = micro_cpu_ns();
         for (unsigned i = 0; i < CALLS; i++) {
             struct asked *a = &asked[i % w->ahead];
             w->passed += w->store->take(w->store, &a->request, now_ns += 10) == VX_RATE_PASS;
             prepare(w, a, &random);
         }
-        w->rounds[r] = (double)(clock_ns() - start) / CALLS;
+        w->rounds[r] = (double)(micro_cpu_ns() - start) / CALLS;
     }
     return NULL;
 }
@@ -110,7 +91,7 @@ static void alone(const char *name, uint32_t keys, unsigned ahead, struct vx_gcr
         .store = vx_rate_memory_store(m), .limit = limit, .keys = keys, .ahead = ahead, .seed = 1};
     fill(&w);
     decide(&w);
-    report(name, w.rounds);
+    micro_report(name, "ns/decision", w.rounds, ROUNDS);
     vx_rate_memory_free(m);
 }
 
@@ -134,7 +115,7 @@ static void in_two(const char *name, uint32_t keys, unsigned ahead, struct vx_gc
     pthread_join(other, NULL);
     for (unsigned r = 0; r < ROUNDS; r++)
         w[0].rounds[r] = (w[0].rounds[r] + w[1].rounds[r]) / 2;
-    report(name, w[0].rounds);
+    micro_report(name, "ns/decision", w[0].rounds, ROUNDS);
     pthread_barrier_destroy(&together);
     vx_rate_memory_free(m);
 }

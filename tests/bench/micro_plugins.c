@@ -4,20 +4,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "bench/micro.h"
 #include "filters/filters.h"
 #include "filters/proxy_wasm/host.h"
 #include "support/guest.h"
 
 enum { ROUNDS = 21, SANDBOXES = 200, STARTS = 50, SWAPS_A_ROUND = 500, LIVE = 1000, MIB = 1024 * 1024 };
-
-static uint64_t clock_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 static double resident_bytes(void) {
     FILE *f = fopen("/proc/self/statm", "r");
@@ -31,18 +25,6 @@ static double resident_bytes(void) {
     if (f)
         fclose(f);
     return all ? (double)resident * (double)sysconf(_SC_PAGESIZE) : 0;
-}
-
-static int compare(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static void print(const char *name, const char *unit, double *values, size_t count) {
-    qsort(values, count, sizeof *values, compare);
-    printf("{\"name\":\"%s\",\"unit\":\"%s\",\"median\":%.3f,\"min\":%.3f,\"max\":%.3f}\n", name, unit,
-           values[count / 2], values[0], values[count - 1]);
-    fflush(stdout);
 }
 
 static void die(const char *what) {
@@ -61,16 +43,16 @@ static void measure_sandboxes(void) {
         die("the allocator guest does not load");
     double rounds[ROUNDS];
     for (int r = 0; r < ROUNDS; r++) {
-        uint64_t begun_ns = clock_ns();
+        uint64_t begun_ns = micro_clock_ns(CLOCK_MONOTONIC);
         for (int i = 0; i < SANDBOXES; i++) {
             struct vx_wasm_instance instance;
             if (!vx_wasm_instance_open(&instance, &module, NULL, MIB, 1000000000, &fault))
                 die(fault.text);
             vx_wasm_instance_close(&instance);
         }
-        rounds[r] = (double)(clock_ns() - begun_ns) / 1000 / SANDBOXES;
+        rounds[r] = (double)(micro_clock_ns(CLOCK_MONOTONIC) - begun_ns) / 1000 / SANDBOXES;
     }
-    print("sandbox with a memory, opened and closed", "us", rounds, ROUNDS);
+    micro_report("sandbox with a memory, opened and closed", "us", rounds, ROUNDS);
     vx_wasm_module_unload(&module);
     vx_wasm_engine_free(engine);
     vx_guest_free(binary);
@@ -130,12 +112,13 @@ static void measure_live(void) {
     struct bench b;
     begin(&b, LIVE);
     double before = resident_bytes();
-    uint64_t begun_ns = clock_ns();
+    uint64_t begun_ns = micro_clock_ns(CLOCK_MONOTONIC);
     struct vx_filter *f = load(&b, 0);
-    double took_s = (double)(clock_ns() - begun_ns) / 1e9, bytes = (resident_bytes() - before) / LIVE / 1024;
+    double took_s = (double)(micro_clock_ns(CLOCK_MONOTONIC) - begun_ns) / 1e9,
+           bytes = (resident_bytes() - before) / LIVE / 1024;
     double a_second = LIVE / took_s;
-    print("1000 plugin instances alive, resident memory of one", "KiB", &bytes, 1);
-    print("plugin instances started (with configuration)", "1/s", &a_second, 1);
+    micro_report("1000 plugin instances alive, resident memory of one", "KiB", &bytes, 1);
+    micro_report("plugin instances started (with configuration)", "1/s", &a_second, 1);
     b.engine->drop(b.engine, f);
     end(&b);
 }
@@ -147,20 +130,20 @@ static void measure_swaps(void) {
     struct vx_filter *old = load(&b, -1);
     double rounds[ROUNDS], early = 0;
     for (int r = 0, n = 0; r < ROUNDS; r++) {
-        uint64_t begun_ns = clock_ns();
+        uint64_t begun_ns = micro_clock_ns(CLOCK_MONOTONIC);
         for (int i = 0; i < SWAPS_A_ROUND; i++) {
             struct vx_filter *new = load(&b, n++);
             b.engine->drop(b.engine, old);
             old = new;
         }
-        rounds[r] = (double)(clock_ns() - begun_ns) / 1000 / SWAPS_A_ROUND;
+        rounds[r] = (double)(micro_clock_ns(CLOCK_MONOTONIC) - begun_ns) / 1000 / SWAPS_A_ROUND;
         /* By then each place in the pool has been used, and keeps some pages. */
         if (r == ROUNDS / 2)
             early = resident_bytes();
     }
     double grown = (resident_bytes() - early) / MIB;
-    print("swap of a plugin on two workers", "us", rounds, ROUNDS);
-    print("memory grown over the second half of 10500 swaps", "MiB", &grown, 1);
+    micro_report("swap of a plugin on two workers", "us", rounds, ROUNDS);
+    micro_report("memory grown over the second half of 10500 swaps", "MiB", &grown, 1);
     b.engine->drop(b.engine, old);
     end(&b);
 }

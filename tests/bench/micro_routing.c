@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "bench/micro.h"
 #include "core/routing/balance/ewma.h"
 #include "core/routing/balance/pick.h"
 #include "core/routing/balance/state.h"
@@ -18,22 +18,6 @@
 enum { ROUNDS = 21, SAMPLES = 101, MAX_BACKENDS = 1000, MAX_ROUTES = 8, ROUTES = 10000, REQUESTS = 1024 };
 
 static const uint64_t start_ns = 3600000000000u;
-
-static uint64_t clock_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static int compare_doubles(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median_of(double *values, size_t count) {
-    qsort(values, count, sizeof *values, compare_doubles);
-    return values[count / 2];
-}
 
 /* Nanoseconds that `work` takes for `operations` operations, once. */
 typedef double sample_fn(void *context, uint32_t operations);
@@ -45,12 +29,9 @@ static void measure(const char *name, const char *unit, double scale, sample_fn 
     for (int r = 0; r < ROUNDS; r++) {
         for (int i = 0; i < SAMPLES; i++)
             samples[i] = sample(context, operations) * scale / operations;
-        rounds[r] = median_of(samples, SAMPLES);
+        rounds[r] = micro_median(samples, SAMPLES);
     }
-    double median = median_of(rounds, ROUNDS);
-    printf("{\"name\":\"%s\",\"unit\":\"%s\",\"median\":%.3f,\"min\":%.3f,\"max\":%.3f}\n", name, unit,
-           median, rounds[0], rounds[ROUNDS - 1]);
-    fflush(stdout);
+    micro_report(name, unit, rounds, ROUNDS);
 }
 
 /* The result of the work, so that no compiler leaves it out. */
@@ -126,10 +107,10 @@ struct score_bench {
 static double sample_score(void *context, uint32_t operations) {
     struct score_bench *b = context;
     uint32_t sum = 0;
-    uint64_t from = clock_ns();
+    uint64_t from = micro_clock_ns(CLOCK_MONOTONIC);
     for (uint32_t i = 0; i < operations; i++)
         sum += b->method->lowest(&b->set->all, &b->random);
-    uint64_t spent = clock_ns() - from;
+    uint64_t spent = micro_clock_ns(CLOCK_MONOTONIC) - from;
     sink = sum;
     return (double)spent;
 }
@@ -165,10 +146,10 @@ static double sample_pick(void *context, uint32_t operations) {
     struct pick_bench *b = context;
     struct vx_backend_ticket tickets[TICKETS];
     struct vx_pick_request request = {.random = &b->random, .now_ns = b->now_ns += 1000000};
-    uint64_t from = clock_ns();
+    uint64_t from = micro_clock_ns(CLOCK_MONOTONIC);
     for (uint32_t i = 0; i < operations; i++)
         vx_backend_pick(b->sets[i & (b->route_count - 1)], &request, &tickets[i % TICKETS]);
-    uint64_t spent = clock_ns() - from;
+    uint64_t spent = micro_clock_ns(CLOCK_MONOTONIC) - from;
     for (uint32_t i = 0; i < b->route_count; i++)
         clear_active(b->sets[i]);
     return (double)spent;
@@ -196,7 +177,7 @@ static double sample_request(void *context, uint32_t operations) {
     struct pick_bench *b = context;
     struct vx_pick_request request = {.random = &b->random, .now_ns = b->now_ns};
     struct vx_backend_ticket ticket;
-    uint64_t from = clock_ns();
+    uint64_t from = micro_clock_ns(CLOCK_MONOTONIC);
     for (uint32_t i = 0; i < operations; i++) {
         request.now_ns += 1000;
         vx_backend_pick(b->sets[0], &request, &ticket);
@@ -205,7 +186,7 @@ static double sample_request(void *context, uint32_t operations) {
         vx_backend_ticket_end(&ticket, VX_OUTCOME_SUCCESS, request.now_ns);
     }
     b->now_ns = request.now_ns;
-    return (double)(clock_ns() - from);
+    return (double)(micro_clock_ns(CLOCK_MONOTONIC) - from);
 }
 
 static void bench_request(const char *name, uint32_t count) {
@@ -300,9 +281,9 @@ static double sample_sharing(void *context, uint32_t operations) {
         } else {
             think();
         }
-        uint64_t from = clock_ns();
+        uint64_t from = micro_clock_ns(CLOCK_MONOTONIC);
         contend_once(&b->contender);
-        spent += clock_ns() - from;
+        spent += micro_clock_ns(CLOCK_MONOTONIC) - from;
     }
     return (double)spent;
 }
@@ -421,11 +402,11 @@ static void table_requests(struct table_fixture *f, enum shape shape) {
 
 static double sample_table(void *context, uint32_t operations) {
     struct table_fixture *f = context;
-    uint64_t from = clock_ns();
+    uint64_t from = micro_clock_ns(CLOCK_MONOTONIC);
     uint32_t found = 0;
     for (uint32_t i = 0; i < operations; i++)
         found += vx_route_table_find(f->table, &f->requests[f->turn++ % REQUESTS]) != VX_ROUTE_NONE;
-    uint64_t spent = clock_ns() - from;
+    uint64_t spent = micro_clock_ns(CLOCK_MONOTONIC) - from;
     if (found != operations) {
         fprintf(stderr, "a request found no route\n");
         exit(1);
@@ -450,13 +431,13 @@ static double sample_breaker(void *context, uint32_t operations) {
     static const struct vx_config_breaker policy = {5, 50, 10000000000u, 3};
     struct vx_breaker *breaker = context;
     uint32_t passed = 0;
-    uint64_t from = clock_ns();
+    uint64_t from = micro_clock_ns(CLOCK_MONOTONIC);
     for (uint32_t i = 0; i < operations; i++) {
         uint8_t epoch = 0;
         passed += vx_breaker_admit(breaker, &policy, start_ns, &epoch) == VX_BREAKER_PASS;
         vx_breaker_success(breaker, &policy, false, epoch, start_ns);
     }
-    uint64_t spent = clock_ns() - from;
+    uint64_t spent = micro_clock_ns(CLOCK_MONOTONIC) - from;
     sink = passed;
     return (double)spent;
 }

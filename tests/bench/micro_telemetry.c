@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "bench/micro.h"
 #include "core/exchange/snapshot.h"
 #include "proxy/telemetry/byte_ring.h"
 #include "proxy/telemetry/log_line.h"
@@ -15,25 +15,6 @@ enum { ROUNDS = 31, CALLS = 20000, ROUTES = 10000, WORKERS = 4, REQUESTS = 64, R
 
 /* The result of the work, so that no compiler leaves it out. */
 static volatile uint64_t sink;
-
-/* CPU time of this thread: others on the machine, and the writer thread, are not in the figures. */
-static uint64_t clock_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static int compare_doubles(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static void report(const char *name, const char *unit, double *rounds) {
-    qsort(rounds, ROUNDS, sizeof *rounds, compare_doubles);
-    printf("{\"name\":\"%s\",\"unit\":\"%s\",\"median\":%.3f,\"min\":%.3f,\"max\":%.3f}\n", name, unit,
-           rounds[ROUNDS / 2], rounds[0], rounds[ROUNDS - 1]);
-    fflush(stdout);
-}
 
 /* Requests that differ in path, status and duration, as a browser sends them. */
 static struct vx_header fields[REQUESTS][2];
@@ -104,12 +85,12 @@ static void bench_record(void) {
     struct vx_recorder *volatile port =
         &recorder.recorder; /* called through its table, as an exchange does */
     for (unsigned r = 0; r < ROUNDS; r++) {
-        uint64_t start = clock_ns();
+        uint64_t start = micro_cpu_ns();
         for (unsigned i = 0; i < CALLS; i++)
             port->record(port, &records[i % REQUESTS]);
-        rounds[r] = (double)(clock_ns() - start) / CALLS;
+        rounds[r] = (double)(micro_cpu_ns() - start) / CALLS;
     }
-    report("record, access log off", "ns", rounds);
+    micro_report("record, access log off", "ns", rounds, ROUNDS);
 }
 
 /* The worker's share of a line: made and put into the ring. The ring is emptied here, outside the clock, so that
@@ -128,7 +109,7 @@ static void bench_line(const char *name, size_t (*format)(char *, const struct v
     for (unsigned r = 0; r < ROUNDS; r++) {
         uint64_t spent = 0;
         for (unsigned batch = 0; batch < CALLS / 1000; batch++) {
-            uint64_t start = clock_ns();
+            uint64_t start = micro_cpu_ns();
             for (unsigned i = 0; i < 1000; i++) {
                 uint64_t used;
                 vx_timestamp_set(&at, wall += 10000);
@@ -138,14 +119,14 @@ static void bench_line(const char *name, size_t (*format)(char *, const struct v
                 bytes += len;
                 lines++;
             }
-            spent += clock_ns() - start;
+            spent += micro_cpu_ns() - start;
             struct vx_slice runs[2];
             vx_byte_ring_take(&ring, vx_byte_ring_peek(&ring, runs));
         }
         rounds[r] = (double)spent / CALLS;
     }
     sink = bytes;
-    report(name, "ns", rounds);
+    micro_report(name, "ns", rounds, ROUNDS);
     fprintf(stderr, "%s: %llu bytes a line\n", name, (unsigned long long)(bytes / lines));
     free(data);
 }
@@ -160,12 +141,12 @@ static void bench_access_log(void) {
     if (!log || !vx_access_log_apply(log, &to_null, why, sizeof why))
         abort();
     for (unsigned r = 0; r < ROUNDS; r++) {
-        uint64_t start = clock_ns();
+        uint64_t start = micro_cpu_ns();
         for (unsigned i = 0; i < CALLS; i++)
             vx_access_log_write(log, 0, &records[i % REQUESTS]);
-        rounds[r] = (double)(clock_ns() - start) / CALLS;
+        rounds[r] = (double)(micro_cpu_ns() - start) / CALLS;
     }
-    report("access log line, writer running", "ns", rounds);
+    micro_report("access log line, writer running", "ns", rounds, ROUNDS);
     fprintf(stderr, "access log: %llu of %u lines dropped\n",
             (unsigned long long)vx_metrics_total(metrics, VX_WORKER_ACCESS_LOG_DROPPED), ROUNDS * CALLS);
     vx_access_log_free(log);
@@ -189,14 +170,14 @@ static void bench_page(void) {
     }
     for (unsigned r = 0; r < ROUNDS; r++) {
         struct vx_text page = {0};
-        uint64_t start = clock_ns();
+        uint64_t start = micro_cpu_ns();
         if (!vx_metrics_render(metrics, NULL, &page))
             abort();
-        rounds[r] = (double)(clock_ns() - start) / 1e6;
+        rounds[r] = (double)(micro_cpu_ns() - start) / 1e6;
         bytes = page.len;
         vx_text_free(&page);
     }
-    report("metrics page of 10000 routes, 4 workers", "ms", rounds);
+    micro_report("metrics page of 10000 routes, 4 workers", "ms", rounds, ROUNDS);
     fprintf(stderr, "metrics page: %zu bytes\n", bytes);
 }
 

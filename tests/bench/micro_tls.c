@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "bench/micro.h"
 #include "proxy/runtime/slab.h"
 #include "proxy/tls/client.h"
 #include "proxy/tls/server.h"
@@ -21,24 +21,6 @@ enum {
     BULK_BYTES = 64 * 1024,
     WIRE_BYTES = 1 << 20
 };
-
-static uint64_t clock_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static int compare_doubles(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static void report(const char *name, const char *unit, double *rounds) {
-    qsort(rounds, ROUNDS, sizeof *rounds, compare_doubles);
-    printf("{\"name\":\"%s\",\"unit\":\"%s\",\"median\":%.3f,\"min\":%.3f,\"max\":%.3f}\n", name, unit,
-           rounds[ROUNDS / 2], rounds[0], rounds[ROUNDS - 1]);
-    fflush(stdout);
-}
 
 /* One end of the wire: what the other end wrote waits in `bytes`. */
 struct wire {
@@ -104,11 +86,11 @@ static void on_ready(struct vx_transport *t, uint32_t ready, uint64_t now_ns) {
 
 /* Lets the server's transport do what the wire has for it, on the server's clock. */
 static void tick(int end) {
-    uint64_t before = clock_ns();
+    uint64_t before = micro_cpu_ns();
     bench.ends[end].base.on_ready(&bench.ends[end].base, VX_READABLE | VX_WRITABLE, 1);
     vx_runtime_run_tasks(&bench.rt);
     if (end == 0)
-        bench.server_ns += clock_ns() - before;
+        bench.server_ns += micro_cpu_ns() - before;
 }
 
 /* `port`: a client that has a session for it resumes. */
@@ -122,10 +104,10 @@ static void connect_both(struct vx_tls_server *server, uint16_t port) {
     bench.client_end =
         vx_tls_client_wrap(bench.client, bench.worker, &bench.ends[1].base, VX_SLICE("bench.test"));
     bench.client_end->on_ready = on_ready;
-    uint64_t before = clock_ns();
+    uint64_t before = micro_cpu_ns();
     bench.server = vx_tls_server_wrap(server, bench.worker, &bench.ends[0].base);
     bench.server->on_ready = on_ready;
-    bench.server_ns += clock_ns() - before;
+    bench.server_ns += micro_cpu_ns() - before;
     vx_runtime_run_tasks(&bench.rt);
     while (!bench.server->tls || !bench.client_end->tls) {
         tick(0);
@@ -154,10 +136,10 @@ static void read_all(struct vx_transport *t, size_t len) {
 }
 
 static void close_both(void) {
-    uint64_t before = clock_ns();
+    uint64_t before = micro_cpu_ns();
     bench.server->ops->close(bench.server, false);
     vx_runtime_run_tasks(&bench.rt);
-    bench.server_ns += clock_ns() - before;
+    bench.server_ns += micro_cpu_ns() - before;
     bench.client_end->ops->close(bench.client_end, false);
     vx_runtime_run_tasks(&bench.rt);
 }
@@ -173,9 +155,9 @@ static void handshakes(const char *name, struct vx_tls_server *server, bool resu
             connect_both(server, resumed ? 0 : port++);
             if (i > 0 && bench.server->tls->resumed != resumed)
                 exit(1);
-            uint64_t before = clock_ns();
+            uint64_t before = micro_cpu_ns();
             write_all(bench.server, "x", 1);
-            bench.server_ns += clock_ns() - before;
+            bench.server_ns += micro_cpu_ns() - before;
             tick(1);
             read_all(bench.client_end, 1);
             close_both();
@@ -184,9 +166,9 @@ static void handshakes(const char *name, struct vx_tls_server *server, bool resu
         rate[r] = 1e6 / us[r];
     }
     snprintf(text, sizeof text, "tls_handshake_%s", name);
-    report(text, "us", us);
+    micro_report(text, "us", us, ROUNDS);
     snprintf(text, sizeof text, "tls_handshakes_%s_per_cpu_second", name);
-    report(text, "1/s", rate);
+    micro_report(text, "1/s", rate, ROUNDS);
 }
 
 static void bulk(struct vx_tls_server *server) {
@@ -196,20 +178,20 @@ static void bulk(struct vx_tls_server *server) {
     for (int r = 0; r < ROUNDS; r++) {
         uint64_t out_ns = 0, in_ns = 0;
         for (int i = 0; i < BULK_WRITES; i++) {
-            uint64_t t0 = clock_ns();
+            uint64_t t0 = micro_cpu_ns();
             write_all(bench.server, bytes, sizeof bytes);
-            out_ns += clock_ns() - t0;
+            out_ns += micro_cpu_ns() - t0;
             read_all(bench.client_end, sizeof bytes);
             write_all(bench.client_end, bytes, sizeof bytes);
-            t0 = clock_ns();
+            t0 = micro_cpu_ns();
             read_all(bench.server, sizeof bytes);
-            in_ns += clock_ns() - t0;
+            in_ns += micro_cpu_ns() - t0;
         }
         out[r] = (double)BULK_BYTES * BULK_WRITES / (double)out_ns;
         in[r] = (double)BULK_BYTES * BULK_WRITES / (double)in_ns;
     }
-    report("tls_bulk_write", "GB/s", out);
-    report("tls_bulk_read", "GB/s", in);
+    micro_report("tls_bulk_write", "GB/s", out, ROUNDS);
+    micro_report("tls_bulk_read", "GB/s", in, ROUNDS);
     close_both();
 }
 
@@ -222,15 +204,15 @@ static void small(struct vx_tls_server *server) {
         uint64_t spent = 0;
         for (int i = 0; i < EXCHANGES; i++) {
             write_all(bench.client_end, bytes, 100);
-            uint64_t t0 = clock_ns();
+            uint64_t t0 = micro_cpu_ns();
             read_all(bench.server, 100);
             write_all(bench.server, bytes, 300);
-            spent += clock_ns() - t0;
+            spent += micro_cpu_ns() - t0;
             read_all(bench.client_end, 300);
         }
         ns[r] = (double)spent / EXCHANGES;
     }
-    report("tls_small_exchange", "ns", ns);
+    micro_report("tls_small_exchange", "ns", ns, ROUNDS);
     close_both();
 }
 

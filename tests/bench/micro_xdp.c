@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bench/micro.h"
 #include "ebpf/xdp_internal.h"
 #include "support/frame.h"
 
@@ -53,11 +54,6 @@ static struct xdp_drop_bpf *load(const struct vx_config *config) {
     return program;
 }
 
-static int compare_doubles(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* The program must do `action` with the frame. */
 static void measure_fd(const char *name, int program, const struct frame *frame, uint32_t action) {
     double rounds[ROUNDS];
@@ -70,10 +66,7 @@ static void measure_fd(const char *name, int program, const struct frame *frame,
             fail(name);
         rounds[i] = run.duration; /* of one run, in whole nanoseconds */
     }
-    qsort(rounds, ROUNDS, sizeof *rounds, compare_doubles);
-    printf("{\"name\":\"%s\",\"unit\":\"ns\",\"median\":%.0f,\"min\":%.0f,\"max\":%.0f}\n", name,
-           rounds[ROUNDS / 2], rounds[0], rounds[ROUNDS - 1]);
-    fflush(stdout);
+    micro_report(name, "ns", rounds, ROUNDS);
 }
 
 static void measure(const char *name, const struct xdp_drop_bpf *program, const struct frame *frame,
