@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The admin service over its socket, asked by the commands, by grpcio and by grpcurl."""
 
-import fcntl
 import json
-import os
 import re
 import shutil
 import signal
@@ -20,10 +18,10 @@ import yaml
 from harness import ports
 from harness.backend import response, serve
 from harness.guests import CONTINUE, REQUEST, Plugin, build
+from harness.programs import go_program
 from harness.proxy import ROOT, binary, command
 from harness.wait import wait_until
 
-GRPCURL = "github.com/fullstorydev/grpcurl/cmd/grpcurl"
 
 
 @pytest.fixture(scope="session")
@@ -44,17 +42,7 @@ def api(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def grpcurl():
-    """The program, built from tests/grpcurl once for a tree."""
-    program = ROOT / "build" / "grpcurl"
-    program.parent.mkdir(exist_ok=True)
-    with open(program.with_suffix(".lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not program.exists():
-            go = shutil.which("go", path=os.environ["PATH"] + ":/usr/local/go/bin")
-            assert go, "Go is missing: scripts/install-packages test"
-            subprocess.run([go, "build", "-o", str(program), GRPCURL], cwd=ROOT / "tests" / "grpcurl", check=True,
-                           env={**os.environ, "GOTOOLCHAIN": "local", "CGO_ENABLED": "0"})  # fmt: skip
-    return program
+    return go_program("grpcurl", "github.com/fullstorydev/grpcurl/cmd/grpcurl")
 
 
 @pytest.fixture

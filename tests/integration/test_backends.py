@@ -46,6 +46,16 @@ def hits(proxy, count, threads=1):
     return seen
 
 
+def fails_on_request(conn):
+    """A backend that breaks off where /fail is asked for, and echoes everything else."""
+    while True:
+        seen = conn.request()
+        if seen.target == "/fail":
+            conn.reset()
+            return
+        conn.send(echo(seen))
+
+
 def unavailable(answer):
     return answer.status == 503 and answer.json() == UNAVAILABLE
 
@@ -231,15 +241,7 @@ def test_retries_off_means_one_attempt(vortex, backend):
 def test_retry_budget_bounds_the_extra_load(vortex, backend):
     """Every second request fails wherever it goes. Without a budget 300 extra attempts; with 20 % about 40 and a small floor."""
 
-    def script(conn):
-        while True:
-            seen = conn.request()
-            if seen.target == "/fail":
-                conn.reset()
-                return
-            conn.send(echo(seen))
-
-    one, two = backend(script), backend(script)
+    one, two = backend(fails_on_request), backend(fails_on_request)
     proxy = vortex(one, two, route={"retries": {"attempts": 3, "budget": "20%"}, **NO_BREAKER})
     for _ in range(100):
         assert proxy.get("/ok").status == 200
@@ -276,15 +278,7 @@ def test_breaker_opens_on_refused_connections_too(vortex, dead):
 
 
 def test_a_success_between_failures_keeps_the_breaker_closed(vortex, backend):
-    def script(conn):
-        while True:
-            seen = conn.request()
-            if seen.target == "/fail":
-                conn.reset()
-                return
-            conn.send(echo(seen))
-
-    proxy = vortex(backend(script), route=breaker(failure_rate="100%"))
+    proxy = vortex(backend(fails_on_request), route=breaker(failure_rate="100%"))
     for _ in range(6):
         assert proxy.get("/fail").status == 502
         assert proxy.get("/fail").status == 502
@@ -294,15 +288,7 @@ def test_a_success_between_failures_keeps_the_breaker_closed(vortex, backend):
 def test_breaker_opens_by_failure_rate(vortex, backend):
     """Never `failures` in a row, but two of three fail."""
 
-    def script(conn):
-        while True:
-            seen = conn.request()
-            if seen.target == "/fail":
-                conn.reset()
-                return
-            conn.send(echo(seen))
-
-    proxy = vortex(backend(script), route=breaker(failures=1000, failure_rate="50%"))
+    proxy = vortex(backend(fails_on_request), route=breaker(failures=1000, failure_rate="50%"))
 
     def turn():
         return 503 in [proxy.get(target).status for target in ("/fail", "/ok", "/fail")]

@@ -1,33 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """h2spec, all of it, on a plain listener and over TLS."""
 
-import fcntl
-import os
 import re
-import shutil
 import subprocess
 
 import pytest
 
 from harness.backend import response, serve
-from harness.proxy import ROOT
-
-PACKAGE = "github.com/summerwind/h2spec/cmd/h2spec"
+from harness.programs import go_program
 
 
 @pytest.fixture(scope="session")
 def h2spec():
-    """The program, built from tests/h2spec once for a tree."""
-    program = ROOT / "build" / "h2spec"
-    program.parent.mkdir(exist_ok=True)
-    with open(program.with_suffix(".lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not program.exists():
-            go = shutil.which("go", path=os.environ["PATH"] + ":/usr/local/go/bin")
-            assert go, "Go is missing: scripts/install-packages test"
-            subprocess.run([go, "build", "-o", str(program), PACKAGE], cwd=ROOT / "tests" / "h2spec", check=True,
-                           env={**os.environ, "GOTOOLCHAIN": "local", "CGO_ENABLED": "0"})  # fmt: skip
-    return program
+    return go_program("h2spec", "github.com/summerwind/h2spec/cmd/h2spec")
 
 
 @pytest.mark.timeout(300)

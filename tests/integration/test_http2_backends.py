@@ -6,7 +6,6 @@ import hashlib
 import json
 import threading
 
-import h2.settings
 import pytest
 
 from harness.backend import response, serve

@@ -70,10 +70,8 @@ class Peer:
         )
         self.streams = {}
         self.fresh = []
-        self.window_open = False
         self.holds_windows = False
         self.goaway = None
-        self.pings = 0
         self.h2.local_settings = h2.settings.Settings(client=False, initial_values=dict(settings))
         self.h2.initiate_connection()
         self.flush()
@@ -115,8 +113,6 @@ class Peer:
                     request.reset = int(event.error_code)
             case h2.events.ConnectionTerminated():
                 self.goaway = int(event.error_code)
-            case h2.events.PingReceived():
-                self.pings += 1
 
     def wait(self, condition):
         while not condition():

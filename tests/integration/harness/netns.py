@@ -68,9 +68,6 @@ class Network:
             ip("address", "add", address + bits, "dev", "downlink", *(["nodad"] if ":" in address else []))
         return Client(self, address)
 
-    def remove_interface(self):
-        ip("link", "delete", self.interface)
-
     def has_xdp(self):
         return "xdp" in ip("link", "show", self.interface)
 

@@ -81,10 +81,6 @@ class Vortex:
         self.metrics_port = int(metrics.rsplit(":", 1)[1])
         self.out, self.err = self.folder / "stdout", self.folder / "stderr"
 
-        def limit():
-            if nofile:
-                resource.setrlimit(resource.RLIMIT_NOFILE, nofile)
-
         with open(self.out, "wb") as out, open(self.err, "wb") as err:
             call = [*prefix, binary(), *(["run", "-c", str(self.file)] if arguments is None else arguments)]
             if nofile:

@@ -120,7 +120,7 @@ static inline void control_remove_folder(const struct control_world *w) {
     assert_int_equal(system(command), 0);
 }
 
-/* As finish() in control.c. Every generation has to be freed. */
+/* As end_service() in control.c. Every generation has to be freed. */
 static inline void control_end(struct control_world *w) {
     struct vx_control *c = &w->c;
     assert_true(vx_ahead_end(c));

@@ -113,7 +113,7 @@ static void test_the_end_comes_first(void **state) {
     (void)state;
     struct control_world *w = start();
     begin(w);
-    control_end(w); /* ends the dumps, as finish() does */
+    control_end(w); /* ends the dumps, as end_service() does */
     assert_int_equal(answers, 1);
     assert_int_equal(outcome, VX_ADMIN_REFUSED);
 }
