@@ -20,11 +20,11 @@ enum message_part {
 };
 
 enum message_event {
-    MESSAGE_MORE,     /* all is consumed */
-    MESSAGE_GOT_HEAD, /* `head` is complete: say with message_body() or message_next() how it goes on */
-    MESSAGE_DATA,     /* *data, *len: a run of the body */
-    MESSAGE_END,      /* the message is complete; trailer lines are in `trailers` */
-    MESSAGE_BAD,      /* `why` */
+    MESSAGE_MORE, /* all is consumed */
+    MESSAGE_GOT_HEAD, /* `head` is complete: message_length() and its like, or message_next(), say how it goes on */
+    MESSAGE_DATA, /* *data, *len: a run of the body */
+    MESSAGE_END,  /* the message is complete; trailer lines are in `trailers` */
+    MESSAGE_BAD,  /* `why` */
 };
 
 struct message_text {

@@ -3,7 +3,7 @@
  *
  * Invariants
  *   1. The client gets exactly one final head, the backend's or ours, or the connection is cut.
- *   2. `ticket` is open exactly while `up` is set: drop_upstream ends both. So no active count can leak.
+ *   2. `ticket` is open exactly while `up` is set: vx_exchange_drop_upstream ends both. So no active count can leak.
  *   3. The downstream is released last, once: the exchange lies in its arena.
  *   4. Any event may end the exchange; after a call that can, nothing of it is touched.
  *
@@ -30,8 +30,8 @@
  * HOLDING     another answer takes its place     HOLDING     vx_exchange_fail, vx_filtering_reply
  * RESPONDING  body complete                      ENDED       vx_exchange_pump_response
  * RESPONDING  upstream broken                    ENDED       vx_exchange_fail (the response stays cut)
- * REPLYING    answer written                     ENDED       answer, downstream_writable
- * any, with filters: an answer of ours           HOLDING     answer (REPLYING is for exchanges without)
+ * REPLYING    answer written                     ENDED       vx_exchange_answer, downstream_writable
+ * any, with filters: an answer of ours           HOLDING     vx_exchange_answer (REPLYING is for exchanges without)
  * any         client gone                        ENDED       downstream_failed
  * any         a gRPC call's deadline has passed  as failed   vx_exchange_fail
  */

@@ -11,7 +11,7 @@ struct vx_pwasm_vm;
 struct vx_pwasm_output {
     char *text; /* the line so far; NULL: none since the guest was entered */
     uint32_t len;
-    uint32_t level; /* enum vx_pwasm_level */
+    uint32_t level; /* one of VX_PWASM_LEVEL_* */
 };
 
 /* Takes a piece; each line that it completes, or that is as long as the log takes one, is logged. A piece of another level

@@ -22,9 +22,9 @@
  * OPEN        GOAWAY, too old, too many requests       ENDING   vx_h2_client_end
  * OPEN        its last stream over, nobody wants it    ENDING   vx_h2_client_stream_over
  * OPEN        idle for too long                        ENDING   timed_out
- * OPEN        no answer to a PING                      CLOSED   timed_out, over
- * ENDING      it does not take our last words          CLOSED   timed_out, over
- * any         broken, ended by either side             CLOSED   over
+ * OPEN        no answer to a PING                      CLOSED   timed_out, on_over
+ * ENDING      it does not take our last words          CLOSED   timed_out, on_over
+ * any         broken, ended by either side             CLOSED   on_over
  */
 #include <stdlib.h>
 

@@ -11,7 +11,7 @@
  *
  * stream    event                                 next      function
  * -         the peer opens it                     heading   accept
- * heading   head complete                         active    on_head, begin_request
+ * heading   head complete                         active    on_head
  * heading   head refused                          gone      on_head, refuse
  * heading   reset, malformed                      gone      on_failed
  * active    the user lets go                      gone      vx_h2_server_drop_stream
