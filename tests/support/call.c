@@ -7,6 +7,8 @@
 
 #include <cmocka.h>
 
+#include "support/method.h"
+
 static void on_readable(void *user, uint64_t now_ns) {
     (void)now_ns;
     ((struct call *)user)->readable++;
@@ -52,7 +54,7 @@ void call_init(struct call *c, enum vx_method method, enum vx_framing framing, u
     vx_arena_init(&c->arena, c->first, sizeof c->first, NULL);
     c->request = (struct vx_request){
         .method = method,
-        .method_text = vx_method_name(method),
+        .method_text = method_name(method),
         .version = VX_HTTP_11,
         .framing = framing,
         .body_bytes = bytes,

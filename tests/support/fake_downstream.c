@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "core/base/assert.h"
+#include "support/method.h"
 
 static struct fake_downstream *of(struct vx_stream *s) {
     return (struct fake_downstream *)s;
@@ -158,7 +159,7 @@ void fake_downstream_init(struct fake_downstream *f, enum vx_method method, cons
         .method = method,
         .version = VX_HTTP_11,
         .keep_alive = true,
-        .method_text = vx_method_name(method),
+        .method_text = method_name(method),
         .target = vx_slice_of(path),
         .path = vx_slice(path, question ? (size_t)(question - path) : strlen(path)),
         .query = vx_slice_of(question ? question + 1 : NULL),

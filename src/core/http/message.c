@@ -166,12 +166,6 @@ void vx_headers_strip_hop_by_hop(struct vx_headers *h) {
     }
 }
 
-static const struct vx_slice method_names[] = {[VX_METHOD_OTHER] = {"", 0},
-#define X(name) [VX_METHOD_##name] = {#name, sizeof(#name) - 1},
-                                               VX_METHOD_LIST(X)
-#undef X
-};
-
 struct vx_slice vx_request_path_and_query(const struct vx_request *r, struct vx_arena *arena) {
     if (!r->query.ptr)
         return r->path;
@@ -205,10 +199,6 @@ enum vx_method vx_method_of(struct vx_slice text) {
     default:
         return VX_METHOD_OTHER;
     }
-}
-
-struct vx_slice vx_method_name(enum vx_method m) {
-    return method_names[m < sizeof method_names / sizeof *method_names ? m : VX_METHOD_OTHER];
 }
 
 /* The IANA registry of status codes, of November 2026. */

@@ -193,7 +193,6 @@ void vx_headers_strip_hop_by_hop(struct vx_headers *h);
 struct vx_slice vx_request_path_and_query(const struct vx_request *r, struct vx_arena *arena);
 
 enum vx_method vx_method_of(struct vx_slice text);
-struct vx_slice vx_method_name(enum vx_method m);
 
 /* The standard reason phrase of a status, "Unknown" when there is none. */
 struct vx_slice vx_status_reason(uint16_t status);

@@ -160,16 +160,13 @@ static void strips_hop_by_hop(void **state) {
 
 static void methods(void **state) {
     (void)state;
-#define X(name)                                                                                              \
-    assert_int_equal(vx_method_of(VX_SLICE(#name)), VX_METHOD_##name);                                       \
-    assert_true(vx_slice_eq(vx_method_name(VX_METHOD_##name), VX_SLICE(#name)));
+#define X(name) assert_int_equal(vx_method_of(VX_SLICE(#name)), VX_METHOD_##name);
     VX_METHOD_LIST(X)
 #undef X
     static const char *const others[] = {"",     "get",   "GETT",   "GE",    "PURGE",
                                          "HEAT", "POSTS", "OPTION", "PATCI", "TRACK"};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         assert_int_equal(vx_method_of(vx_slice_of(others[i])), VX_METHOD_OTHER);
-    assert_int_equal(vx_method_name(VX_METHOD_OTHER).len, 0);
 }
 
 static void reasons(void **state) {
