@@ -51,8 +51,8 @@ struct vx_yaml_key {
     uint32_t offset;
     const char *standard; /* the default, as it would stand in the file; NULL: zero */
     const char *low, *high;
-    const struct vx_yaml_word
-        *words; /* the choice, or words beside a number or a path; a NULL text ends it */
+    /* The choice, or words beside a number or a path; a NULL text ends it. */
+    const struct vx_yaml_word *words;
     const struct vx_yaml_shape *shape;
     const struct vx_yaml_key *element;
     bool (*check)(struct vx_slice text, const char **must); /* of text; *must says what it must be */
@@ -79,8 +79,8 @@ struct vx_yaml_shape {
 struct vx_yaml_unbuilt {
     const struct vx_yaml_shape *shape;
     const char *key;
-    const char
-        *value; /* the only word refused; NULL: all but what asks for nothing (`false`, an empty list) */
+    /* The only word refused; NULL: all but what asks for nothing (`false`, an empty list). */
+    const char *value;
     const char *switch_key; /* a mapping asks for nothing when this key in it does */
 };
 

@@ -39,8 +39,8 @@ struct vx_config_header_match {
 struct vx_config_match {
     struct vx_slice host; /* lower case; "*" any, "*.example.org" wildcard, else exact; empty: "*" */
     struct vx_slice path; /* exact; empty: not asked for */
-    struct vx_slice
-        path_prefix; /* by whole segments, as in Envoy's path_separated_prefix and Kubernetes; empty: any */
+    /* By whole segments, as in Envoy's path_separated_prefix and Kubernetes; empty: any. */
+    struct vx_slice path_prefix;
     struct vx_slice method; /* empty: any */
     struct vx_config_header_match *headers;
     uint32_t header_count;
@@ -151,8 +151,8 @@ struct vx_config_route {
     struct vx_config_backend_tls tls;
     enum vx_balance_kind balance;
     double ewma_decay; /* alpha, 0 <= alpha < 1 */
-    struct vx_slice
-        rewrite_path_prefix;      /* ptr NULL: not rewritten; replaces the matched prefix (or exact path) */
+    /* ptr NULL: not rewritten; replaces the matched prefix (or exact path). */
+    struct vx_slice rewrite_path_prefix;
     struct vx_slice rewrite_host; /* empty: as the client sent it */
     struct vx_slice redirect_to;  /* empty: no redirect */
     uint16_t redirect_code;

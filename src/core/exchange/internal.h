@@ -33,8 +33,8 @@ struct vx_filtering;     /* filtering.h */
 /* Of an exchange on a limited route. */
 struct vx_exchange_limit {
     struct vx_rate_request request;
-    const struct vx_limit
-        *limit; /* of the route that took the request first; filters may send it to another */
+    /* Of the route that took the request first; filters may send it to another. */
+    const struct vx_limit *limit;
     struct vx_rate_store *store; /* the one that was asked */
     struct vx_exchange *exchange;
     uint64_t wait_ns; /* what a refused client was told */

@@ -303,9 +303,9 @@ static enum vx_h1_result blame_backend(struct vx_error *error) {
 static void decide_response_body(enum vx_method request_method, struct vx_response *out) {
     bool bodyless = out->status < 200 || out->status == 204;
     bool framed = out->framing == VX_BODY_CHUNKED || out->body_bytes > 0;
+    /* It must not have been framed (§6.1, RFC 9110 §8.6): what follows is a guess. */
     if (bodyless && framed)
-        out->keep_alive =
-            false; /* it must not have been framed (§6.1, RFC 9110 §8.6): what follows is a guess */
+        out->keep_alive = false;
     if (bodyless || out->status == 304 || request_method == VX_METHOD_HEAD)
         out->framing = VX_BODY_NONE;
     else if (out->framing == VX_BODY_NONE)

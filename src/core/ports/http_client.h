@@ -82,8 +82,8 @@ static inline bool vx_target_take_place(const struct vx_target *target) {
 
 struct vx_upstream_open {
     const struct vx_target *target;
-    struct vx_request
-        *request;           /* as it is to be sent: path, query, authority and header fields already edited */
+    /* As it is to be sent: path, query, authority and header fields already edited. */
+    struct vx_request *request;
     struct vx_arena *arena; /* for the response's head; outlives the upstream */
     const struct vx_stream_events *events;
     void *user;

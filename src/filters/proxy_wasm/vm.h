@@ -62,8 +62,8 @@ struct vx_pwasm_vm {
     const struct vx_pwasm_plan *plan;
     const struct vx_filter_worker *worker; /* NULL: none, as where a configuration is only checked */
     uint32_t worker_index;
-    struct vx_snapshot
-        *home; /* whose routes and backends its calls may go to, while it takes part; its owner keeps it */
+    /* Whose routes and backends its calls may go to, while it takes part; its owner keeps it. */
+    struct vx_snapshot *home;
     uint64_t serial; /* no other VM of the process has it */
     wasmtime_func_t functions[VX_PWASM_EXPORT_COUNT];
     wasmtime_func_t allocator;

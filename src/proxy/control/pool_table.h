@@ -8,8 +8,8 @@
 
 struct vx_pool_entry {
     uint64_t key; /* of the backend, from its set */
-    uint64_t
-        identity; /* of the way it is spoken to (TLS settings and the contents of their files); 0: plain */
+    /* Of the way it is spoken to (TLS settings and the contents of their files); 0: plain. */
+    uint64_t identity;
     struct vx_target_shared *shared;
     uint32_t users; /* generations that refer to it */
 };

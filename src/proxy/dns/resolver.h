@@ -21,12 +21,12 @@ struct vx_resolver_options {
 };
 
 struct vx_resolver_answer {
-    const struct vx_address
-        *addresses; /* IP4 and IP6 with port 0, sorted, without doubles; valid during the call */
+    /* IP4 and IP6 with port 0, sorted, without doubles; valid during the call. */
+    const struct vx_address *addresses;
     uint32_t count; /* 0: the name has none */
     uint64_t ttl_ns;
-    const char
-        *error; /* NULL: fresh. Else static text: the look-up failed; `addresses` is the last good answer */
+    /* NULL: fresh. Else static text: the look-up failed; `addresses` is the last good answer. */
+    const char *error;
 };
 
 /* NULL: `why` (static text) says what c-ares did not like. `loop` outlives it. */

@@ -10,8 +10,8 @@ struct vx_http_clients {
     struct vx_http_client port;
     struct vx_h1_client h1;
     struct vx_h2_client h2;
-    struct vx_places
-        places; /* of this worker, for both; its tell: vx_places_look there; its ask: vx_http_clients_spare */
+    /* Of this worker, for both. Who is told looks there with vx_places_look; who is asked spares with vx_http_clients_spare. */
+    struct vx_places places;
 };
 
 /* `rt` outlives the clients. */

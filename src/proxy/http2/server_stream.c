@@ -57,10 +57,10 @@ static size_t push(struct vx_stream *stream, struct vx_slice bytes) {
     return taken;
 }
 
+/* The bytes leave at the end of the round, with those of the others. */
 static void flush(struct vx_stream *stream) {
     struct h2_server_stream *s = of(stream);
-    s->down.sent_bytes =
-        s->st.sent_bytes; /* the bytes leave at the end of the round, with those of the others */
+    s->down.sent_bytes = s->st.sent_bytes;
 }
 
 static void finish(struct vx_stream *stream, struct vx_headers *fields) {

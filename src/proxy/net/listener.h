@@ -25,8 +25,8 @@ struct vx_listen_options {
 /* The sockets of one address. Control thread; ownership of each descriptor passes to the listener that takes
  * it. */
 struct vx_listen_set {
-    struct vx_address
-        address; /* with the port that was chosen when 0 was asked for; text is owned by the set */
+    /* With the port that was chosen when 0 was asked for; text is owned by the set. */
+    struct vx_address address;
     uint32_t count;
     int *fds;                         /* -1 where taken */
     uint64_t unix_device, unix_inode; /* of the socket file, to remove only our own */
@@ -56,8 +56,8 @@ struct vx_listener_options {
     /* What was admitted has come to on_accept and counts by itself, or has come to nothing. */
     void (*admitted)(void *user);
     void *user;
-    struct vx_address
-        address; /* of the set; IP4 and IP6 wildcard or port tell whether `local` must be asked for */
+    /* Of the set; IP4 and IP6 wildcard or port tell whether `local` must be asked for. */
+    struct vx_address address;
     bool proxy_protocol;
     uint64_t proxy_timeout_ns; /* for the whole PROXY header */
 };

@@ -18,8 +18,8 @@
 
 struct vx_byte_ring {
     _Alignas(64) _Atomic uint64_t head;
-    uint64_t
-        tail_seen; /* the producer's last look at tail: the other's cache line is read only when it must be */
+    /* The producer's last look at tail: the other's cache line is read only when it must be. */
+    uint64_t tail_seen;
     _Alignas(64) _Atomic uint64_t tail;
     char *data;     /* set once; owned by whoever made the ring */
     uint64_t bytes; /* of data; a power of two */

@@ -9,8 +9,8 @@
 
 /* Immutable once read. */
 struct vx_tls_certificate {
-    struct vx_slice
-        facts[VX_CERTIFICATE_FACTS]; /* they lie behind the struct; ptr NULL: it does not say that */
+    /* They lie behind the struct; ptr NULL: it does not say that. */
+    struct vx_slice facts[VX_CERTIFICATE_FACTS];
 };
 
 /* In one block, to be given back with free(). NULL: no memory. */

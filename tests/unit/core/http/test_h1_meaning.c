@@ -13,8 +13,8 @@
 
 struct sample {
     const char *fields; /* the field lines but for Host, each with its CRLF */
-    const char
-        *want; /* what follows the path (requests) or the reason (responses) up to the fields; or a refusal */
+    /* What follows the path (requests) or the reason (responses) up to the fields; or a refusal. */
+    const char *want;
 };
 
 /* What stands between `from` and ` |`, or the whole text when it is a refusal. */
