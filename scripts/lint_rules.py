@@ -283,6 +283,37 @@ def judge_reference(tree, words, quoted):
     return None
 
 
+def rule_state_tables(tree):
+    """Each function that the table of a state machine names is one of its folder, or another one's in full."""
+    everywhere = set()
+    for name in tree.named(*C_FILES):
+        everywhere.update(re.findall(r"\w+(?=\()", tree.code(name)))
+    for name in tree.named(*C_FILES, under="src/"):
+        folder = name.rsplit("/", 1)[0] + "/"
+        here = set()
+        for other in tree.named(*C_FILES, under=folder):
+            here.update(re.findall(r"\w+(?=\()", tree.code(other)))
+        for line, function in functions_of_tables(tree.text(name)):
+            if function not in (everywhere if function.startswith("vx_") else here):
+                yield Finding(name, line, "state-tables", f"{function} is not in the sources")
+
+
+def functions_of_tables(text):
+    """(line, name) of what stands in the last column of tables of states. Behind a colon or in brackets are remarks."""
+    column = 0
+    for number, line in enumerate(text.split("\n"), 1):
+        heading = re.search(r"\bevent\b.*\bnext\b.*\bfunction\b", line)
+        if heading:
+            column = line.index("function")
+            continue
+        if not line.strip(" */"):
+            column = 0
+        row = re.sub(r"\([^)]*\)?", "", line.rstrip("*/ ")[column:]) if column else ""
+        for piece in row.split(":")[0].split(","):
+            if re.fullmatch(r"[a-z_][a-z0-9_]*", piece.strip(" |")):
+                yield number, piece.strip(" |")
+
+
 def rule_test_layout(tree):
     """Unit tests mirror src/, and each fuzzer has its corpus."""
     stems = {f[len("src/"):-2] for f in tree.files if f.startswith("src/") and f.endswith(C_FILES)}
@@ -304,5 +335,5 @@ def rule_test_layout(tree):
 
 RULES = (
     rule_header, rule_file_length, rule_function_size, rule_includes, rule_banned, rule_marks, rule_machine_paths,
-    rule_architecture, rule_test_layout,
+    rule_architecture, rule_state_tables, rule_test_layout,
 )

@@ -57,6 +57,11 @@ def statement(code):
     return HEAD + "void vx_sample_get(char *a, const char *b) {\n    " + code + "\n}\n"
 
 
+def table(function):
+    rows = f" * state  event  next  function\n * IDLE   go     BUSY  {function}\n *\n * Another thing: gone\n"
+    return GOOD["src/core/sample.c"] + "/* How it moves.\n" + rows + " */\n"
+
+
 BAD = [
     ("header", "src/core/sample.c", "/* A sample. */\nint vx_sample_get;\n"),
     ("header", "src/core/sample.h", "/* SPDX-License-Identifier: Apache-2.0 */\n#include <stddef.h>\n"),
@@ -101,6 +106,8 @@ BAD = [
     ("architecture", "ARCHITECTURE.md", "`vx_gone_*` did it\n"),
     ("architecture", "ARCHITECTURE.md", "see `src/core/gone.c`\n"),
     ("architecture", "docs/notes.md", "`vx_sample_gone` did it\n"),
+    ("state-tables", "src/core/sample.c", table("vx_sample_gone")),
+    ("state-tables", "src/core/sample.c", table("vx_sample_get, gone")),
     ("test-layout", "tests/unit/core/test_other.c", HEAD),
     ("test-layout", "tests/unit/core/helper.c", HEAD),
     ("test-layout", "tests/fuzz/fuzz_other.c", HEAD),
@@ -114,6 +121,11 @@ def test_bad_sample_is_refused(tmp_path, rule, name, text):
 
 def test_architecture_is_required(tmp_path):
     assert ("ARCHITECTURE.md", "architecture") in lint(tmp_path, files={"ARCHITECTURE.md": None})
+
+
+def test_remarks_in_state_tables_are_no_functions(tmp_path):
+    for function in ("vx_sample_get (once)", "vx_sample_get: later", "vx_sample_get, the transport goes on"):
+        assert lint(tmp_path, files={"src/core/sample.c": table(function)}) == set()
 
 
 def test_limits_are_inclusive(tmp_path):

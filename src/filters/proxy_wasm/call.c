@@ -13,7 +13,7 @@
  * -        the guest calls, VM does not    WAITING  vx_pwasm_call_begin
  * WAITING  VM takes part, then the timer   SENT     vx_pwasm_calls_launch, on_timer
  * SENT     whole                           -        pull, ops->end
- * SENT     a pooled connection was stale   SENT     on_failed, once
+ * SENT     a pooled connection was stale   SENT     on_failed (once)
  * SENT     broken, timeout, too large      -        vx_pwasm_call_fail, ops->fail
  * -, SENT  could not even begin            FAILED   fail_soon
  * FAILED   the timer                       -        on_timer, ops->fail
