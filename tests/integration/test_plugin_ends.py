@@ -170,7 +170,7 @@ def test_pushes_wait_too(lingers):
 
 def test_a_storm_of_pushes_is_bounded(lingers):
     """Sixteen plugins may end at a time, and their instances take a quarter of wasm.instances: 40 / 4 on two workers are 5."""
-    proxy = lingers("never", limits={"end_time": "10m"}, workers=2, instances=40)
+    proxy = lingers("never", limits={"end_time": "10m"}, workers=2, instances=40, shutdown={"drain": "300ms"})
     client = proxy.client()
     push_another(proxy)
     before = None
@@ -183,6 +183,15 @@ def test_a_storm_of_pushes_is_bounded(lingers):
     assert proxy.metric("vortex_filter_ending", filter="lingers") == 10
     assert "because too many others wait" in proxy.output()
     assert proxy.rss_bytes() - before < 8 * 1024 * 1024 * memory_slack()
+
+
+def test_no_more_than_sixteen_end_at_a_time(lingers):
+    """However many instances there may be."""
+    proxy = lingers("never", limits={"end_time": "10m"}, instances=200, shutdown={"drain": "300ms"})
+    for _ in range(20):
+        push_another(proxy)
+    wait_until(lambda: count(proxy, DELETED) == 20 - 16, 20, "the end of all but sixteen")
+    assert proxy.metric("vortex_filter_ending", filter="lingers") == 16
 
 
 # At the end of the process

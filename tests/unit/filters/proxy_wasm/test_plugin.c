@@ -60,6 +60,21 @@ static void test_failures_in_a_row_are_isolated(void **state) {
     end();
 }
 
+static void test_who_has_lived_for_a_minute_did_not_fail_in_a_row(void **state) {
+    (void)state;
+    begin("");
+    enter();
+    for (unsigned i = 0; i < 4; i++) {
+        run_to_its_death();
+        come_back(100U << i);
+    }
+    pass(60000 * ms);
+    run_to_its_death();
+    assert_int_equal(atomic_load(&seat()->shared.isolated), 0);
+    come_back(100);
+    end();
+}
+
 static void test_ends_in_every_state(void **state) {
     (void)state;
     begin("tick");
@@ -346,6 +361,7 @@ int main(void) {
         TEST(test_stream_passes),
         TEST(test_failure_takes_its_streams_and_is_mended),
         TEST(test_failures_in_a_row_are_isolated),
+        TEST(test_who_has_lived_for_a_minute_did_not_fail_in_a_row),
         TEST(test_ends_in_every_state),
         TEST(test_ticks_from_when_it_takes_part),
         TEST(test_word_of_a_queue),

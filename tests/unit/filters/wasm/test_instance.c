@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -14,11 +15,14 @@
 enum { MIB = 1024 * 1024, PAGE = 65536 };
 static const uint64_t second_ns = 1000000000u;
 
+static long pause_ms; /* of `add`: the guest's time goes by, and the processor does something else */
+
 static wasm_trap_t *add(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *v, size_t n) {
     (void)n;
     const int *extra = env;
     int *count = wasmtime_context_get_data(wasmtime_caller_context(caller));
     ++*count;
+    nanosleep(&(struct timespec){.tv_nsec = pause_ms * 1000000}, NULL);
     v[0].i32 = v[0].i32 + v[1].i32 + *extra;
     return NULL;
 }
@@ -124,6 +128,19 @@ static void test_faults_are_told_apart(void **state) {
 
 static void test_endless_loop_meets_its_deadline(void **state) {
     expect_fault(*state, "spin", VX_WASM_DEADLINE, "deadline");
+}
+
+static void test_a_guest_does_not_pay_for_time_it_did_not_get(void **state) {
+    struct world *w = *state;
+    struct vx_wasm_instance i;
+    struct vx_wasm_fault fault;
+    wasmtime_val_raw_t v[2] = {{0}};
+    open_guest(w, &i);
+    pause_ms = 80; /* of the 40 that a call may take */
+    assert_true(call(&i, "call_host_twice", v, &fault));
+    pause_ms = 0;
+    assert_int_equal(v[0].i32, 2);
+    vx_wasm_instance_close(&i);
 }
 
 static void test_memory_is_bounded_and_fresh(void **state) {
@@ -279,6 +296,7 @@ int main(void) {
         cmocka_unit_test(test_calls_go_both_ways),
         cmocka_unit_test(test_faults_are_told_apart),
         cmocka_unit_test(test_endless_loop_meets_its_deadline),
+        cmocka_unit_test(test_a_guest_does_not_pay_for_time_it_did_not_get),
         cmocka_unit_test(test_memory_is_bounded_and_fresh),
         cmocka_unit_test(test_bytes_are_checked_without_overflow),
         cmocka_unit_test(test_pool_is_bounded),
