@@ -141,6 +141,8 @@ def test_it_may_come_back_while_it_is_waited_for(lingers):
     proxy = lingers("never", limits={"end_time": "2s"})
     whole = json.loads(json.dumps(proxy.config))
     proxy.reload(without_filters(proxy))
+    # Until the worker has let go of the old configuration, its plugin would simply be taken on.
+    wait_until(lambda: count(proxy, "filter lingers: done") == 1, 15, "the question to the instance")
     proxy.reload(whole)  # the same plugin again: another instance
     assert proxy.get().status == 200
     expect_deleted(proxy)
