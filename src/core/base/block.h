@@ -73,7 +73,7 @@ static inline bool vx_buffer_renew(struct vx_buffer *b, struct vx_chunk_source *
     struct vx_block *block = vx_block_take(source, bytes);
     if (!block)
         return false;
-    if (kept)
+    if (b->block)
         memcpy(block->data, b->block->data + b->start, kept);
     vx_block_drop(b->block);
     *b = (struct vx_buffer){block, 0, (uint32_t)kept};
