@@ -129,6 +129,15 @@ static void check_own(struct client *c, unsigned status) {
     }
 }
 
+/* The proxy may answer by itself before the upload has ended. What is then still to come ends the connection if nobody knows
+ * how much it is, or whether it comes at all, or it is much. */
+static bool may_end(const struct client *c) {
+    enum { REST_MAX_BYTES = 256 * 1024 };
+    const struct exchange *e = client_current(c);
+    bool unknown = e->flaw != FLAW_NONE || e->body == BODY_CHUNKED || e->expects;
+    return c->own_answer && (unknown || e->body_bytes > REST_MAX_BYTES);
+}
+
 static void take_head(struct client *c) {
     struct exchange *e = client_current(c);
     unsigned status = status_of(c);
@@ -146,7 +155,7 @@ static void take_head(struct client *c) {
         check_passed_on(c, status);
     else
         check_own(c, status);
-    if (c->sim->scenario->all_answered && c->must_close && e->keeps_alive && !e->http10 && !c->own_answer &&
+    if (c->sim->scenario->all_answered && c->must_close && e->keeps_alive && !e->http10 && !may_end(c) &&
         !c->tunnel)
         odd(c, "a close without a reason");
     if (e->http10 && !message_field_is(&c->in.head, "connection", "keep-alive"))
@@ -238,6 +247,9 @@ void client_ended(struct client *c, bool reset) {
     } else if (e && c->final_head && c->in.part == MESSAGE_RAW && !reset) {
         answer_over(c);
     }
+    bool silent = !reset && !c->must_close && !c->shut && c->answered < c->count;
+    if (silent && c->sim->scenario->all_answered)
+        sim_fail(c->sim, "request %u: its connection ended without a word before it", c->first + c->answered);
     if (!c->done)
         client_leave(c, false);
 }

@@ -63,7 +63,7 @@ void vx_h1_reader_begin_body(struct vx_h1_reader *r, enum vx_framing framing, ui
     r->trailers = NULL;
     r->run = VX_SLICE_NONE;
     r->tunnel = false;
-    r->in_trailers = false;
+    r->in_trailers = r->failed = false;
     r->waits = r->woken = false;
     r->ended = framing == VX_BODY_NONE || (framing == VX_BODY_LENGTH && body_bytes == 0);
     if (framing == VX_BODY_CHUNKED)
@@ -184,7 +184,54 @@ static enum vx_pull pull_body(struct vx_h1_reader *r, struct vx_slice *bytes, st
 enum vx_pull vx_h1_reader_pull(struct vx_h1_reader *r, struct vx_slice *bytes, struct vx_error *error) {
     enum vx_pull result = pull_body(r, bytes, error);
     r->waits = result == VX_PULL_WAIT;
+    r->failed = r->failed || result == VX_PULL_FAILED;
     return result;
+}
+
+/* True: the end of the chunked body lies in the buffer, and *end is how far in. */
+static bool find_chunked_end(const struct vx_h1_reader *r, size_t *end) {
+    struct vx_chunked chunked = r->chunked;
+    struct vx_slice in = vx_buffer_slice(&r->in), run;
+    enum vx_chunked_result result;
+    size_t consumed;
+    *end = r->run.len;
+    do {
+        result = vx_chunked_decode(&chunked, vx_slice_skip(in, *end), &run, &consumed);
+        *end += consumed;
+    } while (result == VX_CHUNKED_DATA);
+    return result == VX_CHUNKED_DONE;
+}
+
+bool vx_h1_reader_owes(const struct vx_h1_reader *r, uint64_t *bytes) {
+    size_t here = vx_buffer_len(&r->in);
+    *bytes = 0;
+    if (r->ended)
+        return true;
+    if (r->failed || r->tunnel || r->in_trailers)
+        return false;
+    if (r->framing == VX_BODY_CHUNKED)
+        return find_chunked_end(r, &here);
+    *bytes = r->left.bytes > here ? r->left.bytes - here : 0;
+    return r->left.declared;
+}
+
+void vx_h1_reader_skip(struct vx_h1_reader *r) {
+    uint64_t owed;
+    size_t here = vx_buffer_len(&r->in);
+    if (r->ended || !vx_h1_reader_owes(r, &owed))
+        return;
+    if (r->framing == VX_BODY_CHUNKED) {
+        find_chunked_end(r, &here);
+        r->in.start += (uint32_t)here;
+        r->ended = true;
+        return;
+    }
+    vx_h1_reader_consume(r, vx_body_left_cut(&r->left, vx_buffer_slice(&r->in)).len);
+}
+
+void vx_h1_reader_skipped(struct vx_h1_reader *r, uint64_t bytes) {
+    vx_body_left_count(&r->left, bytes);
+    r->ended = r->left.bytes == 0;
 }
 
 void vx_h1_reader_again(struct vx_h1_reader *r, struct vx_task *task) {

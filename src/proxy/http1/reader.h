@@ -30,6 +30,7 @@ struct vx_h1_reader {
     bool ended;
     bool got_bytes; /* since the head was begun */
     bool no_memory; /* why a fill failed */
+    bool failed;    /* a pull failed: where the body ends is not known any more */
     bool waits;     /* pull() said WAIT, or move() met nothing: the user wants on_readable */
     bool woken;     /* again() was called: on_readable at the end of the round */
 };
@@ -53,6 +54,16 @@ void vx_h1_reader_begin_tunnel(struct vx_h1_reader *r);
 enum vx_pull vx_h1_reader_pull(struct vx_h1_reader *r, struct vx_slice *bytes, struct vx_error *error);
 
 void vx_h1_reader_consume(struct vx_h1_reader *r, size_t bytes);
+
+/* How many bytes of the body are still to come from the peer, where that is known: a length was declared, or the end of a
+ * chunked body without trailers lies in the buffer. False: not known. */
+bool vx_h1_reader_owes(const struct vx_h1_reader *r, uint64_t *bytes);
+
+/* Throws away what of the body lies in the buffer. */
+void vx_h1_reader_skip(struct vx_h1_reader *r);
+
+/* The same for what is still to come of a declared length: `bytes` of it were read past the buffer, which is empty. */
+void vx_h1_reader_skipped(struct vx_h1_reader *r, uint64_t bytes);
 
 /* See vx_stream_ops.again. More than one connection may move in a round, so `task` comes in it, and then asks
  * vx_h1_reader_woken. */

@@ -6,7 +6,8 @@
  *   2. One request at a time: the next head is not parsed before the response to this one is in the sink as a whole
  *      (pipelining keeps its order without a queue).
  *   3. The handler is told of nothing from inside its own calls; it may let go of the stream inside any event.
- *   4. A connection whose framing is in doubt, or whose request was not read to its end, is never used again.
+ *   4. A connection whose framing is in doubt, or whose request was not read to its end, is never used again. What nobody
+ *      reads to its end is server_rest.c's.
  *   5. In CLOSED the transport is closed already; only the memory is left, until the end of the round.
  *
  * state     event                         next       function
@@ -16,13 +17,18 @@
  * HEAD      bad head, header timeout      FLUSHING   refuse
  * HEAD      end                           CLOSED     read_head
  * ACTIVE    user let go, all is done      IDLE       vx_h1_server_response_over, settle
+ * ACTIVE    user let go, a rest of the    DISCARD    vx_h1_server_response_over, settle
+ *           request's body is to come
  * ACTIVE    user let go, bytes wait       FLUSHING   vx_h1_server_response_over (a small answer: for the end of the round)
  * ACTIVE    user let go, response cut     CLOSED     vx_h1_server_response_over
- * FLUSHING  all written, may live         IDLE       settle
+ * FLUSHING  all written, may live         IDLE, DISCARD  settle
  * FLUSHING  all written, must not live    LINGER     settle
+ * FLUSHING  more of the body              FLUSHING   throw_away (a client may write all before it reads)
  * FLUSHING  write timeout                 CLOSED     timed_out
  * IDLE      HTTP/2's preface              CLOSED     hand_over (the transport goes on as HTTP/2)
- * LINGER    end, timeout                  CLOSED     linger, timed_out
+ * DISCARD   the rest is complete          IDLE       throw_away, settle
+ * DISCARD   end, timeout                  CLOSED     throw_away, timed_out
+ * LINGER    end, timeout, too much        CLOSED     throw_away, timed_out
  * any       transport broken              CLOSED     broken (ACTIVE: once the user has let go)
  */
 #include "proxy/http1/server.h"
@@ -34,10 +40,6 @@
 #include "proxy/http2/server.h"
 
 enum {
-    LINGER_IDLE_MS =
-        5000, /* as nginx: how long a client may pause after an early answer, and how long it may go on */
-    LINGER_WHOLE_MS = 30000,
-    LINGER_ROUNDS = 64, /* reads before others get their turn */
     DRAIN_SILENT_MS = 1000,
     PIPELINE_BURST = 32, /* requests answered on the spot before others get their turn */
 };
@@ -105,37 +107,48 @@ static bool take_stream(struct h1_server *c, uint64_t now_ns) {
     return true;
 }
 
-/* Throws away what still comes, so that the answer we gave is not lost to a reset (RFC 9112 §9.6). */
-static void linger(struct h1_server *c) {
-    char scrap[16384];
-    struct vx_transport *t = c->reader.transport;
-    uint64_t now_ns = h1_runtime(c)->now_ns;
-    for (unsigned i = 0; t->readable; i++) {
-        if (i == LINGER_ROUNDS) {
-            vx_runtime_defer(h1_runtime(c), &c->task);
-            break;
-        }
-        ssize_t n = t->ops->read(t, scrap, sizeof scrap);
-        if (n == VX_IO_AGAIN)
-            break;
-        if (n <= 0 || now_ns >= c->linger_until_ns) {
+static void settle(struct h1_server *c, enum h1_server_ending ending);
+
+/* What still comes is not for anybody: the rest of a body, or all of it where the connection ends. */
+static void throw_away(struct h1_server *c) {
+    bool flushing = c->state == H1_SERVER_FLUSHING;
+    bool stays = flushing ? c->ending == H1_SERVER_STAYS : c->state == H1_SERVER_DISCARD;
+    switch (vx_h1_server_throw_away(c, stays)) {
+    case H1_THROWN_WAITS:
+        break;
+    case H1_THROWN_ENOUGH:
+        if (!flushing && stays)
+            settle(c, H1_SERVER_STAYS);
+        else if (!flushing)
             close_connection(c, false);
-            return;
-        }
+        break;
+    case H1_THROWN_ENDED:
+        if (!flushing)
+            close_connection(c, false);
+        break;
+    case H1_THROWN_FAILED:
+        close_connection(c, true);
+        break;
     }
-    uint64_t idle_ns = now_ns + (uint64_t)LINGER_IDLE_MS * 1000000;
-    c->read_deadline_ns = idle_ns < c->linger_until_ns ? idle_ns : c->linger_until_ns;
-    vx_h1_server_arm(c);
+}
+
+static void begin_discard(struct h1_server *c) {
+    c->state = H1_SERVER_DISCARD;
+    c->writing.deadline_ns = 0;
+    vx_h1_sink_relax(&c->sink);
+    vx_h1_reader_relax(&c->reader);
+    vx_h1_server_begin_throwing(c);
+    throw_away(c);
 }
 
 static void begin_linger(struct h1_server *c) {
     c->state = H1_SERVER_LINGER;
+    c->writing.deadline_ns = 0;
     vx_buffer_release(&c->reader.in);
     vx_buffer_release(&c->sink.out);
-    c->linger_until_ns = h1_runtime(c)->now_ns + (uint64_t)LINGER_WHOLE_MS * 1000000;
-    c->writing.deadline_ns = 0;
     c->reader.transport->ops->shut(c->reader.transport);
-    linger(c);
+    vx_h1_server_begin_throwing(c);
+    throw_away(c);
 }
 
 /* The response is whole and written: the next request, or the end. */
@@ -148,8 +161,13 @@ static void settle(struct h1_server *c, enum h1_server_ending ending) {
         close_connection(c, ending == H1_SERVER_RESETS);
         return;
     }
+    if (!c->reader.ended) {
+        begin_discard(c);
+        return;
+    }
     c->state = H1_SERVER_IDLE;
     c->writing.deadline_ns = 0;
+    c->throwing_until_ns = 0;
     c->read_deadline_ns = h1_runtime(c)->now_ns + c->base.server->timeouts.idle_ns;
     vx_h1_server_arm(c);
     vx_h1_sink_relax(&c->sink);
@@ -159,14 +177,16 @@ static void settle(struct h1_server *c, enum h1_server_ending ending) {
         vx_runtime_defer(h1_runtime(c), &c->task);
 }
 
-/* A close of our own choice may cross bytes of the client that would answer it with a reset, which could take our last
- * response with it; a client that asked for the close sends nothing more. */
-static enum h1_server_ending how_to_end(const struct h1_server *c, const struct h1_stream *s) {
+/* A close with bytes of the client unread, or on their way, would be answered with a reset, which could take our last
+ * response with it; a client that asked for the close sends nothing more, if it does as it says. */
+static enum h1_server_ending how_to_end(struct h1_server *c, const struct h1_stream *s) {
     if (c->sink.tunnel)
         return H1_SERVER_CLOSES;
+    vx_h1_reader_skip(&c->reader);
     if (!c->reader.ended)
-        return H1_SERVER_LINGERS;
-    if (!s->request.keep_alive)
+        return s->closing || !vx_h1_server_rest_is_small(c) ? H1_SERVER_LINGERS : H1_SERVER_STAYS;
+    bool sends_on = vx_buffer_len(&c->reader.in) || c->reader.transport->readable;
+    if (!s->request.keep_alive && !sends_on)
         return H1_SERVER_CLOSES;
     return s->closing ? H1_SERVER_LINGERS : H1_SERVER_STAYS;
 }
@@ -419,10 +439,14 @@ static void readable(struct h1_server *c, uint64_t now_ns) {
     case H1_SERVER_ACTIVE:
         vx_h1_reader_tell(&c->reader, &c->stream->down.stream, now_ns);
         break;
-    case H1_SERVER_LINGER:
-        linger(c);
-        break;
     case H1_SERVER_FLUSHING:
+        if (c->ending == H1_SERVER_LINGERS || (c->ending == H1_SERVER_STAYS && !c->reader.ended))
+            throw_away(c);
+        break;
+    case H1_SERVER_DISCARD:
+    case H1_SERVER_LINGER:
+        throw_away(c);
+        break;
     case H1_SERVER_CLOSED:
         break;
     }

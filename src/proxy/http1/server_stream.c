@@ -54,6 +54,8 @@ static void flush(struct vx_stream *stream) {
 
 static void finish(struct vx_stream *stream, struct vx_headers *fields) {
     struct h1_server *c = of(stream)->conn;
+    if (!c->reader.ended)
+        vx_h1_server_say_close(of(stream));
     vx_h1_sink_finish(&c->sink, fields);
     if (vx_h1_sink_may_gather(&c->sink)) {
         of(stream)->down.sent_bytes = vx_buffer_len(&c->sink.out);
@@ -111,9 +113,8 @@ static enum vx_framing frame(const struct h1_stream *s, const struct vx_response
 static enum vx_h1_connection persistence(struct h1_stream *s, const struct vx_response *response,
                                          enum vx_framing framing) {
     struct h1_server *c = s->conn;
-    bool unread = !c->reader.ended && !response->early;
-    s->closing =
-        !s->request.keep_alive || framing == VX_BODY_UNTIL_CLOSE || unread || c->base.server->draining;
+    s->closing = !s->request.keep_alive || framing == VX_BODY_UNTIL_CLOSE || c->base.server->draining ||
+                 (!c->reader.ended && !vx_h1_server_may_stay(s, response));
     if (s->closing)
         return VX_H1_CONNECTION_CLOSE;
     return s->request.version == VX_HTTP_10 ? VX_H1_CONNECTION_KEEP_ALIVE : VX_H1_CONNECTION_DEFAULT;
@@ -170,11 +171,13 @@ static void respond(struct vx_downstream *d, struct vx_response *response) {
         return;
     }
     if (interim) {
+        s->told_to_continue = s->told_to_continue || response->status == 100;
         vx_h1_sink_flush(&c->sink);
         vx_h1_server_watch_writes(c);
         return;
     }
     s->response_begun = true;
+    s->head_ends_at = vx_h1_sink_position(&c->sink) - strlen("\r\n");
     if (response->status == 101) {
         s->closing = true;
         vx_h1_sink_begin_tunnel(&c->sink);

@@ -25,6 +25,16 @@ char *vx_h1_sink_reserve(struct vx_h1_sink *s, size_t bytes) {
     return s->out.block->data + s->out.end;
 }
 
+bool vx_h1_sink_insert(struct vx_h1_sink *s, uint64_t position, struct vx_slice bytes) {
+    if (position < s->sent || !vx_h1_sink_reserve(s, bytes.len))
+        return false;
+    char *at = s->out.block->data + s->out.start + (position - s->sent);
+    memmove(at + bytes.len, at, s->out.block->data + s->out.end - at);
+    memcpy(at, bytes.ptr, bytes.len);
+    s->out.end += (uint32_t)bytes.len;
+    return true;
+}
+
 void vx_h1_sink_begin_body(struct vx_h1_sink *s, enum vx_framing framing, uint64_t body_bytes) {
     s->framing = (uint8_t)framing;
     s->left = vx_body_left_of(framing, body_bytes);

@@ -48,6 +48,14 @@ size_t vx_h1_sink_push(struct vx_h1_sink *s, struct vx_slice bytes);
 void vx_h1_sink_finish(struct vx_h1_sink *s, struct vx_headers *trailers);
 void vx_h1_sink_flush(struct vx_h1_sink *s);
 
+/* Where the next byte will stand, counted as `sent` counts. */
+static inline uint64_t vx_h1_sink_position(const struct vx_h1_sink *s) {
+    return s->sent + vx_buffer_len(&s->out);
+}
+
+/* Puts `bytes` before the byte at that position. False: it has gone to the transport, or no memory; nothing is changed. */
+bool vx_h1_sink_insert(struct vx_h1_sink *s, uint64_t position, struct vx_slice bytes);
+
 /* True while bytes wait for the transport, in our buffer or in its pipe. */
 static inline bool vx_h1_sink_pending(const struct vx_h1_sink *s) {
     return vx_buffer_len(&s->out) > 0 || s->transport->pending_bytes > 0;

@@ -215,6 +215,61 @@ static void test_a_pinned_head_is_not_overwritten(void **state) {
     end(w);
 }
 
+static void test_what_is_owed_is_known_by_the_framing(void **state) {
+    (void)state;
+    static const struct {
+        enum vx_framing framing;
+        uint64_t declared;
+        const char *here;
+        bool known;
+        uint64_t owed;
+        const char *behind; /* what stays in the buffer when the body is skipped; NULL: all of it */
+    } cases[] = {
+        {VX_BODY_LENGTH, 10, "1234", true, 6, ""},
+        {VX_BODY_LENGTH, 4, "1234GET", true, 0, "GET"},
+        {VX_BODY_CHUNKED, 0, "4\r\n1234\r\n0\r\n\r\nGET", true, 0, "GET"},
+        {VX_BODY_CHUNKED, 0, "4\r\n1234\r\n0\r\n", false, 0, NULL},
+        {VX_BODY_CHUNKED, 0, "0\r\nA: b\r\n", false, 0, NULL},
+        {VX_BODY_CHUNKED, 0, "4\r\n12345\r\n0\r\n\r\n", false, 0, NULL},
+        {VX_BODY_UNTIL_CLOSE, 0, "1234", false, 0, NULL},
+    };
+    for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (unsigned taken = 0; taken < 2; taken++) { /* a byte that was handed out is not in the way */
+            struct world *w = start(cases[i].framing, cases[i].declared, 0);
+            struct vx_slice run;
+            uint64_t owed;
+            fake_send(w->t, cases[i].here);
+            if (!taken)
+                vx_h1_reader_fill(&w->reader);
+            else if (vx_h1_reader_pull(&w->reader, &run, &w->error) == VX_PULL_BYTES)
+                vx_h1_reader_consume(&w->reader, 1);
+            size_t before = vx_buffer_len(&w->reader.in);
+            assert_int_equal(vx_h1_reader_owes(&w->reader, &owed), cases[i].known);
+            assert_int_equal(owed, cases[i].owed);
+            vx_h1_reader_skip(&w->reader);
+            assert_int_equal(vx_buffer_len(&w->reader.in),
+                             cases[i].behind ? strlen(cases[i].behind) : before);
+            assert_int_equal(w->reader.ended, cases[i].known && owed == 0);
+            if (owed) {
+                vx_h1_reader_skipped(&w->reader, owed - 1);
+                assert_false(w->reader.ended);
+                vx_h1_reader_skipped(&w->reader, 1);
+                assert_true(w->reader.ended);
+            }
+            end(w);
+        }
+}
+
+static void test_nothing_is_known_behind_a_failure(void **state) {
+    (void)state;
+    uint64_t owed;
+    struct world *w = start(VX_BODY_CHUNKED, 0, 0);
+    fake_send(w->t, "zz\r\n0\r\n\r\n");
+    assert_int_equal(drink(w, 1), VX_PULL_FAILED);
+    assert_false(vx_h1_reader_owes(&w->reader, &owed));
+    end(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_length_ends_where_it_says),
@@ -227,6 +282,8 @@ int main(void) {
         cmocka_unit_test(test_a_chunked_body_over_the_limit_is_refused),
         cmocka_unit_test(test_endless_trailers_are_refused),
         cmocka_unit_test(test_a_tunnel_has_no_framing),
+        cmocka_unit_test(test_what_is_owed_is_known_by_the_framing),
+        cmocka_unit_test(test_nothing_is_known_behind_a_failure),
         cmocka_unit_test(test_a_pinned_head_is_not_overwritten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,120 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The rows of the state table in server.c: keep-alive, pipelining, refusals, time limits, lingering, tunnels, drains. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdlib.h>
-/* cmocka.h wants the three above. */
-#include <cmocka.h>
-
-#include "core/http/reply.h"
-#include "proxy/http1/server.h"
-#include "support/fake_transport.h"
-
-/* A handler that either answers "ok" at once or holds the request for the test to deal with. */
-struct world {
-    struct vx_handler handler;
-    struct fake_net net;
-    struct vx_http_server server;
-    struct fake_transport *t;
-    bool holds;
-    struct vx_downstream *down; /* held */
-    char paths[256];            /* of all requests, with a blank behind each */
-    char refused[64];           /* the word of the last refusal */
-    uint64_t refused_bytes;     /* of its answer */
-    unsigned readable, writable, failed;
-    enum vx_error_code failure;
-    struct vx_reply reply;
-};
-
-static void on_readable(void *user, uint64_t now_ns) {
-    (void)now_ns;
-    ((struct world *)user)->readable++;
-}
-
-static void on_writable(void *user, uint64_t now_ns) {
-    (void)now_ns;
-    ((struct world *)user)->writable++;
-}
-
-static void let_go(struct world *w) {
-    struct vx_downstream *d = w->down;
-    w->down = NULL;
-    d->stream.ops->release(&d->stream);
-}
-
-static void on_failed(void *user, uint64_t now_ns) {
-    (void)now_ns;
-    struct world *w = user;
-    w->failed++;
-    w->failure = w->down->stream.error.code;
-    let_go(w);
-}
-
-static const struct vx_stream_events events = {
-    .on_readable = on_readable, .on_writable = on_writable, .on_failed = on_failed};
-
-static void answer(struct world *w, const char *text) {
-    struct vx_reply_content content = {.status = 200, .body = vx_slice_of(text)};
-    assert_int_equal(vx_reply_start(&w->reply, w->down, &content), VX_REPLY_DONE);
-    let_go(w);
-}
-
-static void begin(struct vx_handler *handler, struct vx_downstream *d, uint64_t now_ns) {
-    (void)now_ns;
-    struct world *w = (struct world *)handler;
-    size_t len = strlen(w->paths);
-    assert_true(len + d->request->path.len + 2 < sizeof w->paths);
-    memcpy(w->paths + len, d->request->path.ptr, d->request->path.len);
-    w->paths[len + d->request->path.len] = ' ';
-    assert_null(w->down); /* one request at a time */
-    w->down = d;
-    d->stream.events = &events;
-    d->stream.user = w;
-    if (!w->holds)
-        answer(w, "ok");
-}
-
-static void refused(struct vx_handler *handler, const struct vx_refusal *refusal, uint64_t now_ns) {
-    assert_true(refusal->started_ns <= now_ns);
-    assert_true(vx_slice_eq(refusal->client->remote_text, VX_SLICE("192.0.2.1")));
-    struct world *w = (struct world *)handler;
-    const char *word = vx_error_info(refusal->error.code)->word;
-    w->refused_bytes = refusal->response_bytes;
-    memcpy(w->refused, word, strlen(word) + 1);
-}
-
-static struct world *start(bool holds) {
-    struct world *w = calloc(1, sizeof *w);
-    assert_non_null(w);
-    fake_net_init(&w->net);
-    w->handler.begin = begin;
-    w->handler.refused = refused;
-    w->holds = holds;
-    vx_http_server_init(&w->server, &w->net.rt, &w->handler);
-    w->server.limits = (struct vx_h1_limits){.header_bytes = 4096, .headers = 16, .uri_bytes = 1000};
-    w->server.timeouts = (struct vx_config_timeouts){
-        .header_ns = FAKE_S(10), .idle_ns = FAKE_S(75), .body_ns = FAKE_S(60), .write_ns = FAKE_S(30)};
-    w->t = fake_transport_new(&w->net);
-    vx_http_server_accept(&w->server, &w->t->base);
-    return w;
-}
-
-static void end(struct world *w) {
-    vx_http_server_close_all(&w->server);
-    assert_null(w->down);
-    assert_int_equal(w->server.connection_count, 0);
-    fake_net_free(&w->net);
-    free(w);
-}
-
-static void assert_begins(const char *text, const char *start_text) {
-    assert_int_equal(strncmp(text, start_text, strlen(start_text)), 0);
-}
-
-#define OK        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-#define OK_CLOSE  "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
-#define GET(path) "GET " path " HTTP/1.1\r\nHost: a\r\n\r\n"
+#include "unit/proxy/http1/server_test.h"
 
 static void test_requests_follow_each_other(void **state) {
     (void)state;
@@ -261,60 +147,6 @@ static void test_lingering_has_an_end(void **state) {
     end(w);
 }
 
-static void test_an_unread_body_ends_the_connection(void **state) {
-    (void)state;
-    struct world *w = start(false);
-    fake_send(w->t, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 30\r\n\r\n" GET("/smuggled"));
-    assert_string_equal(fake_received(w->t), OK_CLOSE);
-    assert_string_equal(w->paths, "/ ");
-    assert_int_equal(w->t->shuts, 1);
-    end(w);
-}
-
-/* The answer's head goes out at once, the body of the request is read on. */
-static void answer_early(struct world *w) {
-    struct vx_response response = {
-        .status = 200, .version = VX_HTTP_11, .framing = VX_BODY_LENGTH, .body_bytes = 2, .early = true};
-    w->down->ops->respond(w->down, &response);
-    w->down->stream.ops->flush(&w->down->stream);
-}
-
-static void finish_early_answer(struct world *w) {
-    struct vx_stream *s = &w->down->stream;
-    assert_int_equal(s->ops->push(s, VX_SLICE("ok")), 2);
-    s->ops->finish(s, NULL);
-    let_go(w);
-}
-
-static void test_an_early_answer_lets_a_whole_request_keep_its_connection(void **state) {
-    (void)state;
-    struct world *w = start(true);
-    struct vx_slice bytes;
-    fake_send(w->t, "POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbo");
-    answer_early(w);
-    struct vx_stream *s = &w->down->stream;
-    assert_int_equal(s->ops->pull(s, &bytes), VX_PULL_BYTES);
-    s->ops->consume(s, bytes.len);
-    fake_send(w->t, "dy");
-    assert_int_equal(s->ops->pull(s, &bytes), VX_PULL_BYTES);
-    s->ops->consume(s, bytes.len);
-    finish_early_answer(w);
-    assert_string_equal(fake_received(w->t), OK);
-    assert_int_equal(w->t->shuts, 0);
-    fake_send(w->t, GET("/next"));
-    assert_string_equal(w->paths, "/up /next ");
-    let_go(w);
-    end(w);
-    w = start(true);
-    fake_send(w->t, "POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbo");
-    answer_early(w);
-    finish_early_answer(w); /* nobody has read the rest */
-    assert_int_equal(w->t->shuts, 1);
-    fake_send(w->t, "dy" GET("/smuggled"));
-    assert_string_equal(w->paths, "/up ");
-    end(w);
-}
-
 static void test_a_refused_head_request_gets_no_body(void **state) {
     (void)state;
     struct world *w = start(false);
@@ -347,6 +179,25 @@ static void test_a_request_that_asks_for_the_close_gets_it(void **state) {
     end(w);
 }
 
+/* A close with bytes of it unread would be a reset, which can take the answer with it. */
+static void test_what_follows_a_request_that_asked_for_the_close_is_thrown_away(void **state) {
+    (void)state;
+    static const char *const behind[] = {"\r\n", GET("/behind")};
+    for (unsigned i = 0; i < 2; i++) {
+        struct world *w = start(true);
+        fake_send(w->t, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        fake_send(w->t, behind[i]);
+        answer(w, "ok");
+        fake_net_round(&w->net);
+        assert_string_equal(fake_received(w->t), OK_CLOSE);
+        assert_false(w->t->closed);
+        fake_fin(w->t);
+        assert_true(w->t->closed);
+        assert_string_equal(w->paths, "/ ");
+        end(w);
+    }
+}
+
 static void test_http10_is_closed_unless_it_asks(void **state) {
     (void)state;
     struct world *w = start(false);
@@ -360,26 +211,6 @@ static void test_http10_is_closed_unless_it_asks(void **state) {
                         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nok");
     assert_false(w->t->closed);
     end(w);
-}
-
-static void respond(struct world *w, uint16_t status, enum vx_framing framing, uint64_t bytes) {
-    struct vx_response r = {.status = status, .version = VX_HTTP_11, .framing = framing, .body_bytes = bytes};
-    w->down->ops->respond(w->down, &r);
-}
-
-static void push(struct world *w, const char *text) {
-    assert_int_equal(w->down->stream.ops->push(&w->down->stream, vx_slice_of(text)), strlen(text));
-}
-
-static void finish(struct world *w) {
-    w->down->stream.ops->finish(&w->down->stream, NULL);
-}
-
-/* Finishes and lets go, and the round ends. */
-static void end_answer(struct world *w) {
-    finish(w);
-    let_go(w);
-    fake_net_round(&w->net);
 }
 
 static void test_unknown_lengths_are_framed_by_the_client_version(void **state) {
@@ -553,6 +384,35 @@ static void test_a_reset_is_told_once(void **state) {
     end(w);
 }
 
+/* A backend may say late that an answer is over whose length it declared; a client that has all of it need not wait. */
+static void test_a_client_that_leaves_with_all_of_its_answer_has_had_it(void **state) {
+    (void)state;
+    static const struct {
+        enum vx_framing framing;
+        uint64_t declared;
+        size_t room;
+        bool begun, whole;
+    } cases[] = {
+        {VX_BODY_LENGTH, 2, SIZE_MAX, true, true},   {VX_BODY_LENGTH, 3, SIZE_MAX, true, false},
+        {VX_BODY_LENGTH, 2, 30, true, false},        {VX_BODY_CHUNKED, 0, SIZE_MAX, true, false},
+        {VX_BODY_LENGTH, 0, SIZE_MAX, false, false},
+    };
+    for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct world *w = start(true);
+        w->t->room = cases[i].room;
+        fake_send(w->t, GET("/"));
+        if (cases[i].begun) {
+            respond(w, 200, cases[i].framing, cases[i].declared);
+            push(w, "ok");
+            w->down->stream.ops->flush(&w->down->stream);
+        }
+        fake_break(w->t);
+        assert_int_equal(w->failed, 1);
+        assert_int_equal(w->had_all, cases[i].whole);
+        end(w);
+    }
+}
+
 static void test_a_half_closed_client_still_gets_its_answer(void **state) {
     (void)state;
     struct world *w = start(true);
@@ -720,11 +580,10 @@ int main(void) {
         cmocka_unit_test(test_time_limits_of_an_idle_connection),
         cmocka_unit_test(test_a_head_that_drips_gets_408_at_its_time),
         cmocka_unit_test(test_lingering_has_an_end),
-        cmocka_unit_test(test_an_unread_body_ends_the_connection),
-        cmocka_unit_test(test_an_early_answer_lets_a_whole_request_keep_its_connection),
         cmocka_unit_test(test_a_refused_head_request_gets_no_body),
         cmocka_unit_test(test_a_body_too_large_by_its_length),
         cmocka_unit_test(test_a_request_that_asks_for_the_close_gets_it),
+        cmocka_unit_test(test_what_follows_a_request_that_asked_for_the_close_is_thrown_away),
         cmocka_unit_test(test_http10_is_closed_unless_it_asks),
         cmocka_unit_test(test_unknown_lengths_are_framed_by_the_client_version),
         cmocka_unit_test(test_a_cut_response_never_looks_whole),
@@ -734,6 +593,7 @@ int main(void) {
         cmocka_unit_test(test_a_pipe_that_drains_is_progress),
         cmocka_unit_test(test_a_written_answer_waits_for_the_client_in_flushing),
         cmocka_unit_test(test_a_reset_is_told_once),
+        cmocka_unit_test(test_a_client_that_leaves_with_all_of_its_answer_has_had_it),
         cmocka_unit_test(test_a_half_closed_client_still_gets_its_answer),
         cmocka_unit_test(test_again_asks_for_one_more_turn),
         cmocka_unit_test(test_a_tunnel_closes_each_half_by_itself),

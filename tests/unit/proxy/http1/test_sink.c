@@ -252,8 +252,45 @@ static void test_move_never_goes_into_chunks(void **state) {
     end(w);
 }
 
+static void test_what_has_not_gone_may_still_be_added_to(void **state) {
+    (void)state;
+    struct world *w = start(VX_BODY_LENGTH, 5);
+    put_head(w, "HEAD .");
+    uint64_t at = vx_h1_sink_position(&w->sink) - 1;
+    vx_h1_sink_push(&w->sink, VX_SLICE("hello"));
+    w->t->room = 3;
+    vx_h1_sink_flush(&w->sink);
+    assert_true(vx_h1_sink_insert(&w->sink, at, VX_SLICE("more ")));
+    w->t->room = 3;
+    w->t->base.writable = true;
+    vx_h1_sink_flush(&w->sink);
+    assert_false(vx_h1_sink_insert(&w->sink, at, VX_SLICE("too late ")));
+    fake_give_room(w->t, SIZE_MAX);
+    vx_h1_sink_flush(&w->sink);
+    assert_string_equal(fake_received(w->t), "HEAD more .hello");
+    end(w);
+}
+
+static void test_a_full_buffer_grows_for_what_is_added(void **state) {
+    (void)state;
+    struct world *w = start(VX_BODY_LENGTH, 0);
+    put_head(w, "A.");
+    size_t room = vx_buffer_room(&w->sink.out);
+    char *rest = vx_h1_sink_reserve(&w->sink, room);
+    memset(rest, 'x', room);
+    vx_h1_sink_commit(&w->sink, room);
+    assert_true(vx_h1_sink_insert(&w->sink, 1, VX_SLICE("BC")));
+    vx_h1_sink_flush(&w->sink);
+    const char *got = fake_received(w->t);
+    assert_int_equal(strlen(got), room + 4);
+    assert_int_equal(strncmp(got, "ABC.x", 5), 0);
+    end(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_what_has_not_gone_may_still_be_added_to),
+        cmocka_unit_test(test_a_full_buffer_grows_for_what_is_added),
         cmocka_unit_test(test_a_head_and_a_small_body_leave_in_one_write),
         cmocka_unit_test(test_no_more_than_the_announced_length_is_taken),
         cmocka_unit_test(test_a_short_body_is_not_finished),
