@@ -8,12 +8,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "filters/clock.h"
 #include "filters/file.h"
 #include "filters/internal.h"
 #include "filters/proxy_wasm/host.h"
 #include "filters/wasm/cache.h"
 
-enum { MODULE_BYTES_MAX = 256 * 1024 * 1024 };
+enum { MODULE_BYTES_MAX = 256 * 1024 * 1024, TEND_NS = 20 * 1000000 };
 
 static struct vx_filters *filters_of(struct vx_filter_engine *engine) {
     return VX_CONTAINER_OF(engine, struct vx_filters, port);
@@ -40,9 +41,10 @@ static void add_text(SHA256_CTX *hash, struct vx_slice text) {
 /* What makes two filters the same one: the module's bytes and all settings. */
 static struct vx_filter_identity identify(const struct vx_config_filter *config, struct vx_slice binary) {
     struct vx_filter_identity identity;
-    uint64_t numbers[] = {config->fails_open,       config->body_continues,       config->limits.memory_bytes,
-                          config->limits.time_ns,   config->limits.start_time_ns, config->limits.end_time_ns,
-                          config->limits.body_bytes};
+    uint64_t numbers[] = {config->fails_open,           config->body_continues,
+                          config->limits.memory_bytes,  config->limits.time_ns,
+                          config->limits.start_time_ns, config->limits.end_time_ns,
+                          config->limits.body_bytes,    config->limits.pause_time_ns};
     SHA256_CTX hash;
     SHA256_Init(&hash);
     add_text(&hash, config->name);
@@ -197,11 +199,7 @@ static void drop(struct vx_filter_engine *self, struct vx_filter *filter) {
 }
 
 static void attach(struct vx_filter_engine *self, uint32_t index, const struct vx_filter_worker *worker) {
-    struct vx_pwasm_hub *hub = &filters_of(self)->hub;
-    VX_CHECK(index < VX_PWASM_WORKERS_MAX);
-    hub->crews[index].worker = worker;
-    if (hub->crew_count <= index)
-        hub->crew_count = index + 1;
+    vx_pwasm_hub_attach(&filters_of(self)->hub, index, worker);
 }
 
 static void detach(struct vx_filter_engine *self, uint32_t index) {
@@ -213,7 +211,7 @@ static void detach(struct vx_filter_engine *self, uint32_t index) {
             if (l->kind->detach)
                 l->kind->detach(l->filter, index);
         }
-    f->hub.crews[index].worker = NULL;
+    vx_pwasm_hub_detach(&f->hub, index);
 }
 
 static void wind_up(struct vx_filter_engine *self, uint32_t worker) {
@@ -236,12 +234,14 @@ static bool is_ending(struct vx_filter_engine *self) {
     return !vx_list_empty(&f->ending);
 }
 
+/* Starting an instance may take as long as its settings allow, and the control thread has signals and calls to hear. */
 static void tend(struct vx_filter_engine *self) {
     struct vx_filters *f = filters_of(self);
+    uint64_t until_ns = vx_clock_ns(CLOCK_MONOTONIC) + TEND_NS;
     for (struct vx_list *at = f->loaded.next; at != &f->loaded; at = at->next) {
         const struct vx_loaded *l = VX_CONTAINER_OF(at, struct vx_loaded, link);
         if (l->kind->tend)
-            l->kind->tend(l->filter);
+            l->kind->tend(l->filter, until_ns);
     }
     vx_filters_collect(f);
 }

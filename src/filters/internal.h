@@ -24,7 +24,7 @@ struct vx_filter_kind {
     void (*count)(struct vx_filter_counts *c, const struct vx_filter *f);
     void (*describe)(const struct vx_filter *f, struct vx_text_sink *sink); /* for a dump */
     /* NULL, all of these: it keeps nothing on the workers, so there is nothing to tend and nothing to end. */
-    void (*tend)(struct vx_filter *f);
+    void (*tend)(struct vx_filter *f, uint64_t until_ns);
     void (*order)(struct vx_filter *f, enum vx_pwasm_order order);
     void (*order_on)(struct vx_filter *f, uint32_t worker, enum vx_pwasm_order order);
     bool (*has_ended)(struct vx_filter *f);

@@ -92,7 +92,7 @@ static void begin(struct bench *b, uint32_t workers) {
         .config =
             {
                 .name = VX_SLICE("probe"),
-                .limits = {64 * MIB, 10000000, 1000000000, MIB, 0},
+                .limits = {64 * MIB, 10000000, 1000000000, MIB, 0, 0},
             },
     };
     if (!b->engine)

@@ -30,6 +30,7 @@ enum vx_error_source { VX_BY_CLIENT, VX_BY_BACKEND, VX_BY_SELF };
     X(FILTER_ANSWERED, 0, CLIENT, "filter_answered", "")                                                     \
     X(FILTER_CLOSED, 0, CLIENT, "filter_closed", "")                                                         \
     X(FILTER_FAILED, 500, SELF, "filter_failed", "Internal Server Error")                                    \
+    X(FILTER_TIMEOUT, 504, SELF, "filter_timeout", "Gateway Timeout")                                        \
     X(FILTER_BODY_TOO_LARGE, 500, SELF, "filter_body_too_large", "Internal Server Error")                    \
     X(MISDIRECTED, 421, CLIENT, "misdirected_request", "Misdirected Request")                                \
     X(RATE_LIMITED, 429, CLIENT, "rate_limited", "Rate limit exceeded")                                      \

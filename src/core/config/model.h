@@ -92,6 +92,7 @@ struct vx_config_filter_limits {
     uint64_t start_time_ns; /* of starting and configuring it */
     uint32_t body_bytes;    /* held of one body */
     uint64_t end_time_ns;   /* that it may ask for when it is replaced */
+    uint64_t pause_time_ns; /* for which it may hold a message up */
 };
 
 struct vx_config_filter {

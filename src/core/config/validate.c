@@ -311,7 +311,8 @@ static bool check_filters(const struct vx_config *c, struct vx_config_error *err
             return FAULT(error, f->place, S("two filters are named `"), f->name,
                          S("`, the other one in line "), decimal(twin->place.line, &line),
                          S("; give each a `name` of its own"));
-        if (!f->limits.memory_bytes || !f->limits.time_ns || !f->limits.start_time_ns)
+        if (!f->limits.memory_bytes || !f->limits.time_ns || !f->limits.start_time_ns ||
+            !f->limits.pause_time_ns)
             return FAULT(error, f->place, S("a filter's `limits` of memory and time must not be 0"));
     }
     return true;

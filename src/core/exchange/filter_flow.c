@@ -61,8 +61,7 @@ static bool wants_trailers(const struct vx_filter_stream *s, enum vx_filter_dire
     return wants(s, d, VX_FILTER_REQUEST_TRAILERS, VX_FILTER_RESPONSE_TRAILERS);
 }
 
-/* Whether a filter that holds the head is shown the body all the same. */
-static bool body_continues(const struct vx_filter_stream *s, enum vx_filter_direction d) {
+bool vx_filtering_body_continues(const struct vx_filter_stream *s, enum vx_filter_direction d) {
     return s->filter->body_continues && wants_body(s, d) && !s->chain->sides[d].end_at_head;
 }
 
@@ -99,20 +98,20 @@ static enum step leave(struct vx_filter_stream *s, enum vx_filter_verdict verdic
     bool continued = lane->continued;
     s->phase = VX_PHASE_NONE;
     lane->continued = false;
-    if (verdict == VX_FILTER_FAILED && !vx_filtering_lose(s))
+    if (verdict == VX_FILTER_FAILED && !vx_filtering_lose(s, VX_ERR_FILTER_FAILED))
         return STOPS;
     if (decided(s->chain))
         return STOPS;
     return verdict == VX_FILTER_PAUSE && !continued ? STAYS : GOES_ON;
 }
 
-bool vx_filtering_lose(struct vx_filter_stream *s) {
+bool vx_filtering_lose(struct vx_filter_stream *s, enum vx_error_code code) {
     struct vx_filtering *f = s->chain;
     if (s->gone)
         return true;
     s->gone = true;
     if (!s->filter->fails_open) {
-        vx_filtering_decide(f, VX_ERR_FILTER_FAILED, NULL);
+        vx_filtering_decide(f, code, NULL);
         return false;
     }
     /* What it holds goes on without it. */
@@ -121,12 +120,6 @@ bool vx_filtering_lose(struct vx_filter_stream *s) {
             s->lanes[d].continued = true;
     vx_filtering_signal(f);
     return true;
-}
-
-/* A filter holds what no further callback will make it let go: something of its own must. */
-static void check_hope(struct vx_filter_stream *s) {
-    if (!s->filter->ops->may_resume(s->context))
-        vx_filtering_decide(s->chain, VX_ERR_FILTER_DENIED, NULL);
 }
 
 /* Heads */
@@ -151,8 +144,8 @@ void vx_filtering_pass_head(struct vx_filtering *f, enum vx_filter_direction d) 
             side->at++;
             break;
         case STAYS:
-            if (!body_continues(s, d))
-                check_hope(s);
+            if (!vx_filtering_body_continues(s, d))
+                vx_filtering_begin_pause(s, d);
             return;
         case STOPS:
             return;
@@ -219,7 +212,7 @@ static void deliver(struct vx_filtering *f, enum vx_filter_direction d, uint32_t
     struct vx_filter_lane *lane = &s->lanes[d];
     if (!vx_filter_bytes_add(f, &lane->held, bytes))
         return;
-    if (lane->state != VX_LANE_HEAD_HELD || body_continues(s, d))
+    if (lane->state != VX_LANE_HEAD_HELD || vx_filtering_body_continues(s, d))
         show_body(f, d, step);
 }
 
@@ -247,13 +240,13 @@ static void finish(struct vx_filtering *f, enum vx_filter_direction d, uint32_t 
         struct vx_filter_stream *s = stream_at(f, d, step);
         struct vx_filter_lane *lane = &s->lanes[d];
         lane->end = true;
-        if (lane->state == VX_LANE_HEAD_HELD && !body_continues(s, d))
+        if (lane->state == VX_LANE_HEAD_HELD && !vx_filtering_body_continues(s, d))
             return;
         enum step next = show_end(s, d);
         if (next == STAYS && lane->state != VX_LANE_HEAD_HELD)
             lane->state = VX_LANE_END_HELD;
         if (next == STAYS)
-            check_hope(s);
+            vx_filtering_begin_pause(s, d);
         if (next != GOES_ON)
             return;
         release(f, d, step);
@@ -268,7 +261,7 @@ static void finish(struct vx_filtering *f, enum vx_filter_direction d, uint32_t 
 static void resume(struct vx_filtering *f, enum vx_filter_direction d, uint32_t step) {
     struct vx_filter_stream *s = stream_at(f, d, step);
     struct vx_filter_lane *lane = &s->lanes[d];
-    bool unseen = lane->state == VX_LANE_HEAD_HELD && !body_continues(s, d);
+    bool unseen = lane->state == VX_LANE_HEAD_HELD && !vx_filtering_body_continues(s, d);
     if (lane->state == VX_LANE_AWAITS || lane->state == VX_LANE_FLOWS || lane->state == VX_LANE_OVER)
         return;
     if (unseen) {
@@ -292,7 +285,7 @@ static void resume(struct vx_filtering *f, enum vx_filter_direction d, uint32_t 
 
 bool vx_filtering_may_read(const struct vx_filtering *f, enum vx_filter_direction d) {
     const struct vx_filter_side *side = &f->sides[d];
-    return !side->read && (side->at == f->count || body_continues(stream_at(f, d, side->at), d));
+    return !side->read && (side->at == f->count || vx_filtering_body_continues(stream_at(f, d, side->at), d));
 }
 
 enum vx_pull vx_filtering_fill(struct vx_filtering *f, enum vx_filter_direction d) {
@@ -366,13 +359,11 @@ const struct vx_stream_ops vx_filter_source_ops = {
 static void settle_stream(struct vx_filtering *f, enum vx_filter_direction d, uint32_t step) {
     struct vx_filter_stream *s = stream_at(f, d, step);
     struct vx_filter_lane *lane = &s->lanes[d];
-    bool stuck = lane->state == VX_LANE_END_HELD ||
-                 (lane->state == VX_LANE_HEAD_HELD && (lane->end || !body_continues(s, d)));
     if (lane->continued) {
         lane->continued = false;
         resume(f, d, step);
-    } else if (s->review && stuck && !s->gone) {
-        check_hope(s);
+    } else if (s->review && vx_filtering_is_stuck(s, d)) {
+        vx_filtering_check_hope(s);
     }
 }
 

@@ -113,12 +113,14 @@ void vx_filter_continue(struct vx_filter_stream *s, enum vx_filter_direction d) 
 }
 
 void vx_filter_close(struct vx_filter_stream *s) {
+    if (s->gone)
+        return;
     vx_filtering_decide(s->chain, VX_ERR_FILTER_CLOSED, NULL);
     vx_filtering_signal(s->chain);
 }
 
 void vx_filter_fail(struct vx_filter_stream *s) {
-    vx_filtering_lose(s);
+    vx_filtering_lose(s, VX_ERR_FILTER_FAILED);
     vx_filtering_signal(s->chain);
 }
 
@@ -187,7 +189,7 @@ static bool add_type(struct vx_field_map *map, struct vx_slice body) {
 bool vx_filter_answer(struct vx_filter_stream *s, const struct vx_filter_answer *answer) {
     struct vx_filtering *f = s->chain;
     struct vx_arena *arena = f->exchange->down->arena;
-    if (f->outcome.code != VX_ERR_NONE)
+    if (s->gone || f->outcome.code != VX_ERR_NONE)
         return true;
     if (answer->status < 200 || answer->status > 599)
         return false;

@@ -163,7 +163,7 @@ static void open_streams(struct vx_filtering *f, const struct vx_filter_chain *c
         s->filter = chain->filters[i];
         f->count = i + 1;
         s->context = s->filter->ops->open(s->filter, x->proxy->worker, s, f->now_ns);
-        if (!s->context && !vx_filtering_lose(s))
+        if (!s->context && !vx_filtering_lose(s, VX_ERR_FILTER_FAILED))
             return;
     }
 }
@@ -186,6 +186,7 @@ void vx_filtering_begin(struct vx_exchange *x, uint64_t now_ns) {
     memset(streams, 0, bytes);
     *f = (struct vx_filtering){.exchange = x, .streams = streams, .now_ns = now_ns};
     f->reply = (struct vx_stream){.ops = &reply_ops, .user = f};
+    vx_timer_init(&f->pause_timer, vx_filtering_pause_over);
     for (unsigned d = 0; d < 2; d++)
         f->sides[d].source = (struct vx_stream){.ops = &vx_filter_source_ops, .user = f};
     for (unsigned m = 0; m < 4; m++)
@@ -395,6 +396,7 @@ void vx_filtering_note_carrier(struct vx_exchange *x) {
 void vx_filtering_end(struct vx_exchange *x, uint64_t now_ns) {
     struct vx_filtering *f = x->filtering;
     x->filtering = NULL;
+    vx_timer_remove(x->proxy->wheel, &f->pause_timer);
     for (uint32_t i = 0; i < f->count; i++) {
         struct vx_filter_stream *s = &f->streams[i];
         s->phase = VX_PHASE_LOG;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The filters of one exchange: filtering.c (their part in the exchange's life), filter_flow.c (how a message passes them),
- * filter_port.c (what filters may ask and do).
+ * filter_pause.c (how long they may hold it), filter_port.c (what filters may ask and do).
  *
  * In each direction the chain is a source: the exchange pulls from it what has passed, and it pulls from what is behind
  * it. So the loop that moves bodies does not know of filters, and a slow reader stops the fast writer through them. */
@@ -34,6 +34,7 @@ struct vx_filter_bytes {
 struct vx_filter_lane {
     struct vx_filter_bytes held; /* in HEAD_HELD without body_continues: what came meanwhile, not shown yet */
     uint8_t state;               /* enum vx_filter_lane_state */
+    uint64_t held_ns;            /* when a pause began that only the filter itself can end */
     bool end;                    /* all of the message has come here */
     bool continued;              /* vx_filter_continue() was called and has not had its effect yet */
 };
@@ -85,8 +86,9 @@ struct vx_filtering {
     struct vx_carrier carrier;    /* of the last attempt that is over; its session is held */
     struct vx_filter_note *notes; /* what filters left for one another */
     size_t note_bytes;
-    uint64_t now_ns; /* of the event that is being handled */
-    bool signalled;  /* some stream has something for vx_filtering_settle */
+    struct vx_timer pause_timer; /* set while a filter holds what only itself can let go */
+    uint64_t now_ns;             /* of the event that is being handled */
+    bool signalled;              /* some stream has something for vx_filtering_settle */
     bool reroute;
 };
 
@@ -128,9 +130,22 @@ enum vx_pull vx_filtering_fill(struct vx_filtering *f, enum vx_filter_direction 
 bool vx_filtering_may_read(const struct vx_filtering *f, enum vx_filter_direction d);
 /* Carries out what filters did outside of their callbacks. */
 void vx_filtering_settle(struct vx_filtering *f);
-/* The filter has failed: it is out, or the exchange is. True: the exchange goes on. */
-bool vx_filtering_lose(struct vx_filter_stream *s);
+/* The filter has failed, as `code` says: it is out, or the exchange is. True: the exchange goes on. */
+bool vx_filtering_lose(struct vx_filter_stream *s, enum vx_error_code code);
 bool vx_filter_bytes_add(struct vx_filtering *f, struct vx_filter_bytes *b, struct vx_slice more);
+/* Whether a filter that holds the head is shown the body all the same. */
+bool vx_filtering_body_continues(const struct vx_filter_stream *s, enum vx_filter_direction d);
+
+/* filter_pause.c */
+
+/* Whether the filter holds what no further callback of the stream will make it let go. */
+bool vx_filtering_is_stuck(const struct vx_filter_stream *s, enum vx_filter_direction d);
+/* Then something of its own must; where nothing is under way, the exchange is refused. */
+void vx_filtering_check_hope(struct vx_filter_stream *s);
+/* It is from now on: looks whether there is hope, and for how long. */
+void vx_filtering_begin_pause(struct vx_filter_stream *s, enum vx_filter_direction d);
+/* For f->pause_timer: somebody has held a message for too long. */
+void vx_filtering_pause_over(struct vx_timer *timer, uint64_t now_ns);
 
 /* The exchange is not to go on: the first one to say so counts. */
 static inline void vx_filtering_decide(struct vx_filtering *f, enum vx_error_code code, const char *detail) {

@@ -14,8 +14,8 @@
  *      finds a stream closed under its feet, nor its VM entered again.
  *   3. Of one stream: open(); then for each direction on_headers, on_body as often as needed, on_trailers or a last on_body;
  *      then, once, log() and close(). The response may begin before the request is through, and its callbacks interleave
- *      with the request's. Callbacks may be left out at any place; after VX_FILTER_FAILED, or vx_filter_fail(), only
- *      close() follows.
+ *      with the request's. Callbacks may be left out at any place; after VX_FILTER_FAILED, vx_filter_fail(), or a pause
+ *      longer than the filter's `pause_ns`, only close() follows, and what the filter does to the stream has no effect.
  *   4. Requests pass the chain in its order, responses in reverse. A response made by us, a filter's answer included, passes
  *      the filters that had been shown the request's head.
  */
@@ -101,6 +101,7 @@ struct vx_filter {
     struct vx_slice name;
     uint32_t wants;      /* enum vx_filter_wants */
     uint32_t body_bytes; /* that it may hold, of one body */
+    uint64_t pause_ns;   /* for which it may hold a message that only itself can let go; 0: any time */
     bool fails_open;     /* a failure takes the filter out of the exchange, not the exchange down */
     bool body_continues; /* a pause at the headers does not hold the body back from the filter */
 };

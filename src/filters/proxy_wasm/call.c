@@ -4,7 +4,7 @@
  * Invariants
  *   1. A call is in its VM's list from when it has an id until the guest has been told all of it.
  *   2. `up`, `snapshot` and, for a balanced backend, the ticket are there exactly while it is SENT; let_go() ends them.
- *   3. The guest is told from the loop only: from an event of the stream, or from the timer.
+ *   3. The guest is told in turns (turns.h) only, for which an event of the stream asks, or the timer: of one thing in each.
  *   4. While it is told, `telling` is set, and whatever ends the call meanwhile only notes it.
  *   5. It keeps the snapshot of the VM's home from when it was sent, for what the client has of it: targets, pools.
  *
@@ -14,9 +14,10 @@
  * WAITING  VM takes part, then the timer   SENT     vx_pwasm_calls_launch, on_timer
  * SENT     whole                           -        pull, ops->end
  * SENT     a pooled connection was stale   SENT     on_failed (once)
- * SENT     broken, timeout, too large      -        vx_pwasm_call_fail, ops->fail
+ * SENT     broken, timeout                 FAILED   lose
+ * SENT     too large                       -        vx_pwasm_call_fail, ops->fail
  * -, SENT  could not even begin            FAILED   fail_soon
- * FAILED   the timer                       -        on_timer, ops->fail
+ * FAILED   its turn                        -        take_turn, ops->fail
  * any      VM dies or ends                 -        vx_pwasm_calls_drop
  */
 #include "filters/proxy_wasm/call.h"
@@ -24,6 +25,7 @@
 #include <stdlib.h>
 
 #include "core/exchange/snapshot.h"
+#include "filters/proxy_wasm/hub.h"
 
 enum { CHUNK_BYTES = 4096 };
 
@@ -45,6 +47,7 @@ void vx_pwasm_call_free(struct vx_pwasm_call *c, enum vx_backend_outcome outcome
     struct vx_pwasm_vm *vm = c->vm;
     vx_list_remove(&c->link);
     let_go(c, outcome, now_ns);
+    vx_pwasm_turn_cancel(&c->turn);
     if (vm->worker)
         vx_timer_remove(vm->worker->wheel, &c->timer);
     vx_arena_reset(&c->arena);
@@ -69,6 +72,14 @@ void vx_pwasm_call_fail(struct vx_pwasm_call *c, struct vx_error error, uint64_t
 
 static void launch(struct vx_pwasm_call *c, bool fresh, uint64_t now_ns);
 
+/* The same for what comes outside of a turn. */
+static void lose(struct vx_pwasm_call *c, struct vx_error error, uint64_t now_ns) {
+    c->error = error.code;
+    c->state = VX_PWASM_CALL_FAILED;
+    let_go(c, error.source == VX_BY_BACKEND ? VX_OUTCOME_FAILURE : VX_OUTCOME_NEUTRAL, now_ns);
+    vx_pwasm_hub_ask(c->vm, &c->turn, now_ns);
+}
+
 /* The guest may be running: it is told at the end of the round. */
 static void fail_soon(struct vx_pwasm_call *c, enum vx_error_code error, uint64_t now_ns) {
     c->state = VX_PWASM_CALL_FAILED;
@@ -81,9 +92,11 @@ static void on_timer(struct vx_timer *timer, uint64_t now_ns) {
     if (c->state == VX_PWASM_CALL_WAITING)
         launch(c, false, now_ns);
     else if (c->state == VX_PWASM_CALL_FAILED)
-        c->ops->fail(c, now_ns);
+        vx_pwasm_hub_ask(c->vm, &c->turn, now_ns);
+    else if (vx_pwasm_turn_waits(&c->turn))
+        vx_timer_set(c->vm->worker->wheel, timer, now_ns); /* what has come in time is told first */
     else
-        vx_pwasm_call_fail(c, vx_error(VX_ERR_RESPONSE_TIMEOUT, false, NULL), now_ns);
+        lose(c, vx_error(VX_ERR_RESPONSE_TIMEOUT, false, NULL), now_ns);
 }
 
 /* Sending */
@@ -143,32 +156,46 @@ bool vx_pwasm_call_keep(struct vx_pwasm_call *c, struct vx_slice bytes) {
     return true;
 }
 
-static void pull(struct vx_pwasm_call *c, uint64_t now_ns) {
-    for (;;) {
-        struct vx_stream *s = &c->up->stream;
-        struct vx_slice bytes;
-        switch (s->ops->pull(s, &bytes)) {
-        case VX_PULL_BYTES:
-            if (!c->ops->bytes(c, bytes, now_ns))
-                return;
-            s->ops->consume(s, bytes.len);
-            break;
-        case VX_PULL_WAIT:
-            return;
-        case VX_PULL_END:
-            c->ops->end(c, now_ns);
-            return;
-        case VX_PULL_FAILED:
-            vx_pwasm_call_fail(c, s->error, now_ns);
-            return;
-        }
+/* Tells of the next piece of what has come. False: there is none yet, or the call is gone. */
+static bool pull(struct vx_pwasm_call *c, uint64_t now_ns) {
+    struct vx_stream *s = &c->up->stream;
+    struct vx_slice bytes, rest;
+    switch (s->ops->pull(s, &bytes)) {
+    case VX_PULL_BYTES:
+        rest = bytes;
+        if (!c->ops->bytes(c, &rest, now_ns))
+            return false;
+        s->ops->consume(s, bytes.len - rest.len);
+        return true;
+    case VX_PULL_WAIT:
+        break;
+    case VX_PULL_END:
+        c->ops->end(c, now_ns);
+        break;
+    case VX_PULL_FAILED:
+        vx_pwasm_call_fail(c, s->error, now_ns);
+        break;
     }
+    return false;
+}
+
+static bool tell_head(struct vx_pwasm_call *c, uint64_t now_ns) {
+    c->head_told = true;
+    return c->ops->head(c, now_ns);
+}
+
+static void take_turn(struct vx_pwasm_turn *turn, uint64_t now_ns) {
+    struct vx_pwasm_call *c = VX_CONTAINER_OF(turn, struct vx_pwasm_call, turn);
+    if (c->state == VX_PWASM_CALL_FAILED)
+        c->ops->fail(c, now_ns);
+    else if (c->head_told ? pull(c, now_ns) : tell_head(c, now_ns))
+        vx_pwasm_hub_ask(c->vm, turn, now_ns);
 }
 
 static void on_readable(void *user, uint64_t now_ns) {
     struct vx_pwasm_call *c = user;
     if (c->response)
-        pull(c, now_ns);
+        vx_pwasm_hub_ask(c->vm, &c->turn, now_ns);
 }
 
 static void on_writable(void *user, uint64_t now_ns) {
@@ -187,8 +214,7 @@ static void on_response(void *user, struct vx_response *response, uint64_t now_n
             vx_backend_ticket_sample(&c->ticket, now_ns - c->up->sent_ns, now_ns);
         vx_backend_ticket_settle(&c->ticket, failure ? VX_OUTCOME_FAILURE : VX_OUTCOME_SUCCESS, now_ns);
     }
-    if (c->ops->head(c, now_ns))
-        pull(c, now_ns);
+    vx_pwasm_hub_ask(c->vm, &c->turn, now_ns);
 }
 
 /* A pooled connection that its backend had given up says nothing about the request. */
@@ -202,7 +228,7 @@ static bool was_stale(const struct vx_pwasm_call *c) {
 static void on_failed(void *user, uint64_t now_ns) {
     struct vx_pwasm_call *c = user;
     if (!was_stale(c)) {
-        vx_pwasm_call_fail(c, c->up->stream.error, now_ns);
+        lose(c, c->up->stream.error, now_ns);
         return;
     }
     let_go(c, VX_OUTCOME_NEUTRAL, now_ns);
@@ -339,6 +365,7 @@ struct vx_pwasm_call *vx_pwasm_call_make(struct vx_pwasm_vm *vm, const struct vx
     c->heap = vx_heap(malloc, free, CHUNK_BYTES);
     vx_arena_init(&c->arena, c->first, sizeof c->first, &c->heap.source);
     vx_timer_init(&c->timer, on_timer);
+    vx_pwasm_turn_init(&c->turn, take_turn);
     vx_list_init(&c->link);
     return c;
 }

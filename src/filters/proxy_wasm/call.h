@@ -36,10 +36,12 @@ enum vx_pwasm_call_state {
 
 struct vx_pwasm_call;
 
-/* What a kind makes of what comes. All but fail() return false when the call has ended and is gone. */
+/* What a kind makes of what comes. Each calls the guest once at most, but at the end. All but fail() return false when the
+ * call has ended and is gone. */
 struct vx_pwasm_call_ops {
     bool (*head)(struct vx_pwasm_call *c, uint64_t now_ns); /* c->response is there */
-    bool (*bytes)(struct vx_pwasm_call *c, struct vx_slice bytes, uint64_t now_ns);
+    /* Takes something from the front of *bytes. */
+    bool (*bytes)(struct vx_pwasm_call *c, struct vx_slice *bytes, uint64_t now_ns);
     void (*end)(struct vx_pwasm_call *c, uint64_t now_ns);  /* whole; ends the call */
     void (*fail)(struct vx_pwasm_call *c, uint64_t now_ns); /* c->error says why; ends the call */
 };
@@ -64,11 +66,13 @@ struct vx_pwasm_call {
     bool ended;    /* it was to go meanwhile */
     uint64_t timeout_ns;
     struct vx_timer timer;
+    struct vx_pwasm_turn turn; /* to tell the guest of what has come */
     struct vx_snapshot *snapshot;
     struct vx_upstream *up;
     struct vx_backend_ticket ticket;
     struct vx_response *response; /* the final head; NULL: none yet */
-    char *got;                    /* what has come of the body, or of a message in it */
+    bool head_told;
+    char *got; /* what has come of the body, or of a message in it */
     size_t got_len, got_room;
     enum vx_error_code error;
     char first[VX_PWASM_CALL_FIRST_BYTES];
@@ -140,7 +144,7 @@ void vx_pwasm_call_free(struct vx_pwasm_call *c, enum vx_backend_outcome outcome
 /* The guest, which is running, does not want it any more, or has died. */
 void vx_pwasm_call_abandon(struct vx_pwasm_call *c);
 
-/* Fails it as if its stream had broken. */
+/* Fails it, whose turn it is, as if its stream had broken. */
 void vx_pwasm_call_fail(struct vx_pwasm_call *c, struct vx_error error, uint64_t now_ns);
 
 struct vx_pwasm_call *vx_pwasm_call_find(struct vx_pwasm_vm *vm, uint32_t id);

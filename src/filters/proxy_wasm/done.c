@@ -7,15 +7,17 @@
  *   2. They have no stream any more, but their ids are known, so that the guest can make them effective.
  *   3. The root is deleted last.
  *   4. Nothing is deleted under the guest's feet: what it says is done is seen to by the timer.
- *   5. The timer is set while anybody waits and the VM takes part, and only then.
+ *   5. The timer is set while anybody waits and the VM takes part, or the turn that it leads to waits, and only then.
+ *   6. A turn (turns.h) deletes one context, so that no round of the loop has to see to all of them.
  *
  * phase  event                               next   function
  * LIVE   on_done returns true                GONE   vx_pwasm_done_stream; of the root: DONE, vx_pwasm_done_root
  * LIVE   on_done returns false               WAITS  wait_for
  * WAITS  proxy_done                          DONE   vx_pwasm_done_say
- * WAITS  limits.end_time is over             GONE   on_timer
+ * WAITS  limits.end_time is over             GONE   end_one
  * WAITS  too many wait, it is the oldest     GONE   wait_for
- * DONE   the timer; the root: is the last    GONE   on_timer
+ * DONE   the timer; the root: is the last    GONE   end_one
+ * WAITS  it is hurried                       DONE   vx_pwasm_done_hurry
  * any    the VM ends                         GONE   vx_pwasm_done_at_once
  */
 #include "filters/proxy_wasm/done.h"
@@ -83,18 +85,25 @@ static void complain(const struct vx_pwasm_vm *vm) {
 
 static void on_timer(struct vx_timer *timer, uint64_t now_ns) {
     struct vx_pwasm_vm *vm = VX_CONTAINER_OF(timer, struct vx_pwasm_vm, end_timer);
+    vx_pwasm_hub_ask(vm, &vm->end_turn, now_ns);
+}
+
+/* One context in each turn. */
+static void end_one(struct vx_pwasm_turn *turn, uint64_t now_ns) {
+    struct vx_pwasm_vm *vm = VX_CONTAINER_OF(turn, struct vx_pwasm_vm, end_turn);
+    const struct vx_pwasm_context *c = first_of(vm);
     vm->now_ns = now_ns;
-    for (struct vx_pwasm_context *c; !vm->dead && (c = first_of(vm)) && due_ns(c) <= now_ns;)
+    if (c && due_ns(c) <= now_ns) {
         delete_first(vm, now_ns);
-    if (vm->dead)
-        return;
-    if (!root_is_due(vm, now_ns)) {
+        if (!vm->dead)
+            vx_pwasm_hub_ask(vm, turn, now_ns);
+    } else if (!root_is_due(vm, now_ns)) {
         set_timer(vm);
-        return;
+    } else {
+        if (vm->root.phase == VX_PWASM_CONTEXT_WAITS)
+            complain(vm);
+        vm->through(vm, now_ns);
     }
-    if (vm->root.phase == VX_PWASM_CONTEXT_WAITS)
-        complain(vm);
-    vm->through(vm, now_ns);
 }
 
 /* Where nothing of the guest runs any more, nothing could call proxy_done. */
@@ -147,6 +156,13 @@ void vx_pwasm_done_at_once(struct vx_pwasm_vm *vm, uint64_t now_ns) {
         tell_deleted(&vm->root, now_ns);
 }
 
+void vx_pwasm_done_hurry(struct vx_pwasm_vm *vm, uint64_t now_ns) {
+    for (struct vx_list *at = vm->waiting.next; at != &vm->waiting; at = at->next)
+        VX_CONTAINER_OF(at, struct vx_pwasm_context, link)->phase = VX_PWASM_CONTEXT_DONE;
+    vm->root.phase = VX_PWASM_CONTEXT_DONE;
+    vx_pwasm_hub_ask(vm, &vm->end_turn, now_ns);
+}
+
 void vx_pwasm_done_forget(struct vx_pwasm_vm *vm) {
     for (struct vx_pwasm_context *c; (c = first_of(vm));) {
         vx_list_remove(&c->link);
@@ -172,4 +188,5 @@ bool vx_pwasm_done_say(struct vx_pwasm_context *c) {
 void vx_pwasm_done_init(struct vx_pwasm_vm *vm) {
     vx_list_init(&vm->waiting);
     vx_timer_init(&vm->end_timer, on_timer);
+    vx_pwasm_turn_init(&vm->end_turn, end_one);
 }

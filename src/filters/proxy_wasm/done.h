@@ -16,6 +16,9 @@ void vx_pwasm_done_stream(struct vx_pwasm_context *c, uint64_t now_ns);
  * or the VM has died. */
 bool vx_pwasm_done_root(struct vx_pwasm_vm *vm, uint64_t now_ns);
 
+/* It is not waited for any longer, nor is any context of a stream: vm->through will be told soon. */
+void vx_pwasm_done_hurry(struct vx_pwasm_vm *vm, uint64_t now_ns);
+
 /* Makes the calls that are still due to the root context and to those that wait, without waiting. The VM may die of them. */
 void vx_pwasm_done_at_once(struct vx_pwasm_vm *vm, uint64_t now_ns);
 

@@ -66,6 +66,11 @@ static bool on_head(struct vx_pwasm_call *c, uint64_t now_ns) {
            tell_fields(c, VX_PWASM_ON_GRPC_INITIAL_METADATA, VX_PWASM_GRPC_INITIAL_METADATA, &map, now_ns);
 }
 
+static bool refuse_answer(struct vx_pwasm_call *c, uint64_t now_ns) {
+    close_with(c, VX_GRPC_INTERNAL, VX_SLICE("the answer is too large, compressed or one too many"), now_ns);
+    return false;
+}
+
 static uint32_t length_of(const char *head) {
     const unsigned char *u = (const unsigned char *)head;
     return (uint32_t)u[1] << 24 | (uint32_t)u[2] << 16 | (uint32_t)u[3] << 8 | u[4];
@@ -83,23 +88,20 @@ static size_t lacking(const struct vx_pwasm_call *c) {
     return FRAME_HEAD_BYTES + (size_t)length_of(c->got) - c->got_len;
 }
 
-/* `got` holds one frame, or what there is of it. A call's answer stays there until its status is known. */
-static bool on_bytes(struct vx_pwasm_call *c, struct vx_slice bytes, uint64_t now_ns) {
-    while (bytes.len) {
-        size_t want = lacking(c), take = want < bytes.len ? want : bytes.len;
-        bool spare = want == 0; /* a second message in the answer to a call */
-        if (spare || !vx_pwasm_call_keep(c, vx_slice(bytes.ptr, take)) || (c->got_len && c->got[0] != 0)) {
-            close_with(c, VX_GRPC_INTERNAL, VX_SLICE("the answer is too large, compressed or one too many"),
-                       now_ns);
-            return false;
-        }
-        bytes = vx_slice_skip(bytes, take);
-        if (!is_stream(c) || c->got_len < FRAME_HEAD_BYTES || lacking(c))
-            continue;
-        if (!tell_message(c, now_ns))
-            return false;
-        c->got_len = 0;
+/* Takes as much as belongs to the frame that is in `got`, where there is one frame, or what there is of it. A call's answer
+ * stays there until its status is known. */
+static bool on_bytes(struct vx_pwasm_call *c, struct vx_slice *bytes, uint64_t now_ns) {
+    for (size_t want; bytes->len && (want = lacking(c));) {
+        size_t take = want < bytes->len ? want : bytes->len;
+        if (!vx_pwasm_call_keep(c, vx_slice(bytes->ptr, take)) || c->got[0] != 0)
+            return refuse_answer(c, now_ns);
+        *bytes = vx_slice_skip(*bytes, take);
     }
+    if (!is_stream(c) || c->got_len < FRAME_HEAD_BYTES || lacking(c))
+        return !bytes->len || refuse_answer(c, now_ns); /* a second message in the answer to a call */
+    if (!tell_message(c, now_ns))
+        return false;
+    c->got_len = 0;
     return true;
 }
 

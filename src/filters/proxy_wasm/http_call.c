@@ -11,8 +11,10 @@ static bool on_head(struct vx_pwasm_call *c, uint64_t now_ns) {
     return true;
 }
 
-static bool on_bytes(struct vx_pwasm_call *c, struct vx_slice bytes, uint64_t now_ns) {
-    if (vx_pwasm_call_keep(c, bytes))
+static bool on_bytes(struct vx_pwasm_call *c, struct vx_slice *bytes, uint64_t now_ns) {
+    bool kept = vx_pwasm_call_keep(c, *bytes);
+    *bytes = VX_SLICE_NONE;
+    if (kept)
         return true;
     vx_pwasm_call_fail(c, vx_error(VX_ERR_BODY_TOO_LARGE, false, NULL), now_ns);
     return false;

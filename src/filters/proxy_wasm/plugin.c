@@ -180,6 +180,7 @@ static bool fill(struct vx_pwasm_plugin *p, struct vx_pwasm_hub *hub, const stru
         .name = p->plan.name,
         .wants = wants_of(&p->plan.code),
         .body_bytes = config->limits.body_bytes,
+        .pause_ns = config->limits.pause_time_ns,
         .fails_open = config->fails_open,
         .body_continues = config->body_continues,
     };
@@ -234,10 +235,10 @@ void vx_pwasm_plugin_detach(struct vx_filter *f, uint32_t worker) {
     vx_pwasm_seat_end_here(&plugin_of(f)->seats[worker]);
 }
 
-void vx_pwasm_plugin_tend(struct vx_filter *f) {
+void vx_pwasm_plugin_tend(struct vx_filter *f, uint64_t until_ns) {
     struct vx_pwasm_plugin *p = plugin_of(f);
     for (uint32_t i = 0; i < p->seat_count; i++)
-        vx_pwasm_seat_tend(&p->seats[i]);
+        vx_pwasm_seat_tend(&p->seats[i], vx_clock_ns(CLOCK_MONOTONIC) <= until_ns);
 }
 
 void vx_pwasm_plugin_free(struct vx_filter *f) {

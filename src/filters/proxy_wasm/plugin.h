@@ -36,7 +36,7 @@ void vx_pwasm_plugin_detach(struct vx_filter *f, uint32_t worker);
 /* It has ended everywhere. */
 void vx_pwasm_plugin_free(struct vx_filter *f);
 
-/* Starts the VMs that workers have asked for, and sees that they hear of orders. */
-void vx_pwasm_plugin_tend(struct vx_filter *f);
+/* Starts VMs that workers have asked for, but begins with none after `until_ns` (monotonic); sees that they hear of orders. */
+void vx_pwasm_plugin_tend(struct vx_filter *f, uint64_t until_ns);
 
 #endif

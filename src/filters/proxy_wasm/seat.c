@@ -17,7 +17,8 @@
  * ASKED           the timer: a VM is there           READY    take
  * ASKED           the timer: it did not start        WAITING  on_timer
  * before ENDING   the order to end                   ENDING   begin_end
- * ENDING          the VM needs no time (any more)    ENDING   begin_end, on_through
+ * ENDING          its turn: the VM is told           ENDING   tell_end
+ * ENDING          the VM needs no time (any more)    ENDING   tell_end, on_through
  * ENDING          the order to cut it short          ENDING   cut
  * ENDING          the VM dies                        ENDING   on_death
  * ENDING          no VM, alive or dead, is left      ENDED    look_around
@@ -41,8 +42,12 @@ enum {
 
 static const uint64_t ms_ns = 1000000, second_ns = 1000000000;
 
+static struct vx_pwasm_crew *crew_of(const struct vx_pwasm_seat *seat) {
+    return &seat->plan->hub->crews[seat->worker];
+}
+
 static const struct vx_filter_worker *worker_of(const struct vx_pwasm_seat *seat) {
-    return seat->plan->hub->crews[seat->worker].worker;
+    return crew_of(seat)->worker;
 }
 
 static struct vx_timer_wheel *wheel_of(const struct vx_pwasm_seat *seat) {
@@ -69,6 +74,8 @@ static void stand_back(struct vx_pwasm_seat *seat, struct vx_pwasm_vm *vm) {
     vx_pwasm_hub_leave(vm);
     vx_timer_remove(wheel_of(seat), &vm->tick);
     vx_timer_remove(wheel_of(seat), &vm->end_timer);
+    vx_pwasm_turn_cancel(&vm->tick_turn);
+    vx_pwasm_turn_cancel(&vm->end_turn);
 }
 
 void vx_pwasm_seat_enter(struct vx_pwasm_seat *seat, struct vx_snapshot *snapshot, uint64_t now_ns) {
@@ -238,11 +245,33 @@ static void look_around(struct vx_pwasm_seat *seat, uint64_t now_ns) {
     }
 }
 
+static bool is_cut(const struct vx_pwasm_seat *seat) {
+    return atomic_load_explicit(&seat->shared.order, memory_order_acquire) == VX_PWASM_ORDER_CUT;
+}
+
+static void cut(struct vx_pwasm_seat *seat, uint64_t now_ns) {
+    if (seat->vm->root.phase == VX_PWASM_CONTEXT_WAITS)
+        vx_pwasm_hub_log(seat->plan->hub, VX_LOG_WARN,
+                         "filter %.*s: its instance on worker %u has not called proxy_done and is ended "
+                         "without, because too many others wait",
+                         VX_SLICE_ARG(seat->plan->name), seat->worker);
+    vx_pwasm_done_hurry(seat->vm, now_ns);
+}
+
+static void tell_end(struct vx_pwasm_turn *turn, uint64_t now_ns) {
+    struct vx_pwasm_seat *seat = VX_CONTAINER_OF(turn, struct vx_pwasm_seat, end_turn);
+    if (seat->vm && vx_pwasm_done_root(seat->vm, now_ns))
+        end_vm(seat, now_ns);
+    else if (seat->vm && is_cut(seat))
+        cut(seat, now_ns);
+    look_around(seat, now_ns);
+}
+
 static void begin_end(struct vx_pwasm_seat *seat, uint64_t now_ns) {
     vx_timer_remove(wheel_of(seat), &seat->timer);
     seat->state = VX_PWASM_SEAT_ENDING;
-    if (seat->vm && vx_pwasm_done_root(seat->vm, now_ns))
-        end_vm(seat, now_ns);
+    if (seat->vm)
+        vx_pwasm_turn_ask(&crew_of(seat)->turns, &seat->end_turn, now_ns);
 }
 
 static void on_through(struct vx_pwasm_vm *vm, uint64_t now_ns) {
@@ -251,21 +280,12 @@ static void on_through(struct vx_pwasm_vm *vm, uint64_t now_ns) {
     look_around(seat, now_ns);
 }
 
-static void cut(struct vx_pwasm_seat *seat, uint64_t now_ns) {
-    vx_pwasm_hub_log(seat->plan->hub, VX_LOG_WARN,
-                     "filter %.*s: its instance on worker %u has not called proxy_done and is ended without, "
-                     "because too many others wait",
-                     VX_SLICE_ARG(seat->plan->name), seat->worker);
-    end_vm(seat, now_ns);
-}
-
 /* The control thread has given an order. */
 static void hear(void *arg, uint64_t now_ns) {
     struct vx_pwasm_seat *seat = arg;
-    uint32_t order = atomic_load_explicit(&seat->shared.order, memory_order_acquire);
     if (seat->state < VX_PWASM_SEAT_ENDING)
         begin_end(seat, now_ns);
-    if (seat->vm && order == VX_PWASM_ORDER_CUT)
+    if (seat->vm && is_cut(seat) && !vx_pwasm_turn_waits(&seat->end_turn))
         cut(seat, now_ns);
     if (seat->state == VX_PWASM_SEAT_ENDING)
         look_around(seat, now_ns);
@@ -309,12 +329,12 @@ bool vx_pwasm_seat_is_ending(const struct vx_pwasm_seat *seat) {
            !atomic_load_explicit(&seat->shared.ended, memory_order_acquire);
 }
 
-void vx_pwasm_seat_tend(struct vx_pwasm_seat *seat) {
+void vx_pwasm_seat_tend(struct vx_pwasm_seat *seat, bool may_start) {
     if (atomic_load_explicit(&seat->shared.ended, memory_order_acquire))
         return;
     if (atomic_load_explicit(&seat->shared.order, memory_order_relaxed))
         tell(seat);
-    else if (atomic_load_explicit(&seat->shared.wanted, memory_order_acquire))
+    else if (may_start && atomic_load_explicit(&seat->shared.wanted, memory_order_acquire))
         answer(seat);
 }
 
@@ -324,6 +344,7 @@ void vx_pwasm_seat_end_here(struct vx_pwasm_seat *seat) {
         return;
     if (worker_of(seat))
         vx_timer_remove(wheel_of(seat), &seat->timer);
+    vx_pwasm_turn_cancel(&seat->end_turn);
     if (seat->vm) {
         stand_back(seat, seat->vm);
         vx_pwasm_vm_end(seat->vm);
@@ -343,6 +364,7 @@ void vx_pwasm_seat_init(struct vx_pwasm_seat *seat, const struct vx_pwasm_plan *
     *seat = (struct vx_pwasm_seat){.plan = plan, .worker = worker};
     vx_list_init(&seat->dead);
     vx_timer_init(&seat->timer, on_timer);
+    vx_pwasm_turn_init(&seat->end_turn, tell_end);
     seat_vm(seat, vm);
 }
 

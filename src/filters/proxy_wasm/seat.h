@@ -47,6 +47,7 @@ struct vx_pwasm_seat {
     uint32_t failures;        /* one soon after the other */
     uint64_t started_ns;      /* when the VM took its seat */
     struct vx_timer timer;
+    struct vx_pwasm_turn end_turn; /* in ENDING, until the VM has been told of its end */
     struct vx_pwasm_seat_shared shared;
 };
 
@@ -60,9 +61,9 @@ void vx_pwasm_seat_enter(struct vx_pwasm_seat *seat, struct vx_snapshot *snapsho
 /* A stream of a dead VM has closed. The worker's thread. */
 void vx_pwasm_seat_reap(struct vx_pwasm_seat *seat);
 
-/* Starts the VM that the worker has asked for, if it has; tells it again of an order for which its inbox was full. Control
- * thread, like all below. */
-void vx_pwasm_seat_tend(struct vx_pwasm_seat *seat);
+/* Starts the VM that the worker has asked for, if it has and `may_start`; tells it again of an order for which its inbox was
+ * full. Control thread, like all below. */
+void vx_pwasm_seat_tend(struct vx_pwasm_seat *seat, bool may_start);
 
 /* No stream comes any more: it is to come to its end on its worker, soon. Where there is no worker, it does at once. */
 void vx_pwasm_seat_order(struct vx_pwasm_seat *seat, enum vx_pwasm_order order);

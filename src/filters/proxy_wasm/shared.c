@@ -363,17 +363,17 @@ void vx_pwasm_queue_untold(struct vx_pwasm_shared *s, uint32_t id) {
     pthread_mutex_unlock(&s->lock);
 }
 
-uint32_t vx_pwasm_queue_told(struct vx_pwasm_shared *s, uint32_t id) {
-    uint32_t count = 0;
+bool vx_pwasm_queue_tell(struct vx_pwasm_shared *s, uint32_t id, struct vx_pwasm_listener listener) {
+    bool tell = false;
     pthread_mutex_lock(&s->lock);
     struct queue *q = queue_of(s, id);
-    if (q) {
-        count = q->untold;
-        q->untold = 0;
-        q->telling = false;
+    if (q && q->listener.vm == listener.vm) {
+        tell = q->untold > 0;
+        q->untold -= tell;
+        q->telling = tell;
     }
     pthread_mutex_unlock(&s->lock);
-    return count;
+    return tell;
 }
 
 static size_t bytes_of(const struct vx_pwasm_item *item) {

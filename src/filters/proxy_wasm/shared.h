@@ -66,8 +66,9 @@ enum vx_pwasm_status vx_pwasm_queue_push(struct vx_pwasm_shared *s, uint32_t id,
                                          struct vx_pwasm_listener *tell);
 void vx_pwasm_queue_untold(struct vx_pwasm_shared *s, uint32_t id);
 
-/* The word has come: how many items were pushed since the one before. */
-uint32_t vx_pwasm_queue_told(struct vx_pwasm_shared *s, uint32_t id);
+/* The word has come to `listener`, who is to be told of one item, and then to ask again. False: there is none that it has not
+ * been told of, or it is told no more; with that the word is over. */
+bool vx_pwasm_queue_tell(struct vx_pwasm_shared *s, uint32_t id, struct vx_pwasm_listener listener);
 
 /* An item out of its queue: the caller's, who frees it with free() or gives it back. */
 struct vx_pwasm_item {

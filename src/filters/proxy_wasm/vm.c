@@ -236,11 +236,16 @@ static bool start(struct vx_pwasm_vm *vm, struct vx_wasm_text *why) {
 
 static void on_tick(struct vx_timer *timer, uint64_t now_ns) {
     struct vx_pwasm_vm *vm = VX_CONTAINER_OF(timer, struct vx_pwasm_vm, tick);
+    vx_pwasm_hub_ask(vm, &vm->tick_turn, now_ns);
+}
+
+static void tick(struct vx_pwasm_turn *turn, uint64_t now_ns) {
+    struct vx_pwasm_vm *vm = VX_CONTAINER_OF(turn, struct vx_pwasm_vm, tick_turn);
     wasmtime_val_raw_t v[1] = {{.i32 = VX_PWASM_ROOT_ID}};
     if (vx_pwasm_vm_has(vm, VX_PWASM_ON_TICK))
         vx_pwasm_vm_call(vm, VX_PWASM_ON_TICK, &vm->root, v, 1, now_ns);
     if (!vm->dead && vm->tick_ms && vm->taking_part)
-        vx_timer_set(vm->worker->wheel, timer, now_ns + vm->tick_ms * UINT64_C(1000000));
+        vx_timer_set(vm->worker->wheel, &vm->tick, now_ns + vm->tick_ms * UINT64_C(1000000));
 }
 
 static void init(struct vx_pwasm_vm *vm, const struct vx_pwasm_plan *plan,
@@ -257,6 +262,7 @@ static void init(struct vx_pwasm_vm *vm, const struct vx_pwasm_plan *plan,
     vx_list_init(&vm->calls);
     vx_list_init(&vm->link);
     vx_timer_init(&vm->tick, on_tick);
+    vx_pwasm_turn_init(&vm->tick_turn, tick);
 }
 
 void vx_pwasm_vm_lend(struct vx_pwasm_vm *vm, const struct vx_pwasm_plan *plan,
@@ -310,6 +316,7 @@ void vx_pwasm_vm_set_tick(struct vx_pwasm_vm *vm, uint32_t period_ms) {
     vm->tick_ms = period_ms;
     if (!vm->taking_part)
         return;
+    vx_pwasm_turn_cancel(&vm->tick_turn);
     if (period_ms) {
         /* Setting it again begins a new period, sooner or later than the one that runs. */
         vx_timer_remove(vm->worker->wheel, &vm->tick);

@@ -11,6 +11,7 @@
 #include "filters/proxy_wasm/output.h"
 #include "filters/proxy_wasm/series.h"
 #include "filters/proxy_wasm/shared.h"
+#include "filters/proxy_wasm/turns.h"
 #include "filters/wasm/instance.h"
 
 struct vx_pwasm_hub; /* hub.h */
@@ -75,12 +76,13 @@ struct vx_pwasm_vm {
     uint32_t waiting_count;
     struct vx_pwasm_context *table[VX_PWASM_TABLE_SIZE];
     struct vx_pwasm_arrival arrival;
-    struct vx_list link;       /* in the worker's list of the hub while the VM takes part */
-    struct vx_timer tick;      /* armed while it takes part and has a period */
-    struct vx_timer end_timer; /* for contexts that wait */
-    struct vx_list calls;      /* struct vx_pwasm_call, under way */
-    uint64_t now_ns;           /* of the running callback */
-    uint64_t log_refill_ns;    /* when lines for the log were last granted */
+    struct vx_list link;                      /* in the worker's list of the hub while the VM takes part */
+    struct vx_timer tick;                     /* armed while it takes part and has a period */
+    struct vx_timer end_timer;                /* for contexts that wait */
+    struct vx_pwasm_turn tick_turn, end_turn; /* what the two lead to */
+    struct vx_list calls;                     /* struct vx_pwasm_call, under way */
+    uint64_t now_ns;                          /* of the running callback */
+    uint64_t log_refill_ns;                   /* when lines for the log were last granted */
     uint32_t log_tokens, log_held_back;
     struct vx_pwasm_output output;
     uint32_t last_id; /* of a context */

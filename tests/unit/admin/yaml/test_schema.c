@@ -304,10 +304,11 @@ static void file_sections(void **state) {
 static void filters(void **state) {
     (void)state;
     struct vx_config *config = must_read(fill(
-        IN_ROUTE "filters:\n- {name: auth, wasm: f/auth.wasm}\n"
-                 "- {name: b, wasm: /b.wasm, config: {keys: [1, x]}, vm_config: text, root_id: r, vm_id: v,\n"
-                 "   on_failure: open, on_headers_pause: body_continues,\n"
-                 "   limits: {memory: 1MiB, time: 1ms, start_time: 1s, end_time: 0s, body: 2KiB}}\n",
+        IN_ROUTE
+        "filters:\n- {name: auth, wasm: f/auth.wasm}\n"
+        "- {name: b, wasm: /b.wasm, config: {keys: [1, x]}, vm_config: text, root_id: r, vm_id: v,\n"
+        "   on_failure: open, on_headers_pause: body_continues,\n"
+        "   limits: {memory: 1MiB, time: 1ms, start_time: 1s, end_time: 0s, pause_time: 2s, body: 2KiB}}\n",
         "%s", "filters: [b]"));
     const struct vx_config_filter *f = config->filters;
     assert_int_equal(config->filter_count, 2);
@@ -319,6 +320,7 @@ static void filters(void **state) {
     assert_int_equal(f->limits.time_ns, 10000000);
     assert_int_equal(f->limits.start_time_ns, 10000000000);
     assert_int_equal(f->limits.end_time_ns, 10000000000);
+    assert_int_equal(f->limits.pause_time_ns, 300000000000);
     assert_int_equal(f->limits.body_bytes, 1 << 20);
     f++;
     assert_slice(f->config, "{\"keys\":[1,\"x\"]}");
@@ -326,6 +328,7 @@ static void filters(void **state) {
     assert_slice(f->root_id, "r");
     assert_slice(f->vm_id, "v");
     assert_true(f->fails_open && f->body_continues);
+    assert_int_equal(f->limits.pause_time_ns, 2000000000);
     assert_int_equal(f->limits.body_bytes, 2048);
     const struct vx_config_route *r = &config->routes[0];
     assert_true(r->filters_given);

@@ -110,7 +110,7 @@ static inline void fill_sample(struct sample *s) {
         s->filters[i] = (struct vx_config_filter){.name = i ? VX_SLICE("rewrite") : VX_SLICE("auth"),
                                                   .place = {60 + i, 5},
                                                   .wasm_path = VX_SLICE("/f.wasm"),
-                                                  .limits = {1, 1, 1, 1, 1}};
+                                                  .limits = {1, 1, 1, 1, 1, 1}};
         s->uses[i] = (struct vx_config_filter_use){i ? VX_SLICE("auth") : VX_SLICE("rewrite"), {28, 15 + i}};
     }
     s->routes[0].filters_given = true;

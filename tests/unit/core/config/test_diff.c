@@ -116,6 +116,7 @@ static void settings(void **state) {
     CHANGED(FILTERS, after.filters[1].limits.time_ns++);
     CHANGED(FILTERS, after.filters[1].limits.start_time_ns++);
     CHANGED(FILTERS, after.filters[1].limits.end_time_ns++);
+    CHANGED(FILTERS, after.filters[1].limits.pause_time_ns++);
     CHANGED(FILTERS, after.filters[1].limits.body_bytes++);
     CHANGED(WASM, after.config.wasm.instances++);
     CHANGED(WASM, after.config.wasm.cache_path = VX_SLICE("off"));
@@ -270,7 +271,7 @@ static void structs_are_as_compared(void **state) {
     (void)state;
     assert_int_equal(sizeof(struct vx_config_listener), 96);
     assert_int_equal(sizeof(struct vx_config_route), 560);
-    assert_int_equal(sizeof(struct vx_config_filter), 160);
+    assert_int_equal(sizeof(struct vx_config_filter), 168);
 }
 
 static void no_memory(void **state) {

@@ -38,7 +38,8 @@ struct world {
     struct fake_client client;
     struct word words[WORDS_MAX]; /* posted to the worker */
     unsigned word_count;
-    uint64_t now_ns;
+    uint64_t now_ns, turn_ns;
+    unsigned clock_reads; /* at the beginning and the end of a turn */
     struct vx_heap heap;
     struct vx_arena arena;
     char memory[16384];
@@ -68,6 +69,11 @@ static inline bool post(const struct vx_filter_worker *self, void (*run)(void *a
 
 static inline uint64_t wall_ns(void) {
     return 1700000000u * UINT64_C(1000000000);
+}
+
+/* By which turns are measured. A turn takes `turn_ns`. */
+static inline uint64_t clock_ns(void) {
+    return ++w->clock_reads * w->turn_ns;
 }
 
 static inline void pass(uint64_t ns) {
@@ -123,8 +129,8 @@ static inline int setup(void **state) {
     make_route();
     w->worker = (struct vx_filter_worker){
         .wheel = &w->wheel, .client = &w->client.port, .post = post, .wall_ns = wall_ns};
-    w->hub.crews[0].worker = &w->worker;
-    w->hub.crew_count = 1;
+    vx_pwasm_hub_attach(&w->hub, 0, &w->worker);
+    w->hub.crews[0].turns.clock_ns = clock_ns;
     return 0;
 }
 
@@ -132,6 +138,7 @@ static inline int teardown(void **state) {
     (void)state;
     fake_client_free(&w->client);
     assert_int_equal(w->users.keepers, 1); /* nobody keeps the snapshot any more */
+    vx_pwasm_hub_detach(&w->hub, 0);
     vx_backend_set_drop(&w->registry, w->route.set);
     vx_backend_registry_destroy(&w->registry);
     vx_arena_reset(&w->arena);
@@ -148,7 +155,7 @@ static inline void begin_guest(const char *guest, const char *config, uint64_t e
     struct vx_config_filter settings = {
         .name = vx_slice_of(guest),
         .config = vx_slice_of(config),
-        .limits = {8 * MIB, 50 * ms, 1000 * ms, 1000, end_time_ns},
+        .limits = {8 * MIB, 50 * ms, 1000 * ms, 1000, end_time_ns, 0},
     };
     assert_true(vx_wasm_module_load(&module, w->engine, binary, vx_pwasm_imports(), &why));
     w->filter = vx_pwasm_plugin_new(&w->hub, &settings, &module, &why);
@@ -218,13 +225,13 @@ static inline void run_to_its_death(void) {
 /* From a failure to the next instance, the back-off being `back_off_ms`. */
 static inline void come_back(unsigned back_off_ms) {
     pass((back_off_ms - 1) * ms);
-    vx_pwasm_plugin_tend(w->filter);
+    vx_pwasm_plugin_tend(w->filter, UINT64_MAX);
     assert_int_equal(seat()->state, VX_PWASM_SEAT_WAITING);
     pass(3 * ms);
     assert_int_equal(seat()->state, VX_PWASM_SEAT_ASKED);
     pass(50 * ms);
     assert_int_equal(seat()->state, VX_PWASM_SEAT_ASKED); /* the control thread has not looked */
-    vx_pwasm_plugin_tend(w->filter);
+    vx_pwasm_plugin_tend(w->filter, UINT64_MAX);
     pass(15 * ms);
     assert_int_equal(seat()->state, VX_PWASM_SEAT_READY);
 }

@@ -127,8 +127,11 @@ static void test_queues(void **state) {
     assert_int_equal(tell.vm, 5);
     assert_int_equal(tell.worker, 1);
     assert_int_equal(vx_pwasm_queue_push(w->shared, id, VX_SLICE(""), &tell), VX_PWASM_OK);
-    assert_int_equal(tell.vm, 0); /* a word is on its way */
-    assert_int_equal(vx_pwasm_queue_told(w->shared, id), 2);
+    assert_int_equal(tell.vm, 0);                             /* a word is on its way */
+    assert_false(vx_pwasm_queue_tell(w->shared, id, nobody)); /* somebody else listens */
+    for (int i = 0; i < 2; i++)
+        assert_true(vx_pwasm_queue_tell(w->shared, id, somebody));
+    assert_false(vx_pwasm_queue_tell(w->shared, id, somebody));
     assert_int_equal(vx_pwasm_queue_push(w->shared, id, VX_SLICE("third"), &tell), VX_PWASM_OK);
     assert_int_equal(tell.vm, 5);
     vx_pwasm_queue_untold(w->shared, id);
@@ -156,7 +159,7 @@ static void test_queues_end_with_their_scope(void **state) {
     assert_int_equal(vx_pwasm_queue_push(w->shared, next, VX_SLICE("y"), &tell), VX_PWASM_OK);
     struct vx_pwasm_item *item;
     assert_int_equal(vx_pwasm_queue_pop(w->shared, id, &item), VX_PWASM_NOT_FOUND);
-    assert_int_equal(vx_pwasm_queue_told(w->shared, id), 0);
+    assert_false(vx_pwasm_queue_tell(w->shared, id, nobody));
 }
 
 /* Their places are used again, their numbers are not. */
