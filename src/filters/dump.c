@@ -24,8 +24,16 @@ void vx_filters_describe_plugin(const struct vx_filter *f, struct vx_text_sink *
 
 void vx_filters_describe_execute(const struct vx_filter *f, struct vx_text_sink *sink) {
     const struct vx_execute *x = VX_CONTAINER_OF(f, const struct vx_execute, filter);
-    vx_print(sink, "execute, %s, a sandbox for each request, memory up to %" PRIu64 " bytes",
-             x->plan.code.module.cached ? "from the cache" : "compiled here", x->plan.memory_bytes);
+    uint32_t running = 0, over = 0;
+    for (uint32_t i = 0; i < x->seat_count; i++) {
+        running += atomic_load_explicit(&x->seats[i].shared.running, memory_order_relaxed);
+        over += atomic_load_explicit(&x->seats[i].shared.over, memory_order_relaxed);
+    }
+    vx_print(
+        sink,
+        "execute, %s, a sandbox for each request, of which %u run and %u that are over share their store "
+        "with the next, memory up to %" PRIu64 " bytes",
+        x->plan.code.module.cached ? "from the cache" : "compiled here", running, over, x->plan.memory_bytes);
 }
 
 static void dump_filter(const struct vx_loaded *l, struct vx_text_sink *sink) {
@@ -49,9 +57,28 @@ void vx_filters_dump(struct vx_filter_engine *self, struct vx_text_sink *sink) {
         dump_filter(VX_CONTAINER_OF(at, const struct vx_loaded, link), sink);
 }
 
+static void dump_seat(const struct vx_pwasm_seat *seat, struct vx_text_sink *sink) {
+    struct vx_slice name = seat->plan->name;
+    if (seat->state == VX_PWASM_SEAT_WAITING)
+        vx_print(sink,
+                 "  no instance of filter %.*s: it has failed %u times in a row, and waits for %" PRIu64
+                 " ms\n",
+                 VX_SLICE_ARG(name), seat->failures, vx_pwasm_seat_back_off_ns(seat) / 1000000);
+    else if (seat->state == VX_PWASM_SEAT_ASKED)
+        vx_print(
+            sink,
+            "  no instance of filter %.*s: it has failed %u times in a row, and the next is being started\n",
+            VX_SLICE_ARG(name), seat->failures);
+    uint32_t dead = vx_list_length(&seat->dead);
+    if (dead)
+        vx_print(sink, "  %u dead instances of filter %.*s, whose streams have not all closed\n", dead,
+                 VX_SLICE_ARG(name));
+}
+
 void vx_filters_dump_worker(struct vx_filter_engine *self, uint32_t worker, struct vx_text_sink *sink) {
     struct vx_filters *f = VX_CONTAINER_OF(self, struct vx_filters, port);
-    const struct vx_list *vms = &f->hub.crews[worker].vms;
+    const struct vx_pwasm_crew *crew = &f->hub.crews[worker];
+    const struct vx_list *vms = &crew->vms, *seats = &crew->seats;
     for (const struct vx_list *at = vms->next; at != vms; at = at->next) {
         const struct vx_pwasm_vm *vm = VX_CONTAINER_OF(at, const struct vx_pwasm_vm, link);
         const struct vx_wasm_instance *i = &vm->sandbox;
@@ -62,4 +89,9 @@ void vx_filters_dump_worker(struct vx_filter_engine *self, uint32_t worker, stru
                  i->has_memory ? wasmtime_memory_data_size(i->context, &i->memory) : 0,
                  vx_list_length(&vm->streams), vx_list_length(&vm->calls), vm->tick_ms ? ", ticks" : "");
     }
+    for (const struct vx_list *at = seats->next; at != seats; at = at->next)
+        dump_seat(VX_CONTAINER_OF(at, const struct vx_pwasm_seat, link), sink);
+    uint32_t turns = vx_list_length(&crew->turns.waiting);
+    if (turns)
+        vx_print(sink, "  %u turns of filters wait for the next rounds\n", turns);
 }

@@ -57,6 +57,13 @@ static void end_run(struct vx_pwasm_vm *vm, bool keep_store) {
         vx_pwasm_calls_drop(vm); /* nobody is left to hear of them */
 }
 
+static void publish(struct vx_execute_seat *seat, uint32_t running) {
+    const struct vx_wasm_instance *sandbox = &seat->vm.sandbox;
+    uint32_t made = sandbox->store && seat->filter->slim ? VX_WASM_SLIM_SERIES - sandbox->room : 0;
+    atomic_store_explicit(&seat->shared.running, running, memory_order_relaxed);
+    atomic_store_explicit(&seat->shared.over, made, memory_order_relaxed);
+}
+
 /* A fresh sandbox, `execute` in it, and its end. False: vm->fault says what went wrong. */
 static bool run_guest(struct vx_execute_seat *seat, int32_t *result) {
     const struct vx_execute *x = seat->filter;
@@ -64,12 +71,14 @@ static bool run_guest(struct vx_execute_seat *seat, int32_t *result) {
     vm->nested_fault = false;
     /* The last run's has gone: a start function must not meet it. */
     wasmtime_funcref_set_null(&vm->allocator);
+    publish(seat, 1);
     bool fine = open_sandbox(x, vm, x->plan.time_ns);
     if (fine && x->plan.code.allocator.len)
         vx_wasm_instance_function(&vm->sandbox, x->plan.code.allocator, &vm->allocator);
     fine = fine && (!x->initialises || call(vm, VX_SLICE("_initialize"), result)) &&
            call(vm, VX_SLICE("execute"), result);
     end_run(vm, fine);
+    publish(seat, 0);
     return fine;
 }
 

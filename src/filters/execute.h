@@ -8,8 +8,10 @@
 #include "core/base/histogram.h"
 #include "filters/proxy_wasm/hub.h"
 
-/* What of a seat the metrics page looks at. */
+/* What of a seat the metrics page and dumps look at. */
 struct vx_execute_shared {
+    _Atomic uint32_t running; /* sandboxes that a request is in: 1 or 0 */
+    _Atomic uint32_t over;    /* those whose request is over, in a store that has room for another one */
     _Atomic uint64_t traps;
     _Atomic uint32_t isolated; /* 1 while it fails again and again and is not run */
     struct vx_histogram duration;

@@ -101,7 +101,7 @@ static void warn_of_cache(struct vx_filters *f) {
         return;
     f->warned_of_cache = true;
     vx_pwasm_hub_log(&f->hub, VX_LOG_WARN, "compiled modules cannot be kept in %s (wasm.cache): %s",
-                     f->wasm->cache_dir, strerror(f->wasm->cache_error));
+                     f->wasm->cache_dir, vx_wasm_cache_explain(f->wasm->cache_error));
 }
 
 /* Fills l->kind and l->filter. False: *error says why not. */

@@ -427,6 +427,29 @@ def test_the_dump_tells_of_filters(filtered, tmp_path):
     assert proxy.get("/").status == 500
     line = re.search(r"^  filter two: execute, .*$", operate(proxy, "stats", "--verbose"), re.M)[0]
     assert ", a sandbox for each request, " in line and ", 1 calls, 1 traps, " in line
+    assert "of which 0 run and 0 that are over share their store with the next" in line
+    slim = build(tmp_path, "slim", '(module (func (export "execute") (result i32) i32.const 200))')
+    operate(proxy, "plugin", "push", slim, "--name", "two")
+    assert [proxy.get("/").status for _ in range(3)] == [200] * 3
+    line = re.search(r"^  filter two: execute, .*$", operate(proxy, "stats", "--verbose"), re.M)[0]
+    assert int(re.search(r"of which 0 run and (\d) that are over", line)[1]) in range(1, 4)
+
+
+def test_the_dump_tells_of_plugins_without_an_instance(filtered, tmp_path):
+    """One that traps at each request, again and again, so that it waits longer and longer for the next instance."""
+    proxy = filtered(workers=1, one="1")
+    dies = build(tmp_path, "dies", """(module (memory (export "memory") 1) (func (export "proxy_abi_version_0_2_1"))
+        (func (export "malloc") (param i32) (result i32) i32.const 1024)
+        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) unreachable))""")
+    operate(proxy, "plugin", "push", dies, "--name", "one")
+    pattern = r"^  no instance of filter one: it has failed ([3-9]) times in a row, and (waits for (\d+) ms|the next is)"
+
+    def waits():
+        assert proxy.get("/").status == 500
+        return re.search(pattern, operate(proxy, "stats", "--verbose"), re.M)
+
+    found = wait_until(waits, 30, "a plugin that waits for its next instance")
+    assert not found[3] or int(found[3]) == 100 << (int(found[1]) - 1)
 
 
 def test_plugin_push_among_several(filtered, tmp_path):

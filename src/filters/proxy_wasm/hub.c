@@ -10,6 +10,7 @@ enum { LINE_BYTES = 2048 };
 
 static void init_crew(struct vx_pwasm_crew *crew) {
     vx_list_init(&crew->vms);
+    vx_list_init(&crew->seats);
     vx_pwasm_turns_init(&crew->turns);
 }
 

@@ -7,10 +7,11 @@
 
 enum { VX_PWASM_WORKERS_MAX = 1024 };
 
-/* One worker's VMs that take part now, and when they may run. Touched on its thread only. */
+/* One worker's VMs that take part now, where they sit, and when they may run. Touched on its thread only. */
 struct vx_pwasm_crew {
     const struct vx_filter_worker *worker; /* NULL: none attached */
     struct vx_list vms;
+    struct vx_list seats; /* struct vx_pwasm_seat, that have entered and not ended */
     struct vx_pwasm_turns turns;
 };
 

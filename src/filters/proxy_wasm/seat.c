@@ -84,6 +84,7 @@ void vx_pwasm_seat_enter(struct vx_pwasm_seat *seat, struct vx_snapshot *snapsho
         return;
     seat->home = vx_snapshot_keep(snapshot, seat->worker);
     if (!before) {
+        vx_list_push_back(&crew_of(seat)->seats, &seat->link);
         take_part(seat, now_ns);
         return;
     }
@@ -94,7 +95,7 @@ void vx_pwasm_seat_enter(struct vx_pwasm_seat *seat, struct vx_snapshot *snapsho
 
 /* Failures */
 
-static uint64_t back_off_ns(const struct vx_pwasm_seat *seat) {
+uint64_t vx_pwasm_seat_back_off_ns(const struct vx_pwasm_seat *seat) {
     uint64_t ms = seat->failures > 9 ? BACK_OFF_MAX_MS : (uint64_t)BACK_OFF_MS << (seat->failures - 1);
     return (ms < BACK_OFF_MAX_MS ? ms : BACK_OFF_MAX_MS) * ms_ns;
 }
@@ -107,7 +108,7 @@ static void set_failures(struct vx_pwasm_seat *seat, uint32_t failures) {
 static void wait_for_next(struct vx_pwasm_seat *seat, uint64_t now_ns) {
     set_failures(seat, seat->failures + 1);
     seat->state = VX_PWASM_SEAT_WAITING;
-    vx_timer_set(wheel_of(seat), &seat->timer, now_ns + back_off_ns(seat));
+    vx_timer_set(wheel_of(seat), &seat->timer, now_ns + vx_pwasm_seat_back_off_ns(seat));
 }
 
 /* Gives back those whose last stream has closed and whose last call is gone. */
@@ -126,7 +127,7 @@ static void log_death(const struct vx_pwasm_seat *seat, const struct vx_pwasm_vm
     char then[64] = "it was about to end";
     if (seat->state == VX_PWASM_SEAT_WAITING)
         snprintf(then, sizeof then, "failure %u in a row, the next one starts in %u ms", seat->failures,
-                 (unsigned)(back_off_ns(seat) / ms_ns));
+                 (unsigned)(vx_pwasm_seat_back_off_ns(seat) / ms_ns));
     vx_pwasm_hub_log(seat->plan->hub, VX_LOG_ERROR,
                      "filter %.*s: its instance on worker %u ended by %s, %s: %s",
                      VX_SLICE_ARG(seat->plan->name), seat->worker, vx_wasm_fault_word(vm->fault.kind), then,
@@ -225,6 +226,7 @@ static void end_vm(struct vx_pwasm_seat *seat, uint64_t now_ns) {
 static void finish(struct vx_pwasm_seat *seat) {
     struct vx_snapshot *home = seat->home;
     seat->home = NULL;
+    vx_list_remove(&seat->link);
     seat->state = VX_PWASM_SEAT_ENDED;
     if (home)
         vx_snapshot_release(home, seat->worker);
@@ -362,6 +364,7 @@ void vx_pwasm_seat_end_here(struct vx_pwasm_seat *seat) {
 void vx_pwasm_seat_init(struct vx_pwasm_seat *seat, const struct vx_pwasm_plan *plan, uint32_t worker,
                         struct vx_pwasm_vm *vm) {
     *seat = (struct vx_pwasm_seat){.plan = plan, .worker = worker};
+    vx_list_init(&seat->link);
     vx_list_init(&seat->dead);
     vx_timer_init(&seat->timer, on_timer);
     vx_pwasm_turn_init(&seat->end_turn, tell_end);

@@ -37,6 +37,7 @@ struct vx_pwasm_seat_shared {
 
 /* The worker's own but for `shared` and `told`. */
 struct vx_pwasm_seat {
+    struct vx_list link; /* in the crew, from when it has entered */
     const struct vx_pwasm_plan *plan;
     uint32_t worker;
     enum vx_pwasm_order told; /* the control thread's: what the worker has been told of */
@@ -57,6 +58,9 @@ void vx_pwasm_seat_init(struct vx_pwasm_seat *seat, const struct vx_pwasm_plan *
 
 /* The worker takes up a snapshot that has the plugin: its VM takes part from the first time on. Its thread. */
 void vx_pwasm_seat_enter(struct vx_pwasm_seat *seat, struct vx_snapshot *snapshot, uint64_t now_ns);
+
+/* How long it waits, from the last of its failures in a row to the next instance. */
+uint64_t vx_pwasm_seat_back_off_ns(const struct vx_pwasm_seat *seat);
 
 /* A stream of a dead VM has closed. The worker's thread. */
 void vx_pwasm_seat_reap(struct vx_pwasm_seat *seat);

@@ -37,14 +37,26 @@ struct vx_wasm_key vx_wasm_cache_key(struct vx_slice binary) {
     return key;
 }
 
-/* `dir/HEX` followed by `suffix`. False: longer than a path may be. */
-static bool path_of(char *out, size_t room, const char *dir, const struct vx_wasm_key *key,
-                    const char *suffix) {
-    char name[NAME_BYTES + 1];
+static void name_of(char out[NAME_BYTES + 1], const struct vx_wasm_key *key) {
     for (int i = 0; i < VX_WASM_KEY_BYTES; i++)
-        snprintf(name + 2 * i, 3, "%02x", key->bytes[i]);
-    int n = snprintf(out, room, "%s/%s%s", dir, name, suffix);
-    return n > 0 && (size_t)n < room;
+        snprintf(out + 2 * i, 3, "%02x", key->bytes[i]);
+}
+
+/* As ssh has it for its own files. */
+static bool is_private(int folder) {
+    struct stat s;
+    return fstat(folder, &s) == 0 && (s.st_uid == geteuid() || s.st_uid == 0) &&
+           !(s.st_mode & (S_IWGRP | S_IWOTH));
+}
+
+/* -1 with errno. */
+static int open_folder(const char *dir) {
+    int folder = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder < 0 || is_private(folder))
+        return folder;
+    close(folder);
+    errno = EPERM;
+    return -1;
 }
 
 static bool write_all(int fd, const void *from, size_t bytes) {
@@ -84,11 +96,11 @@ static uint8_t *read_content(int fd, const struct vx_wasm_key *key, size_t *byte
     return NULL;
 }
 
-bool vx_wasm_cache_read(const char *dir, const struct vx_wasm_key *key, uint8_t **content, size_t *bytes) {
-    char path[PATH_MAX];
-    if (!path_of(path, sizeof path, dir, key, ""))
-        return false;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK); /* nor may a pipe hold it up */
+static bool read_file(int folder, const struct vx_wasm_key *key, uint8_t **content, size_t *bytes) {
+    char name[NAME_BYTES + 1];
+    name_of(name, key);
+    int fd =
+        openat(folder, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK); /* nor may a pipe hold it up */
     if (fd < 0)
         return false;
     *content = read_content(fd, key, bytes);
@@ -96,14 +108,27 @@ bool vx_wasm_cache_read(const char *dir, const struct vx_wasm_key *key, uint8_t 
         futimens(fd, NULL); /* it was used */
     close(fd);
     if (!*content)
-        unlink(path);
+        unlinkat(folder, name, 0);
     return *content != NULL;
 }
 
+bool vx_wasm_cache_read(const char *dir, const struct vx_wasm_key *key, uint8_t **content, size_t *bytes) {
+    int folder = open_folder(dir);
+    if (folder < 0)
+        return false;
+    bool found = read_file(folder, key, content, bytes);
+    close(folder);
+    return found;
+}
+
 void vx_wasm_cache_forget(const char *dir, const struct vx_wasm_key *key) {
-    char path[PATH_MAX];
-    if (path_of(path, sizeof path, dir, key, ""))
-        unlink(path);
+    char name[NAME_BYTES + 1];
+    int folder = open_folder(dir);
+    if (folder < 0)
+        return;
+    name_of(name, key);
+    unlinkat(folder, name, 0);
+    close(folder);
 }
 
 /* The folder and those above it that are missing. False with errno. */
@@ -129,17 +154,19 @@ static bool is_cached(const char *name) {
     return strspn(name, "0123456789abcdef") == NAME_BYTES && name[NAME_BYTES] == '\0';
 }
 
-/* Removes the file that was used longest ago when there are too many. One file comes, one goes. */
-static void prune(const char *dir) {
-    DIR *d = opendir(dir);
-    if (!d)
+/* Removes the file that was used longest ago when there are too many. One file comes, one goes. Takes `folder` over. */
+static void prune(int folder) {
+    DIR *d = fdopendir(folder);
+    if (!d) {
+        close(folder);
         return;
+    }
     char oldest[NAME_BYTES + 1] = "";
     struct timespec oldest_time = {0};
     unsigned count = 0;
     for (struct dirent *entry; (entry = readdir(d));) {
         struct stat s;
-        if (!is_cached(entry->d_name) || fstatat(dirfd(d), entry->d_name, &s, AT_SYMLINK_NOFOLLOW) != 0)
+        if (!is_cached(entry->d_name) || fstatat(folder, entry->d_name, &s, AT_SYMLINK_NOFOLLOW) != 0)
             continue;
         bool older = s.st_mtim.tv_sec < oldest_time.tv_sec ||
                      (s.st_mtim.tv_sec == oldest_time.tv_sec && s.st_mtim.tv_nsec < oldest_time.tv_nsec);
@@ -149,40 +176,49 @@ static void prune(const char *dir) {
         }
     }
     if (count > FILES_KEPT)
-        unlinkat(dirfd(d), oldest, 0);
+        unlinkat(folder, oldest, 0);
     closedir(d);
 }
 
-bool vx_wasm_cache_write(const char *dir, const struct vx_wasm_key *key, const uint8_t *content,
-                         size_t bytes) {
-    char path[PATH_MAX], temporary[PATH_MAX];
-    char suffix[32];
-    snprintf(suffix, sizeof suffix, ".%d", (int)getpid());
-    if (!make_folder(dir))
-        return false;
-    if (!path_of(path, sizeof path, dir, key, "") ||
-        !path_of(temporary, sizeof temporary, dir, key, suffix)) {
-        errno = ENAMETOOLONG;
-        return false;
-    }
+static bool write_file(int folder, const struct vx_wasm_key *key, const uint8_t *content, size_t bytes) {
+    char name[NAME_BYTES + 1], temporary[NAME_BYTES + 32];
+    name_of(name, key);
+    snprintf(temporary, sizeof temporary, "%s.%d", name, (int)getpid());
     struct file_head head = {.bytes = bytes};
     memcpy(head.magic, magic, sizeof magic);
     memcpy(head.key, key->bytes, sizeof head.key);
     SHA256(content, bytes, head.digest);
-    unlink(temporary); /* what a process of this number left behind */
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    unlinkat(folder, temporary, 0); /* what a process of this number left behind */
+    int fd = openat(folder, temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return false;
     bool written = write_all(fd, &head, sizeof head) && write_all(fd, content, bytes);
-    written = close(fd) == 0 && written && rename(temporary, path) == 0;
+    written = close(fd) == 0 && written && renameat(folder, temporary, folder, name) == 0;
     if (!written) {
         int kept = errno;
-        unlink(temporary);
+        unlinkat(folder, temporary, 0);
+        errno = kept;
+    }
+    return written;
+}
+
+bool vx_wasm_cache_write(const char *dir, const struct vx_wasm_key *key, const uint8_t *content,
+                         size_t bytes) {
+    int folder = make_folder(dir) ? open_folder(dir) : -1;
+    if (folder < 0)
+        return false;
+    if (!write_file(folder, key, content, bytes)) {
+        int kept = errno;
+        close(folder);
         errno = kept;
         return false;
     }
-    prune(dir);
+    prune(folder);
     return true;
+}
+
+const char *vx_wasm_cache_explain(int error) {
+    return error == EPERM ? "others may write to it, or it belongs to somebody else" : strerror(error);
 }
 
 size_t vx_wasm_cache_default(char *out, size_t room) {

@@ -2,6 +2,7 @@
 /* Loading modules: what is refused and why, what they export and import, and their compiled form on disk. */
 #include "filters/wasm/module.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -206,6 +207,34 @@ static void test_file_that_others_may_write_is_not_read(void **state) {
     assert_true(load_cached(w));
 }
 
+/* What lies in a folder of others is theirs to choose, whoever the files belong to. */
+static void test_folder_that_others_may_write_to_is_not_used(void **state) {
+    struct world *w = *state;
+    static const mode_t open_modes[] = {0777, 0720, 01777};
+    load_cached(w);
+    assert_true(load_cached(w));
+    for (unsigned i = 0; i < sizeof open_modes / sizeof *open_modes; i++) {
+        assert_int_equal(chmod(w->cache, open_modes[i]), 0);
+        w->engine->cache_error = 0;
+        assert_false(load_cached(w));
+        assert_int_equal(w->engine->cache_error, EPERM);
+    }
+    assert_string_equal(vx_wasm_cache_explain(EPERM),
+                        "others may write to it, or it belongs to somebody else");
+    assert_string_equal(vx_wasm_cache_explain(ENOSPC), strerror(ENOSPC));
+    assert_int_equal(chmod(w->cache, 0755), 0);
+    w->engine->cache_error = 0;
+    assert_true(load_cached(w));
+    assert_int_equal(w->engine->cache_error, 0);
+    if (geteuid() != 0)
+        return; /* nobody else can give a folder away */
+    assert_int_equal(chown(w->cache, 12345, (gid_t)-1), 0);
+    assert_false(load_cached(w));
+    assert_int_equal(w->engine->cache_error, EPERM);
+    assert_int_equal(chown(w->cache, 0, (gid_t)-1), 0);
+    assert_true(load_cached(w));
+}
+
 /* A file in good order that Wasmtime does not take: compiled by another version, or for another processor. */
 static void test_foreign_content_is_compiled_anew(void **state) {
     struct world *w = *state;
@@ -235,6 +264,7 @@ int main(void) {
         cmocka_unit_test(test_it_is_compiled_ahead_for_all_who_load_it),
         cmocka_unit_test(test_damaged_file_is_made_anew),
         cmocka_unit_test(test_file_that_others_may_write_is_not_read),
+        cmocka_unit_test(test_folder_that_others_may_write_to_is_not_used),
         cmocka_unit_test(test_foreign_content_is_compiled_anew),
         cmocka_unit_test(test_without_a_folder_modules_still_load),
     };
