@@ -5,6 +5,7 @@ A rule is a generator over a Tree that yields Finding. docs/core-principles.md s
 shows each one refusing a bad sample.
 """
 
+import os
 import re
 import subprocess
 from collections import namedtuple
@@ -314,6 +315,54 @@ def functions_of_tables(text):
                 yield number, piece.strip(" |")
 
 
+def rule_operations(tree):
+    """docs/operations.md has a row for each metric that the sources write, and tells of no metric and no reason that they
+    have not. (That it has all reasons, a unit test sees.)"""
+    document, errors = "docs/operations.md", "src/core/base/error.h"
+    if document not in tree.files:
+        return
+    text = tree.text(document)
+    rows = set(re.findall(r"^\| `(vortex_\w+)` \|", text, re.M))
+    metrics = set()
+    for name in tree.named(*C_FILES, under="src/"):
+        for match in re.finditer(r'"[^"\n]*?\b(vortex_[a-z0-9_]*[a-z0-9])\b', tree.text(name)):
+            metrics.add(match.group(1))
+            if match.group(1) not in rows:
+                yield Finding(name, line_of(tree.text(name), match.start()), "operations",
+                              f"{match.group(1)} has no row in {document}")
+    for match in re.finditer(r"\b(vortex_[a-z0-9_]*?[a-z0-9])(?:_bucket|_sum|_count)?\b", text):
+        if match.group(1) not in metrics:
+            yield Finding(document, line_of(text, match.start()), "operations", f"no source writes {match.group(1)}")
+    answers = {word: status for status, word in re.findall(r'X\(\w+, (\d+), \w+, "(\w+)"', tree.text(errors))}
+    section = re.search(r"^### Reasons$.*?(?=^## |\Z)", text, re.M | re.S)
+    for match in re.finditer(r"^\| `(\w+)` \| (\w+) \|", section.group(0) if section else "", re.M):
+        word, status = match.groups()
+        line = line_of(text, section.start() + match.start())
+        if word not in answers:
+            yield Finding(document, line, "operations", f"there is no reason {word}")
+        elif answers[word] != "0" and answers[word] != status:
+            yield Finding(document, line, "operations", f"{word} is answered with {answers[word]}")
+
+
+def anchors_of(text):
+    """The anchors that GitHub gives the headings of a document."""
+    text = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
+    headings = re.findall(r"^#+ (.*)$", text, re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def rule_links(tree):
+    """Each link between our documents leads to a file, and to a heading where it names one."""
+    for name in tree.named(".md"):
+        text = tree.text(name)
+        for match in re.finditer(r"\]\((?!https?://)([^)\s#]*)(?:#([^)\s]*))?\)", text):
+            path = os.path.normpath(os.path.join(os.path.dirname(name), match.group(1))) if match.group(1) else name
+            there = path in tree.files or any(f.startswith(path + "/") for f in tree.files)
+            anchor = match.group(2)
+            if not there or (anchor and path.endswith(".md") and anchor not in anchors_of(tree.text(path))):
+                yield Finding(name, line_of(text, match.start()), "links", f"{match.group(0)[1:]} leads nowhere")
+
+
 def rule_test_layout(tree):
     """Unit tests mirror src/, and each fuzzer has its corpus."""
     stems = {f[len("src/"):-2] for f in tree.files if f.startswith("src/") and f.endswith(C_FILES)}
@@ -335,5 +384,5 @@ def rule_test_layout(tree):
 
 RULES = (
     rule_header, rule_file_length, rule_function_size, rule_includes, rule_banned, rule_marks, rule_machine_paths,
-    rule_architecture, rule_state_tables, rule_test_layout,
+    rule_architecture, rule_state_tables, rule_operations, rule_links, rule_test_layout,
 )

@@ -14,8 +14,12 @@ import lint_binary  # noqa: E402
 import lint_rules  # noqa: E402
 
 HEAD = "/* SPDX-License-Identifier: Apache-2.0 */\n/* A sample. */\n"
+OPERATIONS = "# Page\n\n| `vortex_requests_total` | all |\n\n### Reasons\n\n| `no_route` | 404 | none |\n"
 GOOD = {
     "ARCHITECTURE.md": "`vx_sample_get` begins in `src/core/sample.c`, which `vx_sample_*` share.\n",
+    "docs/operations.md": OPERATIONS,
+    "src/core/base/error.h": HEAD + '#define LIST(X) X(NO_ROUTE, 404, CLIENT, "no_route", "Not Found")\n',
+    "src/proxy/page.c": HEAD + 'const char *const vx_page = "# TYPE vortex_requests_total counter";\n',
     "src/core/sample.h": HEAD + "#include <stddef.h>\nint vx_sample_get(size_t at);\n",
     "src/core/sample.c": HEAD + '#include "core/sample.h"\nint vx_sample_get(size_t at) { return (int)at; }\n',
     "src/filters/engine.h": HEAD + '#include "core/sample.h"\n',
@@ -108,6 +112,12 @@ BAD = [
     ("architecture", "docs/notes.md", "`vx_sample_gone` did it\n"),
     ("state-tables", "src/core/sample.c", table("vx_sample_gone")),
     ("state-tables", "src/core/sample.c", table("vx_sample_get, gone")),
+    ("operations", "src/proxy/page.c", GOOD["src/proxy/page.c"].replace("requests", "answers")),
+    ("operations", "docs/operations.md", OPERATIONS + "`vortex_gone_total`\n"),
+    ("operations", "docs/operations.md", OPERATIONS + "| `gone` | 404 | it went |\n"),
+    ("operations", "docs/operations.md", OPERATIONS.replace("404", "400")),
+    ("links", "docs/notes.md", "[page](gone.md)\n"),
+    ("links", "docs/notes.md", "[page](operations.md#gone)\n"),
     ("test-layout", "tests/unit/core/test_other.c", HEAD),
     ("test-layout", "tests/unit/core/helper.c", HEAD),
     ("test-layout", "tests/fuzz/fuzz_other.c", HEAD),
@@ -133,6 +143,11 @@ def test_limits_are_inclusive(tmp_path):
     assert lint(tmp_path, files={"src/core/sample.c": longest}) == set()
     widest = branching_function(lint_rules.COMPLEXITY - 1)
     assert lint(tmp_path, files={"src/core/sample.c": widest}) == set()
+
+
+def test_links_that_lead_somewhere(tmp_path):
+    text = "[a](operations.md#reasons) [b](#one-two) [c](https://example.org/x#y) [d](../src/core)\n# One `two`\n"
+    assert lint(tmp_path, files={"docs/notes.md": text}) == set()
 
 
 def test_comments_and_strings_are_not_code(tmp_path):
