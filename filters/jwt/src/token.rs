@@ -62,6 +62,7 @@ pub enum Refusal {
     Malformed,
     UnknownKey,
     Signature,
+    NoExpiry,
     Expired,
     NotYet,
     Issuer,
@@ -77,6 +78,7 @@ impl Refusal {
             Refusal::Malformed => "the token is malformed",
             Refusal::UnknownKey => "the token's key is not known",
             Refusal::Signature => "the token's signature is wrong",
+            Refusal::NoExpiry => "the token has no exp",
             Refusal::Expired => "the token has expired",
             Refusal::NotYet => "the token is not valid yet",
             Refusal::Issuer => "the token is of another issuer",
@@ -191,7 +193,7 @@ impl Config {
         let now = now as f64;
         match seconds(claims, "exp")? {
             Some(exp) if now >= exp + leeway => return Err(Refusal::Expired),
-            None if self.require_exp => return Err(Refusal::Malformed),
+            None if self.require_exp => return Err(Refusal::NoExpiry),
             _ => {}
         }
         match seconds(claims, "nbf")? {

@@ -61,7 +61,7 @@ fn times() {
         judge(json!({}), json!({"exp": "tomorrow"})),
         Err(Refusal::Malformed)
     );
-    assert_eq!(judge(json!({}), json!({})), Err(Refusal::Malformed));
+    assert_eq!(judge(json!({}), json!({})), Err(Refusal::NoExpiry));
     assert_eq!(judge(json!({"require_exp": false}), json!({})), Ok(()));
 }
 
