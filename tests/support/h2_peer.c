@@ -134,8 +134,10 @@ void h2_peer_talk(struct h2_peer *p) {
 int32_t h2_peer_head(struct h2_peer *p, int32_t stream, bool ends, const char *const *fields) {
     nghttp2_nv nv[32];
     size_t count = 0;
-    for (; fields[2 * count]; count++)
+    for (; fields[2 * count]; count++) {
         nv[count] = h2_field(fields[2 * count], fields[2 * count + 1]);
+        nv[count].flags |= NGHTTP2_NV_FLAG_NO_COPY_NAME; /* else nghttp2 makes it lower case */
+    }
     int32_t id = nghttp2_submit_headers(p->ng, ends ? NGHTTP2_FLAG_END_STREAM : NGHTTP2_FLAG_NONE,
                                         stream ? stream : -1, NULL, nv, count, NULL);
     assert_true(id >= 0);

@@ -40,11 +40,10 @@ static inline int vx_byte_hex(char c) {
 #ifdef __SSSE3__
 /* A bit for each of the sixteen bytes that is a tchar. Each byte is looked up by its low and by its high
  * half: the low table has a bit for each high half with which it makes a tchar. Bytes from 0x80 find zero. */
-static inline unsigned vx_bytes_token_mask(const char *p) {
+static inline unsigned vx_bytes_token_mask(__m128i v) {
     const __m128i by_low = _mm_setr_epi8(0x3a, 0x3f, 0x3e, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0x3e, 0x3e, 0x3d,
                                          0x15, 0x34, 0x15, 0x3d, 0x1c);
     const __m128i by_high = _mm_setr_epi8(0, 0, 0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0, 0, 0, 0, 0, 0, 0, 0);
-    __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
     __m128i high = _mm_and_si128(_mm_srli_epi16(v, 4), _mm_set1_epi8(0x0f));
     __m128i common = _mm_and_si128(_mm_shuffle_epi8(by_low, v), _mm_shuffle_epi8(by_high, high));
     return (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(common, _mm_setzero_si128())) ^ 0xffffu;
@@ -76,7 +75,8 @@ static inline size_t vx_bytes_token_len(const char *p, const char *end) {
     const char *at = p;
 #ifdef __SSSE3__
     while (end - at >= 16) {
-        unsigned others = vx_bytes_token_mask(at) ^ 0xffffu;
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)at);
+        unsigned others = vx_bytes_token_mask(v) ^ 0xffffu;
         if (others)
             return (size_t)(at - p) + (unsigned)__builtin_ctz(others);
         at += 16;
@@ -85,6 +85,25 @@ static inline size_t vx_bytes_token_len(const char *p, const char *end) {
     while (at < end && vx_byte_is(*at, VX_BYTE_TOKEN))
         at++;
     return (size_t)(at - p);
+}
+
+/* Whether all bytes are tchars and none a capital: what the name of a field may hold in HTTP/2 (RFC 9113 §8.2.1). */
+static inline bool vx_bytes_are_lower_token(const char *p, const char *end) {
+#ifdef __SSSE3__
+    while (p < end) {
+        size_t n = end - p < 16 ? (size_t)(end - p) : 16;
+        __m128i v = vx_bytes_load(p, n);
+        /* Moved so that a capital is one of the 26 lowest signed bytes. */
+        __m128i moved = _mm_sub_epi8(v, _mm_set1_epi8((char)('A' + 128)));
+        __m128i capital = _mm_cmplt_epi8(moved, _mm_set1_epi8((char)(-128 + 26)));
+        if (vx_bytes_token_mask(v) != 0xffffu || _mm_movemask_epi8(capital))
+            return false;
+        p += n;
+    }
+#endif
+    while (p < end && vx_byte_is(*p, VX_BYTE_TOKEN) && !vx_byte_is(*p, VX_BYTE_UPPER))
+        p++;
+    return p == end;
 }
 
 /* The first `a` or `b` at or after `p`, `end` when there is none. Inline, as most runs are short. */

@@ -21,10 +21,8 @@ struct vx_header_name {
 extern const uint8_t vx_header_slots[VX_HEADER_SLOTS];
 extern const struct vx_header_name vx_header_names[VX_HEADER_COUNT];
 
-/* `name` is a token (RFC 9110 §5.6.2) of `len` > 0 bytes. A tchar that differs from a letter, digit or `-` in bit 5 alone
- * is the same letter in the other case, so setting that bit is all it takes to compare without case. */
-static inline enum vx_header_id vx_header_id_of_token(const char *name, size_t len) {
-    const uint64_t bit5 = 0x2020202020202020u;
+/* The id whose name differs from the `len` > 0 bytes at `name` in no bit outside of `ignored`, a byte of it for each byte. */
+static inline enum vx_header_id vx_header_id_matching(const char *name, size_t len, uint64_t ignored) {
     unsigned first = (unsigned char)name[0] | 0x20u, last = (unsigned char)name[len - 1] | 0x20u;
     unsigned id = vx_header_slots[VX_HEADER_SLOT((unsigned)len, first, last)];
     const struct vx_header_name *known = &vx_header_names[id];
@@ -32,18 +30,24 @@ static inline enum vx_header_id vx_header_id_of_token(const char *name, size_t l
         return VX_HEADER_OTHER;
     uint64_t differ = 0;
     if (len >= 8) {
-        differ = (vx_load8(name) | bit5) ^ vx_load8(known->text);
-        differ |= (vx_load8(name + len - 8) | bit5) ^ vx_load8(known->text + len - 8);
+        differ = (vx_load8(name) | ignored) ^ vx_load8(known->text);
+        differ |= (vx_load8(name + len - 8) | ignored) ^ vx_load8(known->text + len - 8);
         if (len > 16)
-            differ |= (vx_load8(name + 8) | bit5) ^ vx_load8(known->text + 8);
+            differ |= (vx_load8(name + 8) | ignored) ^ vx_load8(known->text + 8);
     } else if (len >= 4) {
-        differ = (vx_load4(name) | (uint32_t)bit5) ^ vx_load4(known->text);
-        differ |= (vx_load4(name + len - 4) | (uint32_t)bit5) ^ vx_load4(known->text + len - 4);
+        differ = (vx_load4(name) | (uint32_t)ignored) ^ vx_load4(known->text);
+        differ |= (vx_load4(name + len - 4) | (uint32_t)ignored) ^ vx_load4(known->text + len - 4);
     } else {
         for (size_t i = 0; i < len; i++)
-            differ |= (uint64_t)((name[i] | 0x20) ^ known->text[i]);
+            differ |= (uint64_t)(((unsigned char)name[i] | (uint8_t)ignored) ^ (unsigned char)known->text[i]);
     }
     return differ ? VX_HEADER_OTHER : (enum vx_header_id)id;
+}
+
+/* `name` is a token (RFC 9110 §5.6.2) of `len` > 0 bytes. A tchar that differs from a letter, digit or `-` in bit 5 alone
+ * is the same letter in the other case, so setting that bit is all it takes to compare without case. */
+static inline enum vx_header_id vx_header_id_of_token(const char *name, size_t len) {
+    return vx_header_id_matching(name, len, 0x2020202020202020u);
 }
 
 #endif

@@ -59,6 +59,10 @@ enum vx_header_id vx_header_id_of(struct vx_slice name) {
     return vx_header_id_of_token(name.ptr, name.len);
 }
 
+enum vx_header_id vx_header_id_of_lower(struct vx_slice name) {
+    return name.len ? vx_header_id_matching(name.ptr, name.len, 0) : VX_HEADER_OTHER;
+}
+
 struct vx_slice vx_header_id_name(enum vx_header_id id) {
     const struct vx_header_name *name = &vx_header_names[id < VX_HEADER_COUNT ? id : VX_HEADER_OTHER];
     return vx_slice(name->text, name->len);

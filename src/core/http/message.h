@@ -177,6 +177,9 @@ void vx_headers_remove_name(struct vx_headers *h, struct vx_slice name);
 /* The id for a name in any case, VX_HEADER_OTHER when it is none of ours. */
 enum vx_header_id vx_header_id_of(struct vx_slice name);
 
+/* The same for a name as HTTP/2 has them: one that is not in lower case is none of ours. */
+enum vx_header_id vx_header_id_of_lower(struct vx_slice name);
+
 /* The lower-case text of an id; empty for VX_HEADER_OTHER. */
 struct vx_slice vx_header_id_name(enum vx_header_id id);
 

@@ -104,7 +104,7 @@ static bool keep_pseudo(struct vx_h2_stream *st, struct vx_slice name, struct vx
 
 static bool keep_field(struct vx_h2_stream *st, struct vx_slice name, struct vx_slice value) {
     struct vx_h2_head *head = &st->arriving;
-    enum vx_header_id id = vx_header_id_of(name);
+    enum vx_header_id id = vx_header_id_of_lower(name);
     uint64_t bit = UINT64_C(1) << id;
     head->repeated |= head->fields.present & bit;
     char *copy = vx_arena_alloc(st->arena, value.len + (id == VX_HEADER_OTHER ? name.len : 0) + 1);

@@ -63,6 +63,25 @@ static void token_lengths(void **state) {
     }
 }
 
+static void lower_tokens(void **state) {
+    (void)state;
+    for (size_t len = 0; len < 70; len++) {
+        char *p = malloc(len ? len : 1);
+        assert_non_null(p);
+        memset(p, 'x', len);
+        assert_true(vx_bytes_are_lower_token(p, p + len));
+        for (size_t at = 0; at < len; at++) {
+            for (int c = 0; c < 256; c++) {
+                p[at] = (char)c;
+                assert_int_equal(vx_bytes_are_lower_token(p, p + len),
+                                 vx_byte_is((char)c, VX_BYTE_TOKEN) && !vx_byte_is((char)c, VX_BYTE_UPPER));
+            }
+            p[at] = 'x';
+        }
+        free(p);
+    }
+}
+
 static void searches(void **state) {
     (void)state;
     for (size_t len = 0; len < 70; len++) {
@@ -103,7 +122,7 @@ static void values(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(classes),  cmocka_unit_test(hex_digits), cmocka_unit_test(token_lengths),
-        cmocka_unit_test(searches), cmocka_unit_test(values),
+        cmocka_unit_test(lower_tokens), cmocka_unit_test(searches), cmocka_unit_test(values),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -44,7 +44,7 @@ static void add_line(struct section *s, struct vx_slice line) {
     } else if (pseudo) {
         *pseudo = value;
     } else {
-        enum vx_header_id id = vx_header_id_of(name);
+        enum vx_header_id id = vx_header_id_of_lower(name);
         s->repeated |= s->headers.present & UINT64_C(1) << id;
         assert_true(vx_headers_add(&s->headers, &s->memory.arena, id, name, value));
     }

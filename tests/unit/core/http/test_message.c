@@ -72,6 +72,26 @@ static void knows_no_other_names(void **state) {
         assert_int_equal(id_of(longer, len), VX_HEADER_OTHER);
 }
 
+/* Also any one byte changed, and a letter's case too. */
+static void knows_its_names_in_lower_case_alone(void **state) {
+    (void)state;
+    for (int id = 1; id < VX_HEADER_COUNT; id++) {
+        struct vx_slice text = vx_header_id_name((enum vx_header_id)id);
+        char name[64];
+        for (size_t i = 0; i < text.len; i++) {
+            for (int c = 0; c < 256; c++) {
+                memcpy(name, text.ptr, text.len);
+                name[i] = (char)c;
+                bool same = (char)c == text.ptr[i];
+                assert_int_equal(vx_header_id_of_lower(vx_slice(name, text.len)) == (enum vx_header_id)id,
+                                 same);
+            }
+        }
+        assert_int_not_equal(vx_header_id_of_lower(vx_slice(text.ptr, text.len - 1)), id);
+    }
+    assert_int_equal(vx_header_id_of_lower(VX_SLICE_NONE), VX_HEADER_OTHER);
+}
+
 static void add(struct vx_headers *h, const char *name, const char *value) {
     struct vx_slice text = vx_slice_of(name);
     assert_true(vx_headers_add(h, &vx_test_memory.arena, vx_header_id_of(text), text, vx_slice_of(value)));
@@ -186,6 +206,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(knows_its_names_in_any_case),
         cmocka_unit_test(knows_no_other_names),
+        cmocka_unit_test(knows_its_names_in_lower_case_alone),
         cmocka_unit_test(finds_and_removes),
         cmocka_unit_test(grows_and_keeps_what_was_there),
         cmocka_unit_test(strips_hop_by_hop),
