@@ -39,6 +39,7 @@ static enum pumped pump(struct vx_stream *from, struct vx_stream *to, uint64_t *
         case VX_PULL_BYTES:
             break;
         }
+        to->ending = from->whole;
         size_t taken = to->ops->push(to, bytes);
         if (taken) {
             from->ops->consume(from, taken);
@@ -135,6 +136,7 @@ static enum pumped pump_kept(struct vx_exchange *x, struct vx_stream *from) {
         case VX_PULL_BYTES:
             break;
         }
+        to->ending = from->whole;
         size_t taken = to->ops->push(to, bytes);
         if (taken) {
             x->keeps = keep(x, vx_slice(bytes.ptr, taken));

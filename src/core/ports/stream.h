@@ -78,6 +78,11 @@ struct vx_stream {
     const struct vx_stream_events *events;
     void *user;
     struct vx_error error;
+    /* So that the end of a body can go with its last bytes, where the protocol has room for it: */
+    bool
+        whole; /* source: behind the bytes of this pull() nothing comes, no trailers either. May be left false */
+    bool
+        ending; /* sink, set by its user: once all that is pushed was taken, finish() follows, without trailers */
 };
 
 /* Who is at the other end of a downstream. Lives as long as its connection. */

@@ -33,6 +33,7 @@ static enum vx_pull pull(struct vx_stream *stream, struct vx_slice *bytes) {
     if (!r->connection)
         return VX_PULL_FAILED;
     enum vx_pull result = vx_h2_stream_pull(&r->st, bytes);
+    stream->whole = vx_h2_stream_is_whole(&r->st);
     if (result == VX_PULL_FAILED)
         stream->error = vx_h2_client_explain(r);
     /* While it is the client that is slow, the backend owes us nothing. */
@@ -58,7 +59,7 @@ static size_t push(struct vx_stream *stream, struct vx_slice bytes) {
         r->waits_room = true;
         return 0;
     }
-    size_t taken = vx_h2_stream_push(&r->st, bytes);
+    size_t taken = vx_h2_stream_push(&r->st, bytes, stream->ending);
     r->up.reads = r->st.given_window;
     if (r->tunnel)
         vx_h2_client_expect(r, r->idle_timeout_ns); /* silence counts only when both are silent */

@@ -3,6 +3,7 @@
 #include "proxy/http2/fields.h"
 
 #include "core/base/decimal.h"
+#include "core/http/bytes.h"
 
 #define BIT(name) (UINT64_C(1) << VX_HEADER_##name)
 
@@ -35,10 +36,7 @@ void vx_h2_fields_add(struct vx_h2_fields *f, struct vx_slice name, struct vx_sl
 
 /* ptr NULL: no memory. */
 static struct vx_slice lower_name(struct vx_slice name, struct vx_arena *arena) {
-    size_t at = 0;
-    while (at < name.len && name.ptr[at] == vx_lower(name.ptr[at]))
-        at++;
-    if (at == name.len)
+    if (vx_bytes_are_lower_token(name.ptr, name.ptr + name.len))
         return name;
     char *copy = vx_arena_alloc(arena, name.len);
     if (!copy)

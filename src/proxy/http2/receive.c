@@ -12,10 +12,6 @@ enum {
 const uint8_t vx_h2_farewell[8] = {'v', 'o', 'r', 't', 'e', 'x', 'b', 'y'};
 static const uint8_t probe[8] = {'v', 'o', 'r', 't', 'e', 'x', 'b', 'p'};
 
-static struct vx_h2_stream *stream_of(nghttp2_session *ng, const nghttp2_frame *frame) {
-    return frame->hd.stream_id ? nghttp2_session_get_stream_user_data(ng, frame->hd.stream_id) : NULL;
-}
-
 /* What a callback answers: nghttp2 stops reading once the connection is to end. */
 static int go_on(const struct vx_h2_session *s) {
     return s->ending || s->broken ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
@@ -23,13 +19,15 @@ static int go_on(const struct vx_h2_session *s) {
 
 static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, void *user) {
     struct vx_h2_session *s = user;
-    struct vx_h2_stream *st = stream_of(ng, frame);
-    if (!st && s->server && frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
+    bool opens = s->server && frame->headers.cat == NGHTTP2_HCAT_REQUEST;
+    struct vx_h2_stream *st = opens ? NULL : vx_h2_stream_of(s, frame->hd.stream_id);
+    if (opens) {
         bool refused = ++s->peer_streams > s->peer_limit || s->shutting;
         st = refused ? NULL : s->ops->accept(s, frame->hd.stream_id);
         if (st) {
             vx_h2_stream_begin(st, s, frame->hd.stream_id);
             nghttp2_session_set_stream_user_data(ng, frame->hd.stream_id, st);
+            s->latest = st;
         } else {
             nghttp2_submit_rst_stream(ng, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_REFUSED_STREAM);
             vx_h2_session_glitch(s, VX_H2_GLITCH_REFUSED);
@@ -288,8 +286,9 @@ static void on_message_frame(struct vx_h2_session *s, struct vx_h2_stream *st, c
 }
 
 static int on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *user) {
+    (void)ng;
     struct vx_h2_session *s = user;
-    struct vx_h2_stream *st = stream_of(ng, frame);
+    struct vx_h2_stream *st = vx_h2_stream_of(s, frame->hd.stream_id);
     switch (frame->hd.type) {
     case NGHTTP2_HEADERS:
     case NGHTTP2_DATA:
@@ -322,7 +321,7 @@ static int on_data(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t
                    void *user) {
     (void)flags;
     struct vx_h2_session *s = user;
-    struct vx_h2_stream *st = nghttp2_session_get_stream_user_data(ng, id);
+    struct vx_h2_stream *st = vx_h2_stream_of(s, id);
     nghttp2_session_consume_connection(ng, len);
     if (!st || st->failed)
         return go_on(s);
@@ -341,9 +340,10 @@ static int on_data(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t
 
 /* A frame whose meaning is wrong: nghttp2 resets the stream, or ends the connection, after this. */
 static int on_invalid_frame(nghttp2_session *ng, const nghttp2_frame *frame, int error, void *user) {
+    (void)ng;
     (void)error;
     struct vx_h2_session *s = user;
-    struct vx_h2_stream *st = stream_of(ng, frame);
+    struct vx_h2_stream *st = vx_h2_stream_of(s, frame->hd.stream_id);
     if (st && !st->error.code)
         st->error = s->server ? vx_error(VX_ERR_BAD_REQUEST, false, "a malformed HTTP/2 request")
                               : vx_error(VX_ERR_BAD_RESPONSE, false, "a malformed HTTP/2 response");
@@ -361,8 +361,10 @@ static struct vx_error closed_by(const struct vx_h2_session *s, uint32_t code) {
 }
 
 static int on_stream_close(nghttp2_session *ng, int32_t id, uint32_t code, void *user) {
+    (void)ng;
     struct vx_h2_session *s = user;
-    struct vx_h2_stream *st = nghttp2_session_get_stream_user_data(ng, id);
+    struct vx_h2_stream *st = vx_h2_stream_of(s, id);
+    s->latest = NULL;
     s->capacity_moved = true;
     s->peer_streams -= s->server;
     if (!st)

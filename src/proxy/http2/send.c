@@ -7,25 +7,37 @@ static void no_memory(struct vx_h2_session *s) {
     vx_h2_session_break(s, vx_error(VX_ERR_OUT_OF_MEMORY, false, NULL));
 }
 
-void vx_h2_session_pump(struct vx_h2_session *s) {
-    while (!s->broken) {
-        const uint8_t *bytes;
-        nghttp2_ssize n = nghttp2_session_mem_send2(s->ng, &bytes);
-        if (n == 0)
-            break;
-        if (n < 0) {
-            no_memory(s);
-            break;
-        }
-        char *room = vx_h2_session_reserve(s, (size_t)n);
-        if (!room)
-            break;
-        memcpy(room, bytes, (size_t)n);
-        s->out.end += (uint32_t)n;
-    }
+/* Takes over what nghttp2 has made next. False: there was nothing, or the session is broken. */
+static bool take_frame(struct vx_h2_session *s) {
+    const uint8_t *bytes;
+    nghttp2_ssize n = nghttp2_session_mem_send2(s->ng, &bytes);
+    if (n < 0)
+        no_memory(s);
+    char *room = n > 0 ? vx_h2_session_reserve(s, (size_t)n) : NULL;
+    if (!room)
+        return false;
+    memcpy(room, bytes, (size_t)n);
+    s->out.end += (uint32_t)n;
+    return true;
+}
+
+static void write_soon(struct vx_h2_session *s) {
     /* Where the transport takes nothing, its own event leads to the next write. */
     if (vx_buffer_len(&s->out) && s->transport->writable)
         vx_h2_session_soon(s);
+}
+
+void vx_h2_session_pump(struct vx_h2_session *s) {
+    while (!s->broken && take_frame(s)) {
+    }
+    write_soon(s);
+}
+
+/* The same for a head that was submitted: nghttp2 is not asked once more whether there is nothing behind it. */
+static void pump_head(struct vx_h2_session *s) {
+    while (!s->broken && take_frame(s) && nghttp2_session_get_outbound_queue_size(s->ng) > 0) {
+    }
+    write_soon(s);
 }
 
 /* nghttp2 ends the connection for a stream too many where RFC 9113 §5.1.2 has that stream refused. So it knows of no limit:
@@ -103,27 +115,28 @@ static void reset_sent(struct vx_h2_session *s, const nghttp2_frame *frame) {
 }
 
 /* The end of a message is out. Where its owner had let go before, what the peer still sends is not wanted. */
-static void end_sent(nghttp2_session *ng, int32_t id) {
-    struct vx_h2_stream *st = nghttp2_session_get_stream_user_data(ng, id);
+static void end_sent(struct vx_h2_session *s, int32_t id) {
+    struct vx_h2_stream *st = vx_h2_stream_of(s, id);
     if (st)
         st->end_framed = true;
-    else if (nghttp2_session_get_stream_remote_close(ng, id) == 0)
-        nghttp2_submit_rst_stream(ng, NGHTTP2_FLAG_NONE, id, NGHTTP2_NO_ERROR);
+    else if (nghttp2_session_get_stream_remote_close(s->ng, id) == 0)
+        nghttp2_submit_rst_stream(s->ng, NGHTTP2_FLAG_NONE, id, NGHTTP2_NO_ERROR);
 }
 
 static int on_frame_sent(nghttp2_session *ng, const nghttp2_frame *frame, void *user) {
+    (void)ng;
     struct vx_h2_session *s = user;
     if (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS)
         vx_h2_glitches_work(&s->glitches);
     /* The other frames' bytes are counted where they are written; of a head only nghttp2 knows the length. */
     if (frame->hd.type == NGHTTP2_HEADERS) {
-        struct vx_h2_stream *st = nghttp2_session_get_stream_user_data(ng, frame->hd.stream_id);
+        struct vx_h2_stream *st = vx_h2_stream_of(s, frame->hd.stream_id);
         if (st)
             st->sent_bytes += 9 + frame->hd.length;
     }
     if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM &&
         (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS))
-        end_sent(ng, frame->hd.stream_id);
+        end_sent(s, frame->hd.stream_id);
     if (frame->hd.type == NGHTTP2_RST_STREAM)
         reset_sent(s, frame);
     return 0;
@@ -132,8 +145,7 @@ static int on_frame_sent(nghttp2_session *ng, const nghttp2_frame *frame, void *
 static int on_frame_not_sent(nghttp2_session *ng, const nghttp2_frame *frame, int error, void *user) {
     (void)ng;
     (void)error;
-    (void)user;
-    struct vx_h2_stream *st = nghttp2_session_get_stream_user_data(ng, frame->hd.stream_id);
+    struct vx_h2_stream *st = vx_h2_stream_of(user, frame->hd.stream_id);
     if (frame->hd.type == NGHTTP2_HEADERS && st)
         st->unsent = true;
     return 0;
@@ -179,12 +191,19 @@ static void wait_for_room(struct vx_h2_stream *st) {
         vx_list_push_back(&st->session->waiting, &st->waiting);
 }
 
-static size_t push_some(struct vx_h2_stream *st, struct vx_slice bytes) {
+/* Whether END_STREAM goes with the next `n` bytes, `last` of those that push() was given. */
+static bool ends_with(const struct vx_h2_stream *st, size_t n, bool last) {
+    if (st->left.declared)
+        return n == st->left.bytes && (last || st->ends_by_length);
+    return last;
+}
+
+static size_t push_some(struct vx_h2_stream *st, struct vx_slice bytes, bool last) {
     size_t room = vx_h2_stream_room(st);
     if (room == 0)
         return 0;
     st->out = vx_slice(bytes.ptr, bytes.len < room ? bytes.len : room);
-    st->end_pushed = st->ends_by_length && st->out.len == st->left.bytes;
+    st->end_pushed = ends_with(st, st->out.len, last && st->out.len == bytes.len);
     size_t taken = send_out(st);
     vx_body_left_count(&st->left, taken);
     st->local_ended = st->end_pushed && st->out.len == 0;
@@ -199,14 +218,14 @@ void vx_h2_stream_begin_body(struct vx_h2_stream *st, struct vx_body_left left, 
     st->ends_by_length = left.declared && from < VX_HTTP_2;
 }
 
-size_t vx_h2_stream_push(struct vx_h2_stream *st, struct vx_slice bytes) {
+size_t vx_h2_stream_push(struct vx_h2_stream *st, struct vx_slice bytes, bool last) {
     struct vx_h2_session *s = st->session;
     bytes = vx_body_left_cut(&st->left, bytes);
     if (!s || st->closed || st->failed || st->local_ended || s->broken || !bytes.len)
         return 0;
     size_t taken = 0;
     while (taken < bytes.len) {
-        size_t n = push_some(st, vx_slice_skip(bytes, taken));
+        size_t n = push_some(st, vx_slice_skip(bytes, taken), last);
         taken += n;
         if (n == 0)
             break;
@@ -230,7 +249,7 @@ static bool send_head(struct vx_h2_stream *st, const struct vx_h2_fields *fields
     if (result != 0)
         return false;
     st->local_ended = ended;
-    vx_h2_session_pump(s);
+    pump_head(s);
     return !s->broken && !st->unsent;
 }
 
@@ -302,7 +321,7 @@ bool vx_h2_session_open(struct vx_h2_session *s, struct vx_h2_stream *st, const 
     vx_h2_stream_begin(st, s, id);
     st->bodyless = asks_for_head(fields);
     st->local_ended = ended;
-    vx_h2_session_pump(s);
+    pump_head(s);
     if (!st->unsent && !s->broken)
         return true;
     vx_h2_stream_release(st, NGHTTP2_CANCEL);

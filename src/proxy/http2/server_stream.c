@@ -30,6 +30,7 @@ static enum vx_pull pull(struct vx_stream *stream, struct vx_slice *bytes) {
         return VX_PULL_FAILED;
     }
     enum vx_pull result = vx_h2_stream_pull(&s->st, bytes);
+    stream->whole = vx_h2_stream_is_whole(&s->st);
     if (result == VX_PULL_FAILED)
         stream->error = s->st.error;
     await_body(s, result == VX_PULL_WAIT);
@@ -52,7 +53,7 @@ static void watch_writes(struct h2_server_stream *s, bool waits) {
 
 static size_t push(struct vx_stream *stream, struct vx_slice bytes) {
     struct h2_server_stream *s = of(stream);
-    size_t taken = vx_h2_stream_push(&s->st, bytes);
+    size_t taken = vx_h2_stream_push(&s->st, bytes, stream->ending);
     watch_writes(s, taken < bytes.len);
     return taken;
 }

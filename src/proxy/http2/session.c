@@ -28,6 +28,7 @@ enum {
     READ_USUAL_BYTES = 0, /* a block of the worker's */
     READ_BULK_BYTES = 64 * 1024,
     WRITE_AT_BYTES = 48 * 1024, /* more than this is written before it grows further */
+    FULL_FRAME_BYTES = 16 * 1024,
     CONNECTION_WINDOW_BYTES = 16 * 1024 * 1024,
     LINGER_MS = 1000,
     LINGER_MAX_BYTES = 256 * 1024, /* of what still comes: who goes on sending is not waited for */
@@ -62,8 +63,10 @@ char *vx_h2_session_reserve(struct vx_h2_session *s, size_t bytes) {
         if (vx_buffer_room(&s->out) >= bytes)
             return s->out.block->data + s->out.end;
     }
-    size_t waiting = vx_buffer_len(&s->out);
-    if (!vx_buffer_renew(&s->out, s->rt->blocks, waiting ? (waiting + bytes) * 2 : bytes)) {
+    size_t waiting = vx_buffer_len(&s->out), want = waiting + bytes;
+    if (bytes >= FULL_FRAME_BYTES || want > s->rt->blocks->chunk_bytes) /* a body: there is more to it */
+        want = waiting < WRITE_AT_BYTES ? WRITE_AT_BYTES + bytes : want * 2;
+    if (!vx_buffer_renew(&s->out, s->rt->blocks, want)) {
         vx_h2_session_break(s, vx_error(VX_ERR_OUT_OF_MEMORY, false, NULL));
         return NULL;
     }

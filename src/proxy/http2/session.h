@@ -48,13 +48,22 @@ enum vx_h2_pending {
     VX_H2_PENDING_FAILED = 8,
 };
 
+/* Bytes of a body, in one block. Several frames of it that one read has brought lie there as they came, in pieces. */
+struct vx_h2_received {
+    struct vx_buffer first;
+    struct vx_h2_piece {
+        uint32_t start, end;
+    } behind[7]; /* the pieces behind `first` */
+    uint32_t behind_count;
+};
+
 struct vx_h2_stream {
     struct vx_h2_session *session; /* NULL: not begun, or released */
     struct vx_arena *arena;        /* of the request; set by the owner, outlives the stream */
     struct vx_list link;           /* in session->streams */
     struct vx_list ready;          /* in session->ready while something of `pending` is set */
     struct vx_list waiting;        /* in session->waiting: push() had no room */
-    struct vx_buffer in;           /* received and not consumed */
+    struct vx_h2_received in;      /* and not consumed */
     struct vx_slice out;           /* what push() is giving away: only during that call */
     struct vx_body_left left;      /* of the body we send */
     struct vx_h2_head head;        /* the last complete one */
@@ -135,7 +144,9 @@ struct vx_h2_session {
     struct vx_list ready;
     struct vx_list waiting; /* for room or for the peer's window; the one that has waited longest first */
     struct vx_h2_stream *parsing; /* whose field section is arriving */
-    struct vx_h2_gate gate;       /* server */
+    struct vx_h2_stream
+        *latest;            /* the one that was looked for last, while it is neither closed nor released */
+    struct vx_h2_gate gate; /* server */
     struct vx_h2_flow flow;
     struct vx_h2_glitches glitches;
     void (*glitched)(struct vx_h2_session *s, enum vx_h2_glitch kind, bool last);
@@ -214,8 +225,11 @@ static inline bool vx_h2_session_pending(const struct vx_h2_session *s) {
 void vx_h2_stream_begin_body(struct vx_h2_stream *st, struct vx_body_left left, enum vx_http_version from);
 
 enum vx_pull vx_h2_stream_pull(struct vx_h2_stream *st, struct vx_slice *bytes);
+/* Behind VX_PULL_BYTES: vx_stream.whole. */
+bool vx_h2_stream_is_whole(const struct vx_h2_stream *st);
 void vx_h2_stream_consume(struct vx_h2_stream *st, size_t bytes);
-size_t vx_h2_stream_push(struct vx_h2_stream *st, struct vx_slice bytes);
+/* `last`: vx_stream.ending. */
+size_t vx_h2_stream_push(struct vx_h2_stream *st, struct vx_slice bytes, bool last);
 void vx_h2_stream_finish(struct vx_h2_stream *st, const struct vx_headers *trailers);
 void vx_h2_stream_again(struct vx_h2_stream *st);
 

@@ -41,6 +41,8 @@ void vx_h2_stream_begin(struct vx_h2_stream *st, struct vx_h2_session *s, int32_
 void vx_h2_stream_pend(struct vx_h2_stream *st, enum vx_h2_pending what);
 /* Nothing more can come of it; the owner is told unless the error is VX_ERR_NONE. */
 void vx_h2_stream_fail(struct vx_h2_stream *st, struct vx_error error);
+/* The stream of this number; NULL: none that is open and has an owner. */
+struct vx_h2_stream *vx_h2_stream_of(struct vx_h2_session *s, int32_t id);
 /* False: no memory. */
 bool vx_h2_stream_receive(struct vx_h2_stream *st, struct vx_slice bytes);
 

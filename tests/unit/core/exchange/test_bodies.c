@@ -50,6 +50,26 @@ static void test_a_slow_client_stops_the_backend(void **state) {
     fixture_free(x);
 }
 
+/* What a source knows of its end, the sink hears before the last bytes. */
+static void test_the_end_is_told_with_the_last_bytes(void **state) {
+    (void)state;
+    for (unsigned whole = 0; whole < 2; whole++) {
+        struct fixture *x = fixture_new();
+        fixture_start(x);
+        fixture_request(x, VX_METHOD_POST, "/api");
+        fake_downstream_add_body(&x->f, VX_SLICE("request"));
+        x->f.down.stream.whole = whole;
+        fixture_begin(x);
+        struct fake_upstream *u = fixture_up(x);
+        assert_int_equal(u->up.stream.ending, whole);
+        u->up.stream.whole = whole;
+        fake_upstream_answer(u, 200, "answer", x->now_ns);
+        assert_int_equal(x->f.down.stream.ending, whole);
+        fake_downstream_check_done(&x->f);
+        fixture_free(x);
+    }
+}
+
 static void test_others_get_their_turn(void **state) {
     (void)state;
     struct fixture *x = fixture_new();
@@ -250,6 +270,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_slow_backend_stops_the_client),
         cmocka_unit_test(test_a_slow_client_stops_the_backend),
+        cmocka_unit_test(test_the_end_is_told_with_the_last_bytes),
         cmocka_unit_test(test_others_get_their_turn),
         cmocka_unit_test(test_an_early_answer_ends_the_exchange),
         cmocka_unit_test(test_a_client_whose_body_breaks_cuts_the_request),

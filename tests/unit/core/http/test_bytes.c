@@ -121,8 +121,8 @@ static void values(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(classes),  cmocka_unit_test(hex_digits), cmocka_unit_test(token_lengths),
-        cmocka_unit_test(lower_tokens), cmocka_unit_test(searches), cmocka_unit_test(values),
+        cmocka_unit_test(classes),      cmocka_unit_test(hex_digits), cmocka_unit_test(token_lengths),
+        cmocka_unit_test(lower_tokens), cmocka_unit_test(searches),   cmocka_unit_test(values),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

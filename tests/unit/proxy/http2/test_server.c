@@ -217,6 +217,59 @@ static void test_a_body_is_pulled(void **state) {
     end(w);
 }
 
+/* Frames that came together lie where they were read; those that came later join them. */
+static void test_a_body_in_many_frames_is_pulled_in_order(void **state) {
+    (void)state;
+    enum { FIRST_MOST = 65000, LATER = 500, STEP = 3333 };
+    static char much[FIRST_MOST + LATER];
+    for (size_t i = 0; i < sizeof much; i++)
+        much[i] = (char)(i % 251);
+    for (size_t first = 1; first < FIRST_MOST; first += STEP) {
+        struct world *w = start(true);
+        int32_t id = h2_peer_head(&w->peer, 0, false, post);
+        assert_int_equal(h2_peer_body(&w->peer, id, much, first, false), first);
+        struct vx_stream *s = &w->held[0].down->stream;
+        struct vx_slice bytes;
+        assert_int_equal(s->ops->pull(s, &bytes), VX_PULL_BYTES);
+        assert_false(s->whole);
+        s->ops->consume(s, 1);
+        assert_int_equal(h2_peer_body(&w->peer, id, much + first, LATER, true), LATER);
+        for (size_t got = 1; got < first + LATER; got += bytes.len) {
+            assert_int_equal(s->ops->pull(s, &bytes), VX_PULL_BYTES);
+            assert_memory_equal(bytes.ptr, much + got, bytes.len);
+            assert_int_equal(s->whole, got + bytes.len == first + LATER);
+            s->ops->consume(s, bytes.len);
+        }
+        assert_int_equal(s->ops->pull(s, &bytes), VX_PULL_END);
+        answer(&w->held[0], "ok");
+        end(w);
+    }
+}
+
+static void test_the_end_goes_with_the_last_bytes(void **state) {
+    (void)state;
+    static char much[5000];
+    struct world *w = start_with(true, 1000, 100);
+    int32_t id = h2_peer_get(&w->peer, "/");
+    struct vx_response head = {.status = 200, .version = VX_HTTP_2, .framing = VX_BODY_CHUNKED};
+    struct vx_downstream *d = w->held[0].down;
+    d->ops->respond(d, &head);
+    d->stream.ending = true;
+    assert_int_equal(d->stream.ops->push(&d->stream, vx_slice(much, sizeof much)), 1000);
+    h2_peer_talk(&w->peer);
+    assert_false(h2_peer_stream(&w->peer, id)->ended);
+    nghttp2_session_consume(w->peer.ng, id, 1000);
+    h2_peer_talk(&w->peer);
+    assert_int_equal(d->stream.ops->push(&d->stream, vx_slice(much, 500)), 500);
+    h2_peer_talk(&w->peer);
+    assert_true(h2_peer_stream(&w->peer, id)->ended);
+    d->stream.ops->finish(&d->stream, NULL);
+    let_go(&w->held[0]);
+    h2_peer_talk(&w->peer);
+    assert_int_equal(h2_peer_stream(&w->peer, id)->code, NGHTTP2_NO_ERROR);
+    end(w);
+}
+
 /* What is not pulled is not given room for, and holds up nobody else. */
 static void test_a_stream_that_is_not_read_stops_only_itself(void **state) {
     (void)state;
@@ -635,6 +688,8 @@ int main(void) {
         cmocka_unit_test(test_requests_of_a_connection_name_the_same_one),
         cmocka_unit_test(test_one_write_carries_the_answers_of_a_round),
         cmocka_unit_test(test_a_body_is_pulled),
+        cmocka_unit_test(test_a_body_in_many_frames_is_pulled_in_order),
+        cmocka_unit_test(test_the_end_goes_with_the_last_bytes),
         cmocka_unit_test(test_a_stream_that_is_not_read_stops_only_itself),
         cmocka_unit_test(test_a_response_waits_for_the_clients_window),
         cmocka_unit_test(test_a_full_connection_stops_the_bodies),
