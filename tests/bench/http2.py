@@ -13,6 +13,7 @@ from pathlib import Path
 
 from processes import BenchError, Peer, Stage, die_with_parent, find_program
 
+ATTACKER = "192.0.2.1"  # RFC 5737: nobody's
 FIRST_REQUESTS = 20000  # warm the peer, and tell how many fit into the window
 
 
@@ -70,16 +71,30 @@ def measure(
     }
 
 
-def measure_attacked(stage: Stage, peer: Peer, window_s: float, connections: int, streams: int) -> dict[str, float]:
-    """What the peer's other clients get without and with somebody who resets streams as fast as one connection goes.
+def wait_ban(peer: Peer) -> None:
+    end = time.monotonic() + 30
+    while not re.search(r"^vortex_bans_active [1-9]", peer.metrics(), re.MULTILINE):
+        if time.monotonic() > end:
+            raise BenchError(f"{peer.name} has banned nobody")
+        time.sleep(0.1)
+
+
+def measure_attacked(
+    stage: Stage, peer: Peer, window_s: float, connections: int, streams: int, again_ms: int
+) -> dict[str, float]:
+    """What the peer's other clients get without and with somebody who resets streams as fast as one connection goes, and
+    comes again `again_ms` after it was ended. A peer with bans has seen enough of him by then to have banned him.
 
     Per second of the peer's CPU time, because on two cores the attacker takes its own time from the load generator."""
+    bans = peer.name.endswith("+bans")
     alone = measure(stage, peer, window_s, connections, streams, tls=False)
     command = ["taskset", "-c", str(stage.cores.load), sys.executable, str(Path(__file__).with_name("rapid_reset.py")),
-               str(peer.h2_port)]  # fmt: skip
+               str(peer.proxied_port if bans else peer.h2_port), str(again_ms), *([ATTACKER] if bans else [])]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=die_with_parent) as attacker:
         try:
             time.sleep(0.5)
+            if bans:
+                wait_ban(peer)
             attacked = measure(stage, peer, window_s, connections, streams, tls=False)
         finally:
             attacker.terminate()

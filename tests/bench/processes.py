@@ -187,6 +187,7 @@ class Peer:
     tls_port: int
     metrics_port: int
     h2_port: int
+    proxied_port: int  # of vortex alone: connections begin with a PROXY protocol header
 
     def pids(self) -> list[int]:
         return self.process.pids()
@@ -248,9 +249,10 @@ FILTERS = {
 EXTRAS = {
     "log": "access_log: {{ path: {folder}/access.log, format: json }}",
     "limit": "rate_limit: {{ requests: 1000000, burst: 1000000 }}",
+    "bans": "bans: {{ after: 3, within: 10s, duration: 10m }}",
     "redis": 'rate_limit: {{ store: "redis://127.0.0.1:{redis}", requests: 1000000, burst: 1000000 }}',
 }
-PEERS = ["relay", "nginx", "haproxy", "envoy", "h2o", "vortex", "vortex+log", "vortex+limit", "vortex+redis"]
+PEERS = ["relay", "nginx", "haproxy", "envoy", "h2o", "vortex", "vortex+log", "vortex+limit", "vortex+redis", "vortex+bans"]
 
 
 @dataclass
@@ -359,7 +361,7 @@ class Stage:
         `wrapper` goes before its command (valgrind); `single` asks for one process where there would be two; `h2_origins`:
         the origins speak HTTP/2.
         """
-        ports = {key: free_port(self.ports) for key in ("PORT", "TLS_PORT", "METRICS_PORT", "H2_PORT")}
+        ports = {key: free_port(self.ports) for key in ("PORT", "TLS_PORT", "METRICS_PORT", "H2_PORT", "PROXIED_PORT")}
         kind, _, extra = name.partition("+")
         if kind == "relay":
             command = [str(self.paths.tool("relay")), str(ports["PORT"]), str(origins[0])]
@@ -369,7 +371,7 @@ class Stage:
         process = self.start(name, [*wrapper, *command], self.cores.proxy)
         process.wait_port(ports["PORT"])
         h2_port = ports["H2_PORT" if kind in OWN_H2_PORT else "PORT"]
-        peer = Peer(name, process, ports["PORT"], ports["TLS_PORT"], ports["METRICS_PORT"], h2_port)
+        peer = Peer(name, process, ports["PORT"], ports["TLS_PORT"], ports["METRICS_PORT"], h2_port, ports["PROXIED_PORT"])
         wait_answer(peer)
         return peer
 

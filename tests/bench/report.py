@@ -16,6 +16,7 @@ H2_COLUMNS = [
     ("busy", "busy %", 100),
     ("errors", "errors", 1),
 ]
+INSTRUCTIONS_COLUMNS = [("instructions", "instructions", 1), ("requests", "counted over", 1)]
 COLUMNS = {
     "run_load": [
         ("cpu_us", "CPU us", 1),
@@ -77,7 +78,8 @@ COLUMNS = {
         ("per_cpu_second", "per CPU-s", 1),
         ("errors", "errors", 1),
     ],
-    "run_instructions": [("instructions", "instructions", 1), ("requests", "counted over", 1)],
+    "run_instructions": INSTRUCTIONS_COLUMNS,
+    "run_h2_instructions": INSTRUCTIONS_COLUMNS,
 }
 
 

@@ -31,6 +31,7 @@ LATE_SHARE = 0.5
 LIMITS_RATE = 5000
 IDLE_CONNECTIONS = 10000
 FILTER_SLICES = 4
+H2_COUNTED_REQUESTS = 4000
 
 
 @dataclass
@@ -206,10 +207,10 @@ def run_h2_reset(scenario: Scenario, stage: Stage, settings: Settings, _: dict[s
     """The same closed loop without and with an attacker."""
     outcome = Outcome.empty()
     peers = start_peers(scenario, stage, settings, outcome)
-    connections, streams = map(int, scenario.options)
+    connections, streams, again_ms = map(int, scenario.options)
 
     def measure(peer: Peer) -> dict:
-        return http2.measure_attacked(stage, peer, settings.window_s, connections, streams)
+        return http2.measure_attacked(stage, peer, settings.window_s, connections, streams, again_ms)
 
     take_turns(settings, peers, outcome, measure)
     return outcome
@@ -388,38 +389,67 @@ def run_idle(scenario: Scenario, stage: Stage, settings: Settings, _: dict[str, 
     return outcome
 
 
-def count_instructions(stage: Stage, name: str, origins: list[int], window_s: float) -> dict[str, float]:
-    """User-space instructions of a peer under callgrind while it serves; neither start nor end is counted."""
-    profile = stage.paths.out / f"callgrind.{name}.out"
+def count_instructions(
+    stage: Stage, name: str, label: str, origins: list[int], h2_origins: bool, load: Callable[[Peer], float]
+) -> dict[str, float]:
+    """User-space instructions of a peer under callgrind while it serves; neither start nor end is counted. `load` says how
+    many requests it made."""
+    profile = stage.paths.out / f"callgrind.{label}.out"
     valgrind = ("valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={profile}")
-    peer = stage.peer(name, origins, valgrind, single=True)
+    peer = stage.peer(name, origins, valgrind, single=True, h2_origins=h2_origins)
     switch = ["vgdb", f"--pid={peer.process.pid}", "instrumentation"]
-    load = ("--connections", 16, "--warmup", 0)
     try:
-        stage.load(*load, "--window", 0.5, peer=peer)
+        load(peer)
         subprocess.run([*switch, "on"], check=True, capture_output=True, timeout=60)
-        counted = stage.load(*load, "--window", window_s, peer=peer)
+        requests = load(peer)
         subprocess.run([*switch, "off"], check=True, capture_output=True, timeout=60)
     finally:
         peer.process.end()
     found = re.search(r"^totals: (\d+)", profile.read_text(), re.MULTILINE)
-    if not found or not counted["requests"]:
+    if not found or not requests:
         raise BenchError(f"callgrind counted nothing in {profile}: {peer.process.last_words()}")
-    return {"instructions": float(found[1]) / counted["requests"], "requests": counted["requests"]}
+    return {"instructions": float(found[1]) / requests, "requests": requests}
 
 
-def run_instructions(scenario: Scenario, stage: Stage, settings: Settings, _: dict[str, Outcome]) -> Outcome:
+def count_each(scenario: Scenario, settings: Settings, count: Callable[[str], dict[str, float]]) -> Outcome:
     """Once only: instructions depend little on how fast the machine is."""
     outcome = Outcome.empty()
     for name in scenario.peers:
         if name not in settings.peers:
             continue
         try:
-            outcome.add(name, count_instructions(stage, name, settings.origins, max(settings.window_s, 2)))
+            outcome.add(name, count(name))
             settings.say(f"  {name}")
         except (BenchError, OSError, subprocess.SubprocessError) as error:
             outcome.failures[name] = str(error)
     return outcome
+
+
+def run_instructions(scenario: Scenario, stage: Stage, settings: Settings, _: dict[str, Outcome]) -> Outcome:
+    times = ("--warmup", 0, "--window", max(settings.window_s, 2))
+
+    def load(peer: Peer) -> float:
+        return stage.load("--connections", 16, *times, peer=peer)["requests"]
+
+    def count(name: str) -> dict[str, float]:
+        return count_instructions(stage, name, name, settings.origins, False, load)
+
+    return count_each(scenario, settings, count)
+
+
+def run_h2_instructions(scenario: Scenario, stage: Stage, settings: Settings, _: dict[str, Outcome]) -> Outcome:
+    """The options are the connections, the streams of each, and the version that the origin speaks."""
+    connections, streams, version = map(int, scenario.options)
+    origins = settings.origins if version == 1 else [stage.h2_origin(b"vv")]
+
+    def load(peer: Peer) -> float:
+        url = f"http://127.0.0.1:{peer.h2_port}/"
+        return http2.h2load(stage, url, connections, streams, H2_COUNTED_REQUESTS, [])[0]
+
+    def count(name: str) -> dict[str, float]:
+        return count_instructions(stage, name, f"{scenario.name}.{name}", origins, version == 2, load)
+
+    return count_each(scenario, settings, count)
 
 
 SCENARIOS = [
@@ -448,7 +478,13 @@ SCENARIOS = [
     Scenario("h2-h2", "HTTP/2 on both sides, small GETs, 4 connections of 100 streams", run_h2_to_h2, H2_H2, ("4", "100")),
     Scenario("grpc", "gRPC, unary calls, 4 connections of 100 streams", run_grpc, GRPC, ("4", "100")),
     Scenario("h2-reset", "HTTP/2, 4 connections of 100 streams beside a rapid reset attacker", run_h2_reset, H2,
-             ("4", "100")),
+             ("4", "100", "1000")),
+    Scenario("h2-reset-20", "the same, where the attacker comes again 20 times a second", run_h2_reset,
+             ["vortex", "vortex+bans"], ("4", "100", "50")),
     Scenario("instructions", "user-space instructions for each small GET", run_instructions,
              ["relay", "nginx", "haproxy", "vortex"]),
+    Scenario("h2-instructions", "the same over HTTP/2, 4 connections of 100 streams", run_h2_instructions,
+             ["nginx", "haproxy", "h2o", "vortex"], ("4", "100", "1")),
+    Scenario("h2-h2-instructions", "the same over HTTP/2 on both sides", run_h2_instructions, ["haproxy", "vortex"],
+             ("4", "100", "2")),
 ]  # fmt: skip
