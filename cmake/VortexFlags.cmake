@@ -42,6 +42,11 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|amd64|AMD64)$")
 endif()
 
 set(CMAKE_C_FLAGS_RELEASE "-O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong -flto=auto -ffat-lto-objects")
+if(CMAKE_C_COMPILER_ID STREQUAL "GNU" AND CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|amd64|AMD64)$")
+  # What a request clears is a few hundred bytes; gcc would do that by `rep stosq`, which is slow to begin. For the linker,
+  # since with LTO it is where code is made; clang-tidy reads the compiler's flags and does not know this one.
+  string(APPEND CMAKE_EXE_LINKER_FLAGS_RELEASE " -mmemset-strategy=vector_loop:512:noalign,libcall:-1:noalign")
+endif()
 set(CMAKE_C_FLAGS_DEBUG "-Og -g3 -DVX_ASSERTIONS")
 set(vx_asan "-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer")
 set(CMAKE_C_FLAGS_ASAN "-O1 -g ${vx_asan} -DVX_ASSERTIONS")

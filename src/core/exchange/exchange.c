@@ -363,7 +363,7 @@ static void proceed(struct vx_exchange *x, uint64_t now_ns) {
 }
 
 /* Names the route that takes the request. */
-static void find_route(struct vx_exchange *x, const struct vx_request *request) {
+static inline void find_route(struct vx_exchange *x, const struct vx_request *request) {
     uint32_t index = vx_route_table_find(x->snapshot->table, request);
     x->route = index != VX_ROUTE_NONE ? &x->snapshot->routes[index] : NULL;
 }

@@ -110,17 +110,17 @@ static struct vx_slice forwarded_list(struct vx_exchange *x, struct vx_slice pee
     return vx_slice(out, n + peer.len);
 }
 
+#define BIT(name) (UINT64_C(1) << VX_HEADER_##name)
+
+/* What says who the client is. */
+static const uint64_t claims =
+    BIT(X_FORWARDED_FOR) | BIT(X_FORWARDED_PROTO) | BIT(X_FORWARDED_HOST) | BIT(FORWARDED) | BIT(X_REAL_IP);
+
 /* Says who the client is. What a peer that is not trusted says about that is replaced. */
 static bool edit_identity(struct vx_exchange *x, struct vx_slice peer, bool trusted) {
     struct vx_headers *headers = &x->forwarded.headers;
-    if (!trusted) {
-        static const enum vx_header_id claims[] = {VX_HEADER_X_FORWARDED_FOR, VX_HEADER_X_FORWARDED_PROTO,
-                                                   VX_HEADER_X_FORWARDED_HOST, VX_HEADER_FORWARDED,
-                                                   VX_HEADER_X_REAL_IP};
-        for (unsigned i = 0; i < sizeof claims / sizeof *claims; i++)
-            if (vx_headers_has(headers, claims[i]))
-                vx_headers_remove(headers, claims[i]);
-    }
+    if (!trusted)
+        vx_headers_remove_ids(headers, claims);
     bool keep_proto = trusted && vx_headers_find(headers, VX_HEADER_X_FORWARDED_PROTO);
     bool keep_host = trusted && vx_headers_find(headers, VX_HEADER_X_FORWARDED_HOST);
     struct vx_slice list = trusted ? forwarded_list(x, peer) : peer;
@@ -177,16 +177,24 @@ static bool offers_h2c(struct vx_slice list) {
     return false;
 }
 
-/* Hop-by-hop fields go. The Upgrade field stays where an upgrade is asked for or granted: the connections write it
- * anew on their hop. h2c is never asked for on a client's behalf: it would carry requests past us. */
-static void strip(struct vx_headers *headers, bool *upgrade) {
-    struct vx_header *wanted = *upgrade ? vx_headers_find(headers, VX_HEADER_UPGRADE) : NULL;
+/* The Upgrade field stays where an upgrade is asked for or granted: the connections write it anew on their hop. h2c is never
+ * asked for on a client's behalf: it would carry requests past us. */
+static void strip_but_upgrade(struct vx_headers *headers, bool *upgrade) {
+    struct vx_header *wanted = vx_headers_find(headers, VX_HEADER_UPGRADE);
     if (wanted && offers_h2c(vx_header_value(wanted)))
         wanted = NULL;
     vx_headers_strip_hop_by_hop(headers);
     if (wanted)
         wanted->flags &= (uint8_t)~VX_HEADER_REMOVED;
     *upgrade = wanted != NULL;
+}
+
+/* Hop-by-hop fields go. */
+static void strip(struct vx_headers *headers, bool *upgrade) {
+    if (VX_UNLIKELY(*upgrade))
+        strip_but_upgrade(headers, upgrade);
+    else
+        vx_headers_strip_hop_by_hop(headers);
 }
 
 void vx_exchange_identify(struct vx_exchange *x) {

@@ -51,10 +51,7 @@ struct vx_exchange {
     struct vx_filtering *filtering;     /* NULL: no filters, or their part is over */
     struct vx_exchange_grpc *grpc;      /* NULL: no gRPC call */
     struct vx_backend_ticket ticket;    /* open exactly while `up` is set and the backend is a balanced one */
-    struct vx_slice client_ip;
-    struct vx_address client_address; /* the same one, to count by */
-    struct vx_exchange_limit *limit;  /* NULL: not limited */
-    struct vx_reply reply;
+    struct vx_exchange_limit *limit;    /* NULL: not limited */
     struct vx_slice gathered; /* the body, or as much of its beginning as has been gathered or kept */
     size_t gathered_room;
     size_t gathered_sent; /* of it, in this attempt */
@@ -75,7 +72,10 @@ struct vx_exchange {
     bool tunnel;
     bool response_done; /* a tunnel whose backend has half-closed */
     /* From here on nothing is cleared when an exchange begins. */
-    struct vx_request forwarded;           /* the request as backends get it; shares the header array */
+    struct vx_request forwarded; /* the request as backends get it; shares the header array */
+    struct vx_slice client_ip;
+    struct vx_address client_address;      /* the same one, to count by */
+    struct vx_reply reply;                 /* in REPLYING */
     uint32_t tried[VX_EXCHANGE_TRIED_MAX]; /* `attempts` of them */
 };
 

@@ -26,7 +26,7 @@ static enum vx_h1_result refuse(struct vx_error *error, enum vx_error_code code,
 }
 
 /* RFC 9112 §2.3, eight bytes. NONE, BAD_REQUEST (no version) or BAD_VERSION. */
-static enum vx_error_code read_version(const char *at, enum vx_http_version *out) {
+static inline enum vx_error_code read_version(const char *at, enum vx_http_version *out) {
     if (memcmp(at, "HTTP/1.", 7) == 0 && (at[7] == '1' || at[7] == '0')) {
         *out = at[7] == '1' ? VX_HTTP_11 : VX_HTTP_10;
         return VX_ERR_NONE;
@@ -38,9 +38,9 @@ static enum vx_error_code read_version(const char *at, enum vx_http_version *out
 
 /* RFC 9112 §3: method, target and version with one space between. The line ends before the CR at `cr`. Fills in the
  * method, target and version of `out`. */
-static enum vx_h1_result read_request_line(const char *at, const char *cr, const struct vx_h1_limits *limits,
-                                           struct vx_request *out, struct vx_request_target *target,
-                                           struct vx_error *error) {
+static inline enum vx_h1_result read_request_line(const char *at, const char *cr,
+                                                  const struct vx_h1_limits *limits, struct vx_request *out,
+                                                  struct vx_request_target *target, struct vx_error *error) {
     size_t n = vx_bytes_token_len(at, cr);
     if (n == 0 || at[n] != ' ')
         return refuse(error, VX_ERR_BAD_REQUEST, "a request line that does not begin with a method");
@@ -68,8 +68,8 @@ static enum vx_h1_result read_request_line(const char *at, const char *cr, const
 
 /* RFC 9112 §4. The space before an absent reason phrase may be absent too: many backends leave it out, and nothing
  * else can be meant. Fills in the status, version and reason of `out`. */
-static enum vx_h1_result read_status_line(const char *at, const char *cr, struct vx_response *out,
-                                          struct vx_error *error) {
+static inline enum vx_h1_result read_status_line(const char *at, const char *cr, struct vx_response *out,
+                                                 struct vx_error *error) {
     if (cr - at < VERSION_BYTES || read_version(at, &out->version))
         return refuse(error, VX_ERR_BAD_RESPONSE,
                       "a status line that does not begin with HTTP/1.0 or HTTP/1.1");
@@ -88,6 +88,11 @@ static const char *bad_name_reason(const char *at, size_t name_len) {
     if (name_len == 0)
         return blank ? "a line that begins with white space" : "a field line without name";
     return blank ? "white space before a colon" : "a field name that is no token";
+}
+
+/* Whether a byte of a scanned line but its CR is SP or HTAB: it holds nothing else that is as low. */
+static bool is_blank(char c) {
+    return (unsigned char)c <= ' ' && c != '\r';
 }
 
 /* The `count` field lines from `at` (RFC 9112 §5); `lines` gives out the end of the first next. *repeated is like
@@ -113,11 +118,12 @@ static enum vx_h1_result read_fields(const char *at, uint32_t count, struct vx_h
         if (name_len > UINT16_MAX)
             return refuse(error, VX_ERR_HEADERS_TOO_LARGE, "a field name above 65535 bytes");
         const char *value = at + name_len + 1;
-        while (*value == ' ' || *value == '\t')
+        value += *value == ' ';
+        while (VX_UNLIKELY(is_blank(*value)))
             value++;
         f->name = at;
         at = cr + 2;
-        while (cr > value && (cr[-1] == ' ' || cr[-1] == '\t'))
+        while (cr > value && is_blank(cr[-1]))
             cr--;
         enum vx_header_id id = vx_header_id_of_token(f->name, name_len);
         f->value = value;
@@ -137,9 +143,9 @@ static enum vx_h1_result read_fields(const char *at, uint32_t count, struct vx_h
 #define BIT(name) (UINT64_C(1) << VX_HEADER_##name)
 
 /* What the fields say about body and connection. Few heads have more than one of those that do. */
-static struct vx_h1_fault read_meaning(const struct vx_headers *h, uint64_t repeated,
-                                       enum vx_http_version version, enum vx_framing *framing,
-                                       uint64_t *body_bytes, bool *keep_alive, bool *upgrade) {
+static inline struct vx_h1_fault read_meaning(const struct vx_headers *h, uint64_t repeated,
+                                              enum vx_http_version version, enum vx_framing *framing,
+                                              uint64_t *body_bytes, bool *keep_alive, bool *upgrade) {
     struct vx_h1_fault fault = {VX_ERR_NONE, NULL};
     *framing = VX_BODY_NONE;
     *body_bytes = 0;
@@ -185,22 +191,19 @@ static enum vx_h1_result judge_part(struct vx_h1_parser *p, enum head_kind kind,
 }
 
 /* Scans on. DONE: the head ends at p->scanned, and `lines` knows its lines from `start` on, where its first begins. */
-static enum vx_h1_result scan_head(struct vx_h1_parser *p, enum head_kind kind,
-                                   const struct vx_h1_limits *limits, struct vx_slice bytes, size_t start,
-                                   struct vx_h1_lines *lines, struct vx_error *error) {
+static inline enum vx_h1_result scan_head(struct vx_h1_parser *p, enum head_kind kind,
+                                          const struct vx_h1_limits *limits, struct vx_slice bytes,
+                                          size_t start, struct vx_h1_lines *lines, struct vx_error *error) {
     struct vx_slice within = bytes;
     if (within.len > limits->header_bytes)
         within.len = limits->header_bytes;
     size_t from = p->scanned > start ? p->scanned : start;
-    size_t at = from;
-    enum vx_h1_scan found = vx_h1_scan(within, &at, lines);
-    p->scanned = (uint32_t)at;
+    enum vx_h1_scan found = vx_h1_scan(within, from, lines);
+    p->scanned = (uint32_t)lines->at;
     if (found != VX_H1_SCAN_END)
         return judge_part(p, kind, limits, bytes, start, from, found == VX_H1_SCAN_BAD, error);
-    if (from > start) {
-        at = start;
-        vx_h1_scan(within, &at, lines);
-    }
+    if (from > start)
+        vx_h1_scan(within, start, lines);
     return VX_H1_DONE;
 }
 

@@ -8,25 +8,26 @@
 #include "core/base/slice.h"
 
 enum vx_h1_scan {
-    VX_H1_SCAN_MORE, /* no empty line yet; *at says where to go on when there are more bytes */
-    VX_H1_SCAN_END,  /* *at is just behind the empty line */
-    VX_H1_SCAN_BAD,  /* the byte at *at must not stand there: bare LF, what follows a bare CR, a control
+    VX_H1_SCAN_MORE, /* no empty line yet; `at` says where to go on when there are more bytes */
+    VX_H1_SCAN_END,  /* `at` is just behind the empty line */
+    VX_H1_SCAN_BAD,  /* the byte at `at` must not stand there: bare LF, what follows a bare CR, a control
                         character */
 };
 
 enum { VX_H1_LINES_KEPT = 128 };
 
-/* Where the lines of a head end, which the scan sees anyway. */
+/* Where a scan ended, and where the lines of a head end, which the scan sees anyway. */
 struct vx_h1_lines {
     struct vx_slice bytes; /* what was scanned; must stay where it is */
+    size_t at;             /* see enum vx_h1_scan */
     uint32_t total; /* CRs from where the scan began to the end of the head, the empty line's included */
     uint32_t kept, given;
     uint32_t ends[VX_H1_LINES_KEPT]; /* offsets in `bytes` of the first `kept` CRs that were not given out */
 };
 
-/* Scans `bytes` from *at, where an earlier scan of the same bytes ended, or a line begins. After VX_H1_SCAN_END `lines`
+/* Scans `bytes` from `from`, where an earlier scan of the same bytes ended, or a line begins. After VX_H1_SCAN_END `lines`
  * gives out the line ends from there on. Heads of up to 4 GiB. */
-enum vx_h1_scan vx_h1_scan(struct vx_slice bytes, size_t *at, struct vx_h1_lines *lines);
+enum vx_h1_scan vx_h1_scan(struct vx_slice bytes, size_t from, struct vx_h1_lines *lines);
 
 /* Finds further line ends when all that were kept have been given out. */
 void vx_h1_lines_refill(struct vx_h1_lines *lines);

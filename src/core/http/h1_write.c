@@ -88,6 +88,16 @@ static void put_decimal(struct out *o, uint64_t n) {
         at[--digits] = (char)('0' + n % 10);
 }
 
+/* Three digits, as every status has (RFC 9110 §15). */
+static void put_status(struct out *o, unsigned status) {
+    char *at = claim(o, 3);
+    if (!at)
+        return;
+    at[0] = (char)('0' + status / 100 % 10);
+    at[1] = (char)('0' + status / 10 % 10);
+    at[2] = (char)('0' + status % 10);
+}
+
 static bool is_sent(const struct vx_header *h, uint64_t but) {
     return !(h->flags & VX_HEADER_REMOVED) && !(but >> h->id & 1);
 }
@@ -239,7 +249,7 @@ static struct vx_slice reason_of(const struct vx_response *resp) {
 
 size_t vx_h1_response_head_max(const struct vx_response *resp, const struct vx_h1_response_write *how) {
     struct ending ending = ending_of_response(how);
-    return sizeof "HTTP/1.1 65535 \r\n" + reason_of(resp).len + fields_max(&resp->headers) +
+    return sizeof "HTTP/1.1 200 \r\n" + reason_of(resp).len + fields_max(&resp->headers) +
            sizeof "Date: \r\n" + how->date.len + ending_max(&ending);
 }
 
@@ -248,7 +258,7 @@ size_t vx_h1_write_response_head(char *p, size_t room, const struct vx_response 
     struct out o = out_to(p, room);
     struct ending ending = ending_of_response(how);
     PUT(&o, "HTTP/1.1 ");
-    put_decimal(&o, resp->status);
+    put_status(&o, resp->status);
     PUT(&o, " ");
     put(&o, reason_of(resp));
     PUT(&o, "\r\n");

@@ -111,11 +111,11 @@ bool vx_headers_reserve(struct vx_headers *h, struct vx_arena *arena, size_t roo
     return true;
 }
 
-void vx_headers_remove(struct vx_headers *h, enum vx_header_id id) {
-    if (!vx_headers_has(h, id))
+void vx_headers_remove_ids(struct vx_headers *h, uint64_t ids) {
+    if (!(h->present & ids))
         return;
     for (uint16_t i = 0; i < h->count; i++)
-        if (h->items[i].id == id)
+        if (ids >> h->items[i].id & 1)
             h->items[i].flags |= VX_HEADER_REMOVED;
 }
 

@@ -170,8 +170,13 @@ static inline bool vx_headers_add(struct vx_headers *h, struct vx_arena *arena, 
     return name.len <= UINT16_MAX && value.len <= UINT32_MAX && vx_headers_append(h, arena, &field);
 }
 
+/* Marks every field removed whose id is among `ids`, a bit 1<<id for each. */
+void vx_headers_remove_ids(struct vx_headers *h, uint64_t ids);
+
 /* Marks every field with this id (or name) removed. */
-void vx_headers_remove(struct vx_headers *h, enum vx_header_id id);
+static inline void vx_headers_remove(struct vx_headers *h, enum vx_header_id id) {
+    vx_headers_remove_ids(h, UINT64_C(1) << id);
+}
 void vx_headers_remove_name(struct vx_headers *h, struct vx_slice name);
 
 /* The id for a name in any case, VX_HEADER_OTHER when it is none of ours. */

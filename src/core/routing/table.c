@@ -120,7 +120,9 @@ static uint32_t find_host(const struct vx_route_table *t, const struct index *x,
 
 /* The longest wildcard that takes `name`, `*` if there is none. Something has to stand before the dot, so a wildcard's
  * own name gives the next wider one. */
-static uint32_t find_wildcard(const struct vx_route_table *t, struct vx_slice name) {
+static inline uint32_t find_wildcard(const struct vx_route_table *t, struct vx_slice name) {
+    if (!t->wildcards.longest)
+        return t->any_host;
     size_t start = name.len > t->wildcards.longest ? name.len - t->wildcards.longest : 0;
     for (size_t i = start > 1 ? start : 1; i < name.len; i++) {
         if (name.ptr[i] != '.' || !length_occurs(&t->wildcards, name.len - i))
@@ -149,9 +151,11 @@ static uint32_t find_path(const struct vx_route_table *t, uint32_t host, bool ex
 
 /* The longest prefix of `host` that takes `path` and is at most `limit` bytes long. It ends at a segment boundary:
  * before a `/`, after one, or at the end of the path. */
-static uint32_t find_prefix(const struct vx_route_table *t, uint32_t host, struct vx_slice path,
-                            size_t limit) {
+static inline uint32_t find_prefix(const struct vx_route_table *t, uint32_t host, struct vx_slice path,
+                                   size_t limit) {
     const struct host *h = &t->hosts[host];
+    if (!h->prefixes.longest)
+        return h->root;
     size_t length = path.len < h->prefixes.longest ? path.len : h->prefixes.longest;
     for (length = length < limit ? length : limit; length > 0; length--) {
         if (length < path.len && path.ptr[length] != '/' && path.ptr[length - 1] != '/')
@@ -180,7 +184,9 @@ static bool has_header(const struct vx_headers *headers, const struct header *wa
     return false;
 }
 
-static bool conditions_hold(const struct route *r, const struct vx_request *request) {
+static inline bool conditions_hold(const struct route *r, const struct vx_request *request) {
+    if (!r->conditions)
+        return true;
     if (r->match->method.len > 0) {
         if (r->method != request->method)
             return false;
@@ -226,8 +232,8 @@ static uint32_t best_by_header(const struct vx_route_table *t, uint32_t node,
 }
 
 /* The index of the node's best route whose conditions hold. */
-static uint32_t find_in_node(const struct vx_route_table *t, uint32_t node,
-                             const struct vx_request *request) {
+static inline uint32_t find_in_node(const struct vx_route_table *t, uint32_t node,
+                                    const struct vx_request *request) {
     const struct node *n = &t->nodes[node];
     if (n->count > LINEAR_ROUTES) {
         uint32_t best = best_by_header(t, node, request);

@@ -101,8 +101,7 @@ static bool take_stream(struct h1_server *c, uint64_t now_ns) {
     vx_arena_init(&s->arena, s + 1, source->chunk_bytes - sizeof *s, source);
     c->stream = s;
     c->state = H1_SERVER_HEAD;
-    c->read_deadline_ns = now_ns + c->base.server->timeouts.header_ns;
-    vx_h1_server_arm(c);
+    c->read_deadline_ns = now_ns + c->base.server->timeouts.header_ns; /* armed if the head is not whole */
     vx_h1_parser_init(&c->reader.parser);
     return true;
 }
@@ -374,6 +373,8 @@ static void read_head(struct h1_server *c, uint64_t now_ns) {
         ssize_t n = vx_h1_reader_fill(&c->reader);
         if (n == VX_IO_AGAIN) {
             vx_h1_reader_relax(&c->reader);
+            if (c->state == H1_SERVER_HEAD)
+                vx_h1_server_arm(c);
             return;
         }
         if (n <= 0) {

@@ -15,14 +15,24 @@ void vx_h1_sink_init(struct vx_h1_sink *s, struct vx_transport *transport, struc
     *s = (struct vx_h1_sink){.transport = transport, .rt = rt, .finished = true};
 }
 
-char *vx_h1_sink_reserve(struct vx_h1_sink *s, size_t bytes) {
-    if (s->out.block && vx_buffer_len(&s->out) == 0)
-        s->out.start = s->out.end = 0;
-    if (VX_LIKELY(s->out.block && vx_buffer_room(&s->out) >= bytes))
-        return s->out.block->data + s->out.end;
+/* What waits goes on in a block with room for `bytes` more. */
+static __attribute__((noinline)) char *change_block(struct vx_h1_sink *s, size_t bytes) {
     if (!vx_buffer_renew(&s->out, s->rt->blocks, vx_buffer_len(&s->out) + bytes))
         return NULL;
     return s->out.block->data + s->out.end;
+}
+
+char *vx_h1_sink_reserve(struct vx_h1_sink *s, size_t bytes) {
+    struct vx_buffer *out = &s->out;
+    if (!out->block) {
+        *out = (struct vx_buffer){vx_block_take(s->rt->blocks, bytes), 0, 0};
+        return out->block ? out->block->data : NULL;
+    }
+    if (vx_buffer_len(out) == 0)
+        out->start = out->end = 0;
+    if (VX_UNLIKELY(vx_buffer_room(out) < bytes))
+        return change_block(s, bytes);
+    return out->block->data + out->end;
 }
 
 bool vx_h1_sink_insert(struct vx_h1_sink *s, uint64_t position, struct vx_slice bytes) {
@@ -49,7 +59,7 @@ void vx_h1_sink_begin_tunnel(struct vx_h1_sink *s) {
 }
 
 /* Writes `count` slices of which the first is what waits in `out`; returns how many bytes of the others went. */
-static size_t write_through(struct vx_h1_sink *s, struct vx_slice *slices, unsigned count) {
+static inline size_t write_through(struct vx_h1_sink *s, struct vx_slice *slices, unsigned count) {
     if (!s->transport->writable)
         return 0;
     ssize_t n = s->transport->ops->write(s->transport, slices, count);
@@ -134,7 +144,7 @@ static bool blocked(const struct vx_h1_sink *s) {
     return !s->transport->writable && vx_h1_sink_pending(s);
 }
 
-static size_t push_some(struct vx_h1_sink *s, struct vx_slice bytes) {
+static inline size_t push_some(struct vx_h1_sink *s, struct vx_slice bytes) {
     if (blocked(s) || !bytes.len)
         return 0;
     if (!vx_h1_sink_reserve(s, CHUNK_LINES_BYTES)) {

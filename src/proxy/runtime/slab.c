@@ -24,37 +24,41 @@
 #define UNPOISON(chunk, bytes) ((void)(chunk), (void)(bytes))
 #endif
 
+static size_t size_of(const struct vx_slab *s, size_t bytes) {
+    return bytes <= s->source.chunk_bytes ? s->source.chunk_bytes : bytes;
+}
+
+static __attribute__((noinline)) void *take_new(struct vx_slab *s, size_t bytes) {
+    void *chunk = malloc(size_of(s, bytes));
+    if (!chunk)
+        return NULL;
+    s->malloc_total++;
+    s->taken_total++;
+    s->used_bytes += size_of(s, bytes);
+    return chunk;
+}
+
 static void *take(struct vx_chunk_source *source, size_t bytes) {
     struct vx_slab *s = VX_CONTAINER_OF(source, struct vx_slab, source);
-    bool ours = bytes <= source->chunk_bytes;
-    size_t size = ours ? source->chunk_bytes : bytes;
-    void *chunk;
-    if (VX_LIKELY(ours && s->kept_count > 0)) {
-        chunk = s->kept[--s->kept_count];
-        UNPOISON(chunk, size);
-    } else {
-        chunk = malloc(size);
-        if (!chunk)
-            return NULL;
-        s->malloc_total++;
-    }
+    if (VX_UNLIKELY(bytes > source->chunk_bytes || s->kept_count == 0))
+        return take_new(s, bytes);
+    void *chunk = s->kept[--s->kept_count];
+    UNPOISON(chunk, source->chunk_bytes);
     s->taken_total++;
-    s->used_bytes += size;
+    s->used_bytes += source->chunk_bytes;
     return chunk;
 }
 
 static void give(struct vx_chunk_source *source, void *chunk, size_t bytes) {
     struct vx_slab *s = VX_CONTAINER_OF(source, struct vx_slab, source);
-    bool ours = bytes <= source->chunk_bytes;
-    size_t size = ours ? source->chunk_bytes : bytes;
-    VX_ASSERT(s->used_bytes >= size);
-    s->used_bytes -= size;
-    if (VX_LIKELY(ours && s->kept_count < s->kept_max)) {
-        POISON(chunk, size);
-        s->kept[s->kept_count++] = chunk;
+    VX_ASSERT(s->used_bytes >= size_of(s, bytes));
+    s->used_bytes -= size_of(s, bytes);
+    if (VX_UNLIKELY(bytes > source->chunk_bytes || s->kept_count == s->kept_max)) {
+        free(chunk);
         return;
     }
-    free(chunk);
+    POISON(chunk, source->chunk_bytes);
+    s->kept[s->kept_count++] = chunk;
 }
 
 bool vx_slab_init(struct vx_slab *s, size_t chunk_bytes, size_t keep_bytes) {
