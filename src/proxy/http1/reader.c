@@ -3,8 +3,10 @@
 #include "proxy/http1/reader.h"
 
 enum {
-    ROOM_MIN_BYTES = 1024,        /* with less room left in a block, reading goes on in a new one */
-    BULK_BLOCK_BYTES = 64 * 1024, /* bodies that are large anyway are read in larger pieces */
+    ROOM_MIN_BYTES = 1024, /* with less room left in a block, reading goes on in a new one */
+    /* Bodies that are large anyway are read in larger pieces; a block with its header is no more than a size class of the
+     * allocator's. */
+    BULK_BLOCK_BYTES = 64 * 1024 - sizeof(struct vx_block),
     BULK_BODY_BYTES = 32 * 1024,
 };
 
