@@ -148,7 +148,7 @@ static bool special(unsigned char c) {
     return c < 0x20 || c >= 0x7f || c == '"' || c == '\\';
 }
 
-/* Copies what needs no escape from *at up to `end`; eight bytes a step. */
+/* Copies what needs no escape from *at up to `end`; eight bytes a step, the last of which may overlap. */
 static char *copy_plain(char *out, const char **at, const char *end) {
     const char *p = *at;
     while (end - p >= 8) {
@@ -159,6 +159,12 @@ static char *copy_plain(char *out, const char **at, const char *end) {
         memcpy(out, &x, 8);
         p += 8;
         out += 8;
+    }
+    size_t left = (size_t)(end - p);
+    if (left > 0 && left < 8 && p > *at && !any_special(vx_load8(end - 8))) {
+        memcpy(out + left - 8, end - 8, 8);
+        *at = end;
+        return out + left;
     }
     while (p < end && !special((unsigned char)*p))
         *out++ = *p++;
