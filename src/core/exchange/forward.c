@@ -201,17 +201,16 @@ void vx_exchange_attempt_failed(struct vx_exchange *x, struct vx_error error, ui
     bool sent = x->up->sent && !error.retryable;
     /* A move that breaks may have lost bytes between the two sockets. */
     x->body_taken = x->body_taken || (sent && vx_exchange_is_bulk(x));
-    switch (find_remedy(x, &error, sent, now_ns)) {
-    case GIVE_UP:
-        vx_exchange_fail(x, error, now_ns);
-        break;
-    case SAME_BACKEND:
+    enum remedy remedy = find_remedy(x, &error, sent, now_ns);
+    if (remedy == SAME_BACKEND) {
         ask_again(x, now_ns);
-        break;
-    case ANOTHER_BACKEND:
-        vx_exchange_drop_upstream(x, outcome_of(x, &error), now_ns);
-        x->proxy->recorder->retried(x->proxy->recorder, x->route, x->target);
-        vx_exchange_attempt(x, false, now_ns);
-        break;
+        return;
     }
+    vx_exchange_drop_upstream(x, outcome_of(x, &error), now_ns);
+    if (remedy == GIVE_UP) {
+        vx_exchange_fail(x, error, now_ns);
+        return;
+    }
+    x->proxy->recorder->retried(x->proxy->recorder, x->route, x->target);
+    vx_exchange_attempt(x, false, now_ns);
 }

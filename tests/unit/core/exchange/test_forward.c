@@ -348,6 +348,27 @@ static void test_what_was_never_begun_is_sent_again_three_times(void **state) {
     }
 }
 
+/* The last one, for which nothing is left to try, among them. */
+static void test_what_was_never_begun_counts_once_against_its_backend(void **state) {
+    (void)state;
+    for (uint16_t retries = 0; retries < 2; retries++) {
+        struct fixture *x = fixture_new();
+        x->routes[0].breaker.failures = 2;
+        x->routes[0].retry_attempts = retries;
+        fixture_start(x);
+        for (uint32_t i = 0; i < FIXTURE_BACKENDS; i++)
+            x->targets[i].http2 = true;
+        fixture_request(x, VX_METHOD_POST, "/api");
+        fixture_begin(x);
+        for (unsigned i = 0; i < 4u + retries; i++)
+            fake_upstream_fail(fixture_up(x), VX_ERR_BACKEND_REFUSED, x->now_ns);
+        assert_int_equal(x->f.response.status, 502);
+        for (uint32_t i = 0; i < FIXTURE_BACKENDS; i++)
+            assert_int_equal(vx_backend_set_stats(x->made[0].set, i).breaker, VX_BREAKER_CLOSED);
+        fixture_free(x);
+    }
+}
+
 static void test_free_retries_leave_the_others_what_they_are(void **state) {
     (void)state;
     struct fixture *x = upload(30000);
@@ -411,6 +432,7 @@ int main(void) {
         cmocka_unit_test(test_a_body_that_is_read_is_not_kept),
         cmocka_unit_test(test_a_body_that_waits_for_a_connection_is_not_gone),
         cmocka_unit_test(test_what_was_never_begun_is_sent_again_three_times),
+        cmocka_unit_test(test_what_was_never_begun_counts_once_against_its_backend),
         cmocka_unit_test(test_free_retries_leave_the_others_what_they_are),
         cmocka_unit_test(test_refusals_of_one_request_count_once_against_a_backend),
         cmocka_unit_test(test_a_refusal_counts_against_its_backend),
