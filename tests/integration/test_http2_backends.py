@@ -342,6 +342,23 @@ def test_a_closed_connection_is_replaced(vortex, backend):
     assert one.accepted == 5
 
 
+def test_a_connection_that_breaks_is_one_failure(vortex, backend):
+    """However many requests it fails: with `failures: 3` the third one opens the breaker."""
+
+    def script(peer):
+        peer.wait(lambda: len(peer.streams) == 10 and all(request.ended for request in peer.streams.values()))
+        peer.conn.reset()
+
+    one = backend(http2(script))
+    proxy = vortex(one, route=route(retries=False, circuit_breaker={"failures": 3, "open_for": "60s"}))
+    with Client(proxy.port) as client:
+        for number in range(1, 4):
+            streams = [client.open("POST", "/", body=b"not idempotent") for _ in range(10)]
+            assert [client.answer(stream).status for stream in streams] == [502] * 10
+            assert one.accepted == number
+            assert proxy.metric("vortex_backend_breaker_state") == (2 if number == 3 else 0)
+
+
 def test_a_client_that_goes_away_resets_its_stream_only(vortex, backend):
     seen = {}
 

@@ -26,6 +26,7 @@ static void on_failed(void *user, uint64_t now_ns) {
     c->failed++;
     c->failure = c->up->stream.error;
     c->was_sent = c->up->sent;
+    c->counts = !c->up->stream.ops->counts || c->up->stream.ops->counts(&c->up->stream);
 }
 
 static void on_response(void *user, struct vx_response *response, uint64_t now_ns) {

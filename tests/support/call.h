@@ -16,6 +16,7 @@ struct call {
     uint16_t status;
     struct vx_error failure;
     bool was_sent; /* when it failed */
+    bool counts;   /* its failure counts against the backend */
     bool releases_on_response;
 };
 

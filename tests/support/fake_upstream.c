@@ -81,6 +81,10 @@ static bool describe(const struct vx_stream *s, struct vx_carrier *out) {
     return u->tls != NULL;
 }
 
+static bool counts(struct vx_stream *s) {
+    return !of(s)->shares;
+}
+
 static const struct vx_stream_ops ops = {
     .pull = pull,
     .consume = consume,
@@ -90,6 +94,7 @@ static const struct vx_stream_ops ops = {
     .flush = flush,
     .again = again,
     .describe = describe,
+    .counts = counts,
     .release = release,
 };
 

@@ -21,6 +21,7 @@ struct fake_upstream {
     size_t body_len;
     size_t room; /* push() takes so many bytes more; SIZE_MAX: any number */
     bool finished, trailers_sent, released;
+    bool shares; /* its failure with another one that has counted */
     unsigned flushes, again;
 
     /* The answer. */

@@ -141,8 +141,7 @@ void vx_exchange_fail(struct vx_exchange *x, struct vx_error error, uint64_t now
         x->error = VX_ERR_NONE; /* the answer that it was about will not go out, this one will */
     vx_exchange_note(x, error);
     if (x->up)
-        vx_exchange_drop_upstream(x, error.source == VX_BY_BACKEND ? VX_OUTCOME_FAILURE : VX_OUTCOME_NEUTRAL,
-                                  now_ns);
+        vx_exchange_drop_upstream(x, vx_outcome_of(&x->ticket, x->up, &error), now_ns);
     if (error.code == VX_ERR_FILTER_ANSWERED && !x->status)
         vx_filtering_answer(x, now_ns);
     else if (x->status || !vx_error_info(error.code)->status)

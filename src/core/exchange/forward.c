@@ -177,8 +177,7 @@ static enum vx_backend_outcome outcome_of(const struct vx_exchange *x, const str
     bool again = false;
     for (uint16_t i = 0; i + 1 < x->attempts; i++)
         again |= x->tried[i] == x->tried[x->attempts - 1];
-    bool counts = error->source == VX_BY_BACKEND && !(again && was_unread(x, error));
-    return counts ? VX_OUTCOME_FAILURE : VX_OUTCOME_NEUTRAL;
+    return again && was_unread(x, error) ? VX_OUTCOME_NEUTRAL : vx_outcome_of(&x->ticket, x->up, error);
 }
 
 enum remedy { GIVE_UP, SAME_BACKEND, ANOTHER_BACKEND };

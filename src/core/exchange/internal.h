@@ -6,8 +6,8 @@
 #define VX_CORE_EXCHANGE_INTERNAL_H
 
 #include "core/exchange/exchange.h"
+#include "core/exchange/outcome.h"
 #include "core/http/reply.h"
-#include "core/routing/balance/pick.h"
 
 #define VX_EXCHANGE_STATES(X)                                                                                \
     X(LIMITING)   /* the store of rate limits has been asked and has not answered */                         \

@@ -70,6 +70,10 @@ struct vx_stream_ops {
      * *out is as it was. NULL: nothing is known. */
     bool (*describe)(const struct vx_stream *s, struct vx_carrier *out);
 
+    /* Upstreams only, of one that a backend has failed: whether that is to count against the backend. Not if it failed with
+     * others, on one connection, and one of them has counted. Asked at most once, by who would count it. NULL: it is. */
+    bool (*counts)(struct vx_stream *s);
+
     void (*release)(struct vx_stream *s);
 };
 

@@ -24,6 +24,7 @@
 
 #include <stdlib.h>
 
+#include "core/exchange/outcome.h"
 #include "core/exchange/snapshot.h"
 #include "filters/proxy_wasm/hub.h"
 
@@ -66,7 +67,7 @@ void vx_pwasm_call_abandon(struct vx_pwasm_call *c) {
 
 void vx_pwasm_call_fail(struct vx_pwasm_call *c, struct vx_error error, uint64_t now_ns) {
     c->error = error.code;
-    let_go(c, error.source == VX_BY_BACKEND ? VX_OUTCOME_FAILURE : VX_OUTCOME_NEUTRAL, now_ns);
+    let_go(c, vx_outcome_of(&c->ticket, c->up, &error), now_ns);
     c->ops->fail(c, now_ns);
 }
 

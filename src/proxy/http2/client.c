@@ -87,6 +87,16 @@ static void again(struct vx_stream *stream) {
         vx_h2_stream_again(&r->st);
 }
 
+static bool counts(struct vx_stream *stream) {
+    struct h2_client_request *r = of(stream);
+    if (!r->end)
+        return true;
+    if (r->end <= r->pool->ends_counted)
+        return false;
+    r->pool->ends_counted = r->end;
+    return true;
+}
+
 static void release(struct vx_stream *stream) {
     struct h2_client_request *r = of(stream);
     struct h2_client_connection *c = r->connection;
@@ -116,6 +126,7 @@ static const struct vx_stream_ops stream_ops = {
     .flush = flush,
     .again = again,
     .describe = describe,
+    .counts = counts,
     .release = release,
 };
 

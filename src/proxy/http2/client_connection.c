@@ -86,12 +86,20 @@ static void reap(struct vx_task *task, uint64_t now_ns) {
 
 /* --- Connecting ------------------------------------------------------------------------------------------------- */
 
+/* The request fails with its connection, as others may: all that are told of it in one go have one number. */
+static void note_end(struct h2_client_request *r, struct h2_client_connection *c) {
+    if (!c->end || c->end != c->pool->ends)
+        c->end = ++c->pool->ends;
+    r->end = c->end;
+}
+
 /* All that waited for it hear of it, so that each may go elsewhere: nothing of them was sent. */
 static void fail_waiting(struct h2_client_connection *c, struct vx_error error, uint64_t now_ns) {
     error.retryable = true;
     while (!vx_list_empty(&c->waiting)) {
         struct h2_client_request *r = VX_CONTAINER_OF(c->waiting.next, struct h2_client_request, link);
         vx_h2_pool_unqueue(r);
+        note_end(r, c);
         vx_h2_client_fail(r, error, now_ns);
     }
 }
@@ -184,9 +192,11 @@ static void on_writable(struct vx_h2_stream *st, uint64_t now_ns) {
 }
 
 /* Invariant 4. */
-struct vx_error vx_h2_client_explain(const struct h2_client_request *r) {
+struct vx_error vx_h2_client_explain(struct h2_client_request *r) {
     const struct vx_h2_session *s = &r->connection->session;
     struct vx_error error = r->st.error;
+    if (r->st.cut || (error.retryable && s->goaway_came))
+        note_end(r, r->connection);
     if (error.retryable)
         return s->goaway_came ? vx_error(VX_ERR_BACKEND_CLOSED, true, "the connection was going away")
                               : vx_error(VX_ERR_BACKEND_REFUSED, true, "the stream was refused");

@@ -36,6 +36,7 @@ struct h2_client_request {
     struct vx_timer timer;                  /* while it waits in the queue; then of what is awaited */
     uint64_t deadline_ns;                   /* of what is awaited; 0: none */
     uint64_t before_bytes;                  /* of the connection, before the head */
+    uint64_t end;                           /* number of the connection's end that it failed with; 0: alone */
     uint64_t idle_timeout_ns;               /* of the target */
     struct vx_headers *trailers;            /* of the request, once `ended` */
     bool queued;                            /* in the pool's queue, counted in shared->waiting */
@@ -55,10 +56,12 @@ struct h2_client_connection {
     struct vx_list waiting;          /* requests that wait for it to be OPEN */
     struct vx_timer timer;
     struct vx_task reap;
-    uint64_t deadline_ns;  /* of what is awaited now; 0: none */
-    uint64_t opened_ns;    /* the connect began */
-    uint64_t heard_ns;     /* the last bytes came */
-    uint64_t heard_bytes;  /* session.received then */
+    uint64_t deadline_ns; /* of what is awaited now; 0: none */
+    uint64_t opened_ns;   /* the connect began */
+    uint64_t heard_ns;    /* the last bytes came */
+    uint64_t heard_bytes; /* session.received then */
+    uint64_t
+        end; /* its number among those of the pool, when a request has failed with it last; 0: none has */
     uint64_t idle_ns;      /* how long it may be without streams */
     uint64_t max_age_ns;   /* 0: no limit */
     uint32_t max_requests; /* 0: no limit */
@@ -79,6 +82,8 @@ struct vx_h2_pool {
     struct vx_task room;             /* a stream is over: it may have come */
     struct vx_timer turn;            /* at whose end other workers get one that they have asked for */
     uint32_t yielding;               /* connections that have yielded and still have their places */
+    uint64_t ends;                   /* of connections that requests have failed with, counted up */
+    uint64_t ends_counted;           /* up to this one they have counted against the backend */
     uint32_t stream_limit;           /* what the backend let a connection have last; 0: it has not said */
     bool limited;                    /* by max_connections */
 };
@@ -101,8 +106,8 @@ bool vx_h2_client_read_head(struct h2_client_request *r, struct vx_error *error)
 
 /* client_connection.c */
 
-/* Why its stream has failed, in the words that exchanges know. */
-struct vx_error vx_h2_client_explain(const struct h2_client_request *r);
+/* Why its stream has failed, in the words that exchanges know; notes whether it is with its connection. */
+struct vx_error vx_h2_client_explain(struct h2_client_request *r);
 /* Begins to connect; NULL with *error filled: could not. The caller holds a place in shared. */
 struct h2_client_connection *vx_h2_client_connect(struct vx_h2_pool *pool, const struct vx_target *target,
                                                   struct vx_error *error);

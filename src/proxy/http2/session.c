@@ -221,9 +221,13 @@ static bool is_whole(const struct vx_h2_session *s, const struct vx_h2_stream *s
 /* No stream gets anything any more. Returns how many are whole. */
 static uint32_t fail_streams(struct vx_h2_session *s, uint64_t now_ns) {
     uint32_t whole = 0;
-    for (struct vx_list *at = s->streams.next; at != &s->streams; at = at->next)
-        if (!is_whole(s, VX_CONTAINER_OF(at, struct vx_h2_stream, link)))
-            vx_h2_stream_fail(VX_CONTAINER_OF(at, struct vx_h2_stream, link), s->error);
+    for (struct vx_list *at = s->streams.next; at != &s->streams; at = at->next) {
+        struct vx_h2_stream *st = VX_CONTAINER_OF(at, struct vx_h2_stream, link);
+        if (is_whole(s, st) || st->failed)
+            continue;
+        st->cut = !st->error.code;
+        vx_h2_stream_fail(st, s->error);
+    }
     tell(s, now_ns);
     for (struct vx_list *at = s->streams.next; at != &s->streams; at = at->next)
         whole += is_whole(s, VX_CONTAINER_OF(at, struct vx_h2_stream, link));

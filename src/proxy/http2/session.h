@@ -91,6 +91,7 @@ struct vx_h2_stream {
     bool unsent;         /* a head of ours could not be sent */
     bool resetting;      /* our RST_STREAM is on its way */
     bool failed;         /* on_failed is due, or has come */
+    bool cut;            /* because its connection is over */
     bool given_window;   /* the peer has enlarged it for this stream: it reads what it gets */
     bool closed;         /* no frame of it will be sent or received any more */
 };

@@ -426,11 +426,18 @@ static void succeed(struct vx_backend_ticket *t, uint64_t now_ns) {
     t->flags &= (uint8_t)~TRIAL;
 }
 
-static void fail(struct vx_backend_ticket *t, uint64_t now_ns) {
+static bool is_failure(enum vx_backend_outcome outcome) {
+    return outcome == VX_OUTCOME_FAILURE || outcome == VX_OUTCOME_SHARED_FAILURE;
+}
+
+/* A trial that fails tells the breaker in any case: who shares its failure may be none, and is not heard then. */
+static void fail(struct vx_backend_ticket *t, enum vx_backend_outcome outcome, uint64_t now_ns) {
     t->flags |= FAILED;
     /* A decay of 1 keeps an average that is worse already: failing never makes a backend look better. */
     update_average(t, failure_us(t, now_ns), 1.0f);
     touch_again(t->slot, now_ns);
+    if (outcome == VX_OUTCOME_SHARED_FAILURE && !(t->flags & TRIAL))
+        return;
     if (vx_breaker_failure(&t->slot->breaker, &t->set->route->breaker, t->flags & TRIAL, t->epoch, now_ns))
         vx_backend_mark(t->line, t->lane);
     t->flags &= (uint8_t)~TRIAL;
@@ -454,7 +461,8 @@ void vx_backend_ticket_settle(struct vx_backend_ticket *t, enum vx_backend_outco
             succeed(t, now_ns);
         break;
     case VX_OUTCOME_FAILURE:
-        fail(t, now_ns);
+    case VX_OUTCOME_SHARED_FAILURE:
+        fail(t, outcome, now_ns);
         break;
     case VX_OUTCOME_NEUTRAL:
         give_permit_back(t);
@@ -470,13 +478,17 @@ void vx_backend_ticket_detach(struct vx_backend_ticket *t) {
     t->set = NULL;
 }
 
+bool vx_backend_ticket_may_fail(const struct vx_backend_ticket *t) {
+    return t->line && t->set && !(t->flags & FAILED);
+}
+
 void vx_backend_ticket_end(struct vx_backend_ticket *t, enum vx_backend_outcome outcome, uint64_t now_ns) {
     VX_CHECK(t->line);
     if (t->set) {
         if (!(t->flags & SETTLED))
             vx_backend_ticket_settle(t, outcome, now_ns);
-        else if (outcome == VX_OUTCOME_FAILURE && !(t->flags & FAILED))
-            fail(t, now_ns);
+        else if (is_failure(outcome) && !(t->flags & FAILED))
+            fail(t, outcome, now_ns);
         if (t->flags & SUCCEEDED && !(t->flags & FAILED))
             succeed(t, now_ns);
     }

@@ -28,7 +28,8 @@ struct vx_pick_request {
 enum vx_backend_outcome {
     VX_OUTCOME_NEUTRAL, /* says nothing about the backend: the client's fault, cancelled, ours */
     VX_OUTCOME_SUCCESS,
-    VX_OUTCOME_FAILURE, /* counts as slow and against the breaker */
+    VX_OUTCOME_FAILURE,        /* counts as slow and against the breaker */
+    VX_OUTCOME_SHARED_FAILURE, /* by what counts against the breaker already: as slow, and for a trial */
 };
 
 struct vx_backend_line;
@@ -69,6 +70,9 @@ void vx_backend_ticket_settle(struct vx_backend_ticket *ticket, enum vx_backend_
 /* Cuts the ticket off its snapshot, which may then be dropped before the ticket ends: for tunnels. Unsettled, it
  * counts as neutral; its end then only takes the request off the active count. */
 void vx_backend_ticket_detach(struct vx_backend_ticket *ticket);
+
+/* Whether a failure would still count: not of one that is not open, is cut off its snapshot, or has failed already. */
+bool vx_backend_ticket_may_fail(const struct vx_backend_ticket *ticket);
 
 /* Ends the ticket: the request is no longer active. Settles it with `outcome` unless that was done; a failure after
  * a settled success (the body broke) counts as a failure. Ending a ticket that is not open is a bug and panics. */

@@ -369,6 +369,31 @@ static void test_what_was_never_begun_counts_once_against_its_backend(void **sta
     }
 }
 
+/* The breaker opens with the failures that count; how an attempt ends makes no difference. */
+static void test_a_failure_that_others_share_counts_once(void **state) {
+    (void)state;
+    static const enum vx_error_code codes[] = {VX_ERR_CONNECT_FAILED, VX_ERR_BACKEND_RESET};
+    for (unsigned i = 0; i < 8; i++) {
+        struct fixture *x = fixture_new();
+        bool shares = i & 1, answered = i & 2;
+        x->routes[0].breaker.failures = 1;
+        x->routes[0].retry_attempts = 0;
+        start(x, VX_METHOD_POST);
+        fixture_begin(x);
+        uint32_t backend = (uint32_t)(fixture_up(x)->target - x->targets);
+        fixture_up(x)->shares = shares;
+        if (answered) {
+            fixture_up(x)->body_waits = true;
+            fake_upstream_answer(fixture_up(x), 200, "half", x->now_ns);
+        }
+        fake_upstream_fail(fixture_up(x), codes[i / 4], x->now_ns);
+        assert_int_equal(vx_backend_set_stats(x->made[0].set, backend).breaker,
+                         shares ? VX_BREAKER_CLOSED : VX_BREAKER_OPEN);
+        assert_int_equal(fixture_active(x), 0);
+        fixture_free(x);
+    }
+}
+
 static void test_free_retries_leave_the_others_what_they_are(void **state) {
     (void)state;
     struct fixture *x = upload(30000);
@@ -433,6 +458,7 @@ int main(void) {
         cmocka_unit_test(test_a_body_that_waits_for_a_connection_is_not_gone),
         cmocka_unit_test(test_what_was_never_begun_is_sent_again_three_times),
         cmocka_unit_test(test_what_was_never_begun_counts_once_against_its_backend),
+        cmocka_unit_test(test_a_failure_that_others_share_counts_once),
         cmocka_unit_test(test_free_retries_leave_the_others_what_they_are),
         cmocka_unit_test(test_refusals_of_one_request_count_once_against_a_backend),
         cmocka_unit_test(test_a_refusal_counts_against_its_backend),

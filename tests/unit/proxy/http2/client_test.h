@@ -84,6 +84,13 @@ static inline struct call *call_get(struct world *w, unsigned number) {
     return call_get_on(w, &w->client, number);
 }
 
+static inline unsigned calls_that_count(const struct world *w) {
+    unsigned sum = 0;
+    for (unsigned i = 0; i < CALLS; i++)
+        sum += w->calls[i].counts;
+    return sum;
+}
+
 /* --- The backend -------------------------------------------------------------------------------------------------- */
 
 static inline int peer_on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *user) {

@@ -17,6 +17,69 @@ static void a_connect_that_fails_fails_all_that_wait(void **state) {
     world_end(w);
 }
 
+/* Against its backend a connection counts once, whether it never came about or breaks. */
+static void what_a_connection_fails_counts_once(void **state) {
+    (void)state;
+    struct world *w = world_start();
+    for (unsigned i = 0; i < 3; i++)
+        call_get(w, i);
+    fake_refuse(fake_dialed(&w->net));
+    assert_int_equal(calls_that_count(w), 1);
+    for (unsigned i = 3; i < 6; i++)
+        call_get(w, i);
+    struct peer *p = peer_connected(w, 0, false);
+    peer_run(w, p);
+    fake_break(p->t);
+    fake_net_round(&w->net);
+    for (unsigned i = 0; i < 6; i++)
+        assert_int_equal(w->calls[i].failed, 1);
+    assert_int_equal(calls_that_count(w), 2);
+    world_end(w);
+}
+
+/* And a stream that fails alone for itself. */
+static void streams_that_fail_alone_count_each(void **state) {
+    (void)state;
+    struct world *w = world_start();
+    for (unsigned i = 0; i < 6; i++)
+        call_get(w, i);
+    struct peer *p = peer_connected(w, 0, false);
+    peer_run(w, p);
+    for (int32_t id = 1; id <= 7; id += 2)
+        peer_reset(w, p, id, id == 1 ? NGHTTP2_REFUSED_STREAM : NGHTTP2_INTERNAL_ERROR);
+    assert_int_equal(calls_that_count(w), 4);
+    fake_break(p->t);
+    fake_net_round(&w->net);
+    assert_int_equal(calls_that_count(w), 5);
+    world_end(w);
+}
+
+/* Streams that a GOAWAY leaves out fail by one word of the backend; those that its connection breaks under later by
+ * another, though another connection has broken meanwhile. */
+static void a_goaway_counts_once_and_a_break_behind_it(void **state) {
+    (void)state;
+    struct world *w = world_start();
+    call_get(w, 0);
+    struct peer *p = peer_connected(w, 0, false);
+    peer_run(w, p);
+    for (unsigned i = 1; i < 4; i++)
+        call_get(w, i);
+    fake_net_round(&w->net);
+    assert_int_equal(nghttp2_submit_goaway(p->ng, 0, 1, NGHTTP2_NO_ERROR, NULL, 0), 0);
+    peer_run(w, p);
+    assert_int_equal(w->calls[0].failed, 0);
+    assert_int_equal(calls_that_count(w), 1);
+    call_get(w, 4);
+    call_get(w, 5);
+    fake_refuse(fake_dialed(&w->net));
+    assert_int_equal(calls_that_count(w), 2);
+    fake_break(p->t);
+    fake_net_round(&w->net);
+    assert_int_equal(w->calls[0].failed, 1);
+    assert_int_equal(calls_that_count(w), 3);
+    world_end(w);
+}
+
 static void open_post(struct world *w, struct call *c) {
     struct vx_error error;
     call_init(c, VX_METHOD_POST, VX_BODY_LENGTH, 4);
@@ -354,6 +417,9 @@ static void so_many_requests_and_no_more(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_connect_that_fails_fails_all_that_wait),
+        cmocka_unit_test(what_a_connection_fails_counts_once),
+        cmocka_unit_test(streams_that_fail_alone_count_each),
+        cmocka_unit_test(a_goaway_counts_once_and_a_break_behind_it),
         cmocka_unit_test(nothing_is_sent_before_the_backends_first_word),
         cmocka_unit_test(a_backend_that_never_says_a_word),
         cmocka_unit_test(a_backend_that_begins_with_a_goaway),

@@ -435,6 +435,49 @@ static void settled_early_counts_once(void **state) {
     fixture_free(f);
 }
 
+/* What one event does to many requests: each is slow, one counts. */
+static void shared_failure_counts_as_slow_only(void **state) {
+    struct fixture *f = fixture_new(1, VX_BALANCE_PEAK_EWMA);
+    (void)state;
+    f->route.breaker.failures = 2;
+    fixture_build(f, 0);
+    fixture_request(f, 0, VX_OUTCOME_FAILURE);
+    for (int i = 0; i < 5; i++) {
+        struct vx_backend_ticket ticket = fixture_pick(f);
+        if (i % 2)
+            vx_backend_ticket_settle(&ticket, VX_OUTCOME_SUCCESS, f->now_ns);
+        assert_true(vx_backend_ticket_may_fail(&ticket));
+        vx_backend_ticket_end(&ticket, VX_OUTCOME_SHARED_FAILURE, f->now_ns + 90 * ms_ns);
+        assert_false(vx_backend_ticket_may_fail(&ticket));
+    }
+    assert_int_equal(vx_backend_set_stats(f->set, 0).breaker, VX_BREAKER_CLOSED);
+    assert_int_equal(vx_backend_set_stats(f->set, 0).ewma_us, 90000);
+    fixture_request(f, 0, VX_OUTCOME_FAILURE); /* the row was not ended by any of them */
+    assert_int_equal(vx_backend_set_stats(f->set, 0).breaker, VX_BREAKER_OPEN);
+    fixture_free(f);
+}
+
+/* Who counts for all may be a request from before the breaker opened, which it does not listen to. */
+static void shared_failure_ends_a_trial(void **state) {
+    struct fixture *f = fixture_new(1, VX_BALANCE_PEAK_EWMA);
+    (void)state;
+    f->route.breaker.failures = 1;
+    f->route.breaker.half_open_requests = 2;
+    fixture_build(f, 0);
+    struct vx_backend_ticket old = fixture_pick(f), trials[2];
+    fixture_request(f, 0, VX_OUTCOME_FAILURE);
+    f->now_ns += 11 * second_ns;
+    for (int i = 0; i < 2; i++)
+        trials[i] = fixture_pick(f);
+    vx_backend_ticket_end(&old, VX_OUTCOME_FAILURE, f->now_ns);
+    assert_int_equal(vx_backend_set_stats(f->set, 0).breaker, VX_BREAKER_HALF_OPEN);
+    for (int i = 0; i < 2; i++) {
+        vx_backend_ticket_end(&trials[i], VX_OUTCOME_SHARED_FAILURE, f->now_ns);
+        assert_int_equal(vx_backend_set_stats(f->set, 0).breaker, VX_BREAKER_OPEN);
+    }
+    fixture_free(f);
+}
+
 static void settled_success_ends_the_row(void **state) {
     struct fixture *f = fixture_new(1, VX_BALANCE_PEAK_EWMA);
     (void)state;
@@ -589,6 +632,8 @@ int main(void) {
         cmocka_unit_test(failures_open_the_breaker),
         cmocka_unit_test(trials_come_first_but_not_for_retries),
         cmocka_unit_test(settled_early_counts_once),
+        cmocka_unit_test(shared_failure_counts_as_slow_only),
+        cmocka_unit_test(shared_failure_ends_a_trial),
         cmocka_unit_test(settled_success_ends_the_row),
         cmocka_unit_test(settled_trial_counts_at_once),
         cmocka_unit_test(why_nothing_was_picked),
