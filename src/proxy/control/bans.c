@@ -27,7 +27,7 @@ struct gate {
     struct vx_metrics_worker *counters;
     struct vx_byte_ring reports;
     char *memory;
-    _Atomic bool announced; /* the control thread has been told and has not looked yet */
+    struct vx_message word; /* to the control thread: there are some */
 };
 
 struct vx_bans {
@@ -119,10 +119,9 @@ static void take_report(struct vx_bans *b, uint64_t client, uint64_t now_ns) {
     say_banned(b, &ban);
 }
 
-static void read_reports(void *arg, uint64_t now_ns) {
-    struct gate *g = arg;
+static void read_reports(struct vx_message *m, uint64_t now_ns) {
+    struct gate *g = VX_CONTAINER_OF(m, struct gate, word);
     struct vx_slice runs[2];
-    atomic_exchange_explicit(&g->announced, false, memory_order_acq_rel);
     size_t waiting = vx_byte_ring_peek(&g->reports, runs);
     for (unsigned r = 0; r < 2 && g->bans->config; r++)
         for (size_t at = 0; at < runs[r].len; at += sizeof(uint64_t))
@@ -139,9 +138,7 @@ static void refused(struct vx_ban_gate *self, const struct vx_address *address, 
         return;
     if (!vx_byte_ring_put(&g->reports, vx_slice((const char *)&client, sizeof client), &used))
         vx_metrics_add(g->counters, VX_WORKER_BAN_REPORTS_DROPPED, 1);
-    if (!atomic_exchange_explicit(&g->announced, true, memory_order_acq_rel) &&
-        !vx_loop_post(g->bans->loop, read_reports, g))
-        atomic_store_explicit(&g->announced, false, memory_order_release);
+    vx_loop_send(g->bans->loop, &g->word);
 }
 
 /* The worker's thread. */
@@ -347,6 +344,7 @@ static bool make_gates(struct vx_bans *b, struct vx_metrics *metrics) {
         struct gate *g = &b->gates[w];
         g->gate = (struct vx_ban_gate){.is_banned = is_banned, .refused = refused};
         g->bans = b;
+        g->word.run = read_reports;
         g->counters = vx_metrics_worker(metrics, w);
         g->memory = malloc(REPORT_BYTES);
         if (!g->memory)
@@ -391,9 +389,9 @@ struct vx_ban_gate *vx_bans_gate(struct vx_bans *b, uint32_t worker) {
 void vx_bans_free(struct vx_bans *b) {
     if (!b)
         return;
-    /* What was posted must not come when there is nobody any more. */
+    /* What was sent must not come when there is nobody any more. */
     for (uint32_t w = 0; b->gates && w < b->workers; w++)
-        while (atomic_load_explicit(&b->gates[w].announced, memory_order_acquire))
+        while (atomic_load_explicit(&b->gates[w].word.under_way, memory_order_acquire))
             vx_loop_run_once(b->loop, 0);
     vx_timer_remove(&vx_loop_runtime(b->loop)->wheel, &b->sweep);
     if (b->kernel)

@@ -41,20 +41,20 @@ static void end_if_filters_have(struct vx_control *c) {
         vx_loop_stop(c->engine.loop);
 }
 
-static void worker_is_drained(void *arg, uint64_t now_ns) {
-    struct vx_control *c = arg;
-    for (uint32_t w = 0; w < c->worker_count; w++)
-        if (atomic_exchange_explicit(&c->workers[w].is_drained, false, memory_order_acquire))
-            c->filters->wind_up(c->filters, w);
+static void worker_is_drained(struct vx_message *m, uint64_t now_ns) {
+    struct vx_worker *w = VX_CONTAINER_OF(m, struct vx_worker, last);
+    struct vx_control *c = w->user;
+    c->filters->wind_up(c->filters, w->index);
     vx_timer_set(&c->engine.rt.wheel, &c->filters_tick, now_ns);
     if (--c->workers_draining == 0)
         end_if_filters_have(c);
 }
 
 /* On the worker's thread. */
-static void drained(void *user) {
-    struct vx_control *c = user;
-    vx_loop_post(c->engine.loop, worker_is_drained, c);
+static void drained(struct vx_worker *w) {
+    struct vx_control *c = w->user;
+    w->last.run = worker_is_drained;
+    vx_loop_send(c->engine.loop, &w->last);
 }
 
 static void drain_is_over(struct vx_timer *timer, uint64_t now_ns) {

@@ -11,6 +11,7 @@
 #include "proxy/control/names.h"
 #include "proxy/control/pool_table.h"
 #include "proxy/control/setup.h"
+#include "proxy/net/loop.h"
 #include "proxy/telemetry/metrics.h"
 
 /* What outlives generations and is shared by them. */
@@ -31,8 +32,9 @@ struct vx_generation {
     struct vx_generation_sources sources;
     uint64_t *pools_used; /* a bit per pool number below pool_count: what workers keep */
     uint32_t pool_count;
-    uint32_t routes_made; /* of snapshot.routes, for the undoing of a half-built one */
-    bool retired;         /* its filters are not its own any more */
+    uint32_t routes_made;               /* of snapshot.routes, for the undoing of a half-built one */
+    struct vx_message unused, released; /* what the snapshot has to tell the control thread */
+    bool retired;                       /* its filters are not its own any more */
 };
 
 /* Builds one; holds `setup`. Every worker counts as a user of the snapshot from the start, in users[]: handing it to a

@@ -12,33 +12,33 @@
 #include "proxy/control/internal.h"
 #include "proxy/telemetry/log.h"
 
-static void retire_generation(void *arg, uint64_t now_ns) {
-    (void)now_ns;
-    vx_generation_retire(arg);
+static struct vx_generation *generation_of(struct vx_snapshot *snapshot) {
+    return VX_CONTAINER_OF(snapshot, struct vx_generation, snapshot);
 }
 
-static void free_generation(void *arg, uint64_t now_ns) {
+static void retire_generation(struct vx_message *m, uint64_t now_ns) {
     (void)now_ns;
-    struct vx_generation *g = arg;
+    vx_generation_retire(VX_CONTAINER_OF(m, struct vx_generation, unused));
+}
+
+static void free_generation(struct vx_message *m, uint64_t now_ns) {
+    (void)now_ns;
+    struct vx_generation *g = VX_CONTAINER_OF(m, struct vx_generation, released);
     struct vx_control *c = g->snapshot.owner;
     vx_generation_free(g);
     c->generations_left--;
 }
 
-static void send_home(struct vx_snapshot *snapshot, void (*run)(void *arg, uint64_t now_ns)) {
-    struct vx_control *c = snapshot->owner;
-    if (!vx_loop_post(c->engine.loop, run, VX_CONTAINER_OF(snapshot, struct vx_generation, snapshot)))
-        vx_log(VX_LOG_ERROR, "a configuration that is no longer used could not be freed");
-}
-
 /* The last exchange has gone, on whichever worker's thread that was. */
 static void unused(struct vx_snapshot *snapshot) {
-    send_home(snapshot, retire_generation);
+    struct vx_control *c = snapshot->owner;
+    vx_loop_send(c->engine.loop, &generation_of(snapshot)->unused);
 }
 
-/* And the last that kept it. Where the inbox was too full for the word before, this one does for both. */
+/* And the last that kept it. */
 static void released(struct vx_snapshot *snapshot) {
-    send_home(snapshot, free_generation);
+    struct vx_control *c = snapshot->owner;
+    vx_loop_send(c->engine.loop, &generation_of(snapshot)->released);
 }
 
 static struct vx_generation *build(struct vx_control *c, struct vx_setup *setup) {
@@ -56,6 +56,8 @@ static struct vx_generation *build(struct vx_control *c, struct vx_setup *setup)
     g->snapshot.owner = c;
     g->snapshot.unused = unused;
     g->snapshot.released = released;
+    g->unused.run = retire_generation;
+    g->released.run = free_generation;
     return g;
 }
 

@@ -51,8 +51,8 @@ static void drain(struct vx_worker *w) {
 }
 
 /* What the control thread has handed over, in its order. */
-static void take_up_news(void *arg, uint64_t now_ns) {
-    struct vx_worker *w = arg;
+static void take_up_news(struct vx_message *m, uint64_t now_ns) {
+    struct vx_worker *w = VX_CONTAINER_OF(m, struct vx_worker, news);
     struct vx_adoption *newest = atomic_exchange_explicit(&w->adoptions, NULL, memory_order_acquire);
     struct vx_adoption *oldest = NULL;
     while (newest) {
@@ -72,7 +72,7 @@ static void take_up_news(void *arg, uint64_t now_ns) {
 
 static void on_tick(struct vx_timer *timer, uint64_t now_ns) {
     struct vx_worker *w = VX_CONTAINER_OF(timer, struct vx_worker, tick);
-    take_up_news(w, now_ns);
+    (void)now_ns;
     vx_metrics_set(w->counters, VX_WORKER_MEMORY_ARENAS, w->engine.arenas.used_bytes);
     vx_metrics_set(w->counters, VX_WORKER_MEMORY_BLOCKS, w->engine.blocks.used_bytes);
     vx_metrics_set(w->counters, VX_WORKER_MEMORY_CONNECTIONS,
@@ -82,16 +82,10 @@ static void on_tick(struct vx_timer *timer, uint64_t now_ns) {
     vx_rates_publish(w->rates);
     vx_worker_sites_resume(w);
     if (w->draining && w->drained && !w->proxy.active && !vx_worker_sites_connections(w)) {
-        atomic_store_explicit(&w->is_drained, true, memory_order_release);
-        w->drained(w->user);
+        w->drained(w);
         w->drained = NULL;
     }
     tick_after(w, TICK_MS);
-}
-
-/* An inbox that is full is being read, but nobody would be told a second time: a tick looks for news as well. */
-static void announce(struct vx_worker *w) {
-    (void)vx_loop_post(w->engine.loop, take_up_news, w);
 }
 
 void vx_worker_adopt(struct vx_adoption *adoption) {
@@ -100,12 +94,12 @@ void vx_worker_adopt(struct vx_adoption *adoption) {
     while (!atomic_compare_exchange_weak_explicit(&w->adoptions, &adoption->before, adoption,
                                                   memory_order_release, memory_order_relaxed))
         ;
-    announce(w);
+    vx_loop_send(w->engine.loop, &w->news);
 }
 
 void vx_worker_drain(struct vx_worker *w) {
     atomic_store_explicit(&w->drain_wanted, true, memory_order_release);
-    announce(w);
+    vx_loop_send(w->engine.loop, &w->news);
 }
 
 /* One message of a kind at a time to each worker: what it does is good for all that wait. The flag goes down before the
@@ -199,6 +193,7 @@ bool vx_worker_init(struct vx_worker *w, const struct vx_worker_options *options
     w->cpu = options->cpu;
     w->budget = options->budget;
     w->bans = options->bans;
+    w->news.run = take_up_news;
     w->drained = options->drained;
     w->user = options->user;
     w->counters = vx_metrics_worker(options->metrics, options->index);
@@ -238,7 +233,6 @@ void vx_worker_stop(struct vx_worker *w) {
     w->engine.clients.places.tell = NULL;
     /* A generation that was handed over too late, or before there was a thread, has to be let go as well. */
     vx_loop_run_once(w->engine.loop, 0);
-    take_up_news(w, w->engine.rt.now_ns);
     vx_worker_sites_cut(w);
     while (vx_runtime_run_tasks(&w->engine.rt))
         ;

@@ -48,7 +48,8 @@ struct vx_worker {
     int cpu;                                 /* pinned to; -1: not */
     _Atomic(struct vx_adoption *) adoptions; /* handed over, the newest first */
     atomic_bool drain_wanted;
-    atomic_bool is_drained; /* nothing of a client's is left */
+    struct vx_message news; /* to it: there are adoptions, or a drain is wanted */
+    struct vx_message last; /* for `drained` to send: nothing of a client's is left */
     struct vx_worker *all;  /* with `count` workers */
     uint32_t count;
     atomic_bool asked_to_spare; /* connections that another worker's requests wait for */
@@ -57,7 +58,7 @@ struct vx_worker {
     pthread_t thread;
     bool started;
     /* Called on the worker's thread, once, when a drain has nothing left to wait for. */
-    void (*drained)(void *user);
+    void (*drained)(struct vx_worker *w);
     void *user;
 };
 
@@ -73,7 +74,7 @@ struct vx_worker_options {
     struct vx_rate_memory *rate_memory; /* the table of rate limits in memory */
     struct vx_filter_engine *filters;   /* NULL: there are no filters */
     struct vx_ban_gate *bans;
-    void (*drained)(void *user);
+    void (*drained)(struct vx_worker *w);
     void *user;
 };
 
@@ -92,8 +93,7 @@ struct vx_adoption {
 };
 
 /* Takes the generation up: new requests use it, listeners are opened, changed and closed as it says. Hands over the
- * worker's hold on the snapshot. `adoption` and its fds are the worker's from here on. A worker whose inbox is full
- * takes it up with its next tick. */
+ * worker's hold on the snapshot. `adoption` and its fds are the worker's from here on. */
 void vx_worker_adopt(struct vx_adoption *adoption);
 
 /* No new connections, the running exchanges end, then `drained`. */

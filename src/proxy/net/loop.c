@@ -2,8 +2,8 @@
 /* See loop.h.
  *
  * The inbox is Vyukov's bounded queue: a cell's sequence number says whose turn it is (equal to the position: free to
- * be written; position + 1: to be read), so posting is one compare-and-swap and the loop takes without a lock. The
- * eventfd is written only by the poster that finds `roused` clear. It is watched edge-triggered and therefore never
+ * be written; position + 1: to be read), so posting is one compare-and-swap and the loop takes without a lock. What is sent
+ * lies in a stack, the newest on top, that the loop takes as a whole. The eventfd is written only by the poster that finds `roused` clear. It is watched edge-triggered and therefore never
  * read: each write is an edge of its own, and 2^64 of them are not to be lived to see. */
 #include "proxy/net/loop.h"
 
@@ -18,7 +18,7 @@
 
 enum { EVENTS_PER_ROUND = 256 };
 
-struct message {
+struct cell {
     atomic_size_t sequence;
     void (*run)(void *arg, uint64_t now_ns);
     void *arg;
@@ -39,7 +39,8 @@ struct vx_loop {
     atomic_bool roused; /* the eventfd was written since the inbox was last looked at */
     atomic_bool stopping;
     atomic_uint_fast64_t refused;
-    struct message inbox[VX_LOOP_INBOX];
+    _Atomic(struct vx_message *) sent; /* the newest one */
+    struct cell inbox[VX_LOOP_INBOX];
 };
 
 _Static_assert((VX_LOOP_INBOX & (VX_LOOP_INBOX - 1)) == 0, "positions are taken modulo a power of two");
@@ -138,7 +139,7 @@ void vx_loop_retire(struct vx_loop *l, struct vx_retired *r) {
 bool vx_loop_post(struct vx_loop *l, void (*run)(void *arg, uint64_t now_ns), void *arg) {
     size_t at = atomic_load_explicit(&l->inbox_write, memory_order_relaxed);
     for (;;) {
-        struct message *m = &l->inbox[at % VX_LOOP_INBOX];
+        struct cell *m = &l->inbox[at % VX_LOOP_INBOX];
         size_t sequence = atomic_load_explicit(&m->sequence, memory_order_acquire);
         ptrdiff_t ahead = (ptrdiff_t)(sequence - at);
         if (ahead < 0) {
@@ -160,10 +161,39 @@ bool vx_loop_post(struct vx_loop *l, void (*run)(void *arg, uint64_t now_ns), vo
     }
 }
 
+void vx_loop_send(struct vx_loop *l, struct vx_message *m) {
+    if (atomic_exchange(&m->under_way, true))
+        return;
+    m->before = atomic_load_explicit(&l->sent, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(&l->sent, &m->before, m, memory_order_release,
+                                                  memory_order_relaxed))
+        ;
+    rouse(l);
+}
+
+/* Each is let go before it runs, in one order with what its senders wrote before they found it on its way. */
+static void read_sent(struct vx_loop *l, uint64_t now_ns) {
+    struct vx_message *newest = atomic_exchange_explicit(&l->sent, NULL, memory_order_acquire),
+                      *oldest = NULL;
+    while (newest) {
+        struct vx_message *before = newest->before;
+        newest->before = oldest;
+        oldest = newest;
+        newest = before;
+    }
+    while (oldest) {
+        struct vx_message *m = oldest;
+        oldest = m->before;
+        l->stats.messages++;
+        atomic_exchange(&m->under_way, false);
+        m->run(m, now_ns);
+    }
+}
+
 /* At most a whole inbox a round, so that a busy poster cannot hold the loop. */
 static void read_inbox(struct vx_loop *l, uint64_t now_ns) {
     for (unsigned i = 0; i < VX_LOOP_INBOX; i++) {
-        struct message *m = &l->inbox[l->inbox_read % VX_LOOP_INBOX];
+        struct cell *m = &l->inbox[l->inbox_read % VX_LOOP_INBOX];
         if (atomic_load_explicit(&m->sequence, memory_order_acquire) != l->inbox_read + 1)
             return;
         void (*run)(void *, uint64_t) = m->run;
@@ -207,6 +237,7 @@ bool vx_loop_run_once(struct vx_loop *l, uint64_t timeout_ns) {
     }
     if (VX_UNLIKELY(atomic_load_explicit(&l->roused, memory_order_relaxed))) {
         atomic_exchange(&l->roused, false); /* an exchange, so that what its last setter posted is visible */
+        read_sent(l, now_ns);
         read_inbox(l, now_ns);
     }
     l->tasks_left = vx_runtime_run_tasks(rt);

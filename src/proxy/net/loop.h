@@ -3,10 +3,11 @@
  * events → messages → tasks → timers → memory that was put off. All file descriptors of a worker are known
  * here and in the adapters on top; nothing else in the proxy sees them.
  *
- * Everything is for the loop's own thread, except vx_loop_post and vx_loop_stop. */
+ * Everything is for the loop's own thread, except vx_loop_post, vx_loop_send and vx_loop_stop. */
 #ifndef VX_PROXY_NET_LOOP_H
 #define VX_PROXY_NET_LOOP_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/epoll.h>
@@ -26,6 +27,14 @@ struct vx_watch {
 struct vx_retired {
     struct vx_retired *next;
     void (*free)(struct vx_retired *r);
+};
+
+/* What one thread has to say to another and must not get lost: it lies in the sender's own object, so there is always room for
+ * it. Zero but for `run` when it is not on its way. */
+struct vx_message {
+    void (*run)(struct vx_message *m, uint64_t now_ns);
+    struct vx_message *before; /* sent before it; the loop's, while it is on its way */
+    atomic_bool under_way;
 };
 
 struct vx_loop_stats {
@@ -57,8 +66,12 @@ bool vx_loop_run_once(struct vx_loop *l, uint64_t timeout_ns);
 void vx_loop_stop(struct vx_loop *l);
 
 /* Any thread: `run(arg, now_ns)` on the loop's thread, soon, in order of posting. False: the inbox is full
- * (VX_LOOP_INBOX messages wait), nothing was posted. */
+ * (VX_LOOP_INBOX messages wait), nothing was posted. For what the poster can do without, or tries again. */
 bool vx_loop_post(struct vx_loop *l, void (*run)(void *arg, uint64_t now_ns), void *arg);
+
+/* Any thread: m->run(m, now_ns) on the loop's thread, soon, in order of sending. A message that is on its way already arrives
+ * once, and whoever sends it then has what was written before seen by that run. It may be freed by its run at the earliest. */
+void vx_loop_send(struct vx_loop *l, struct vx_message *m);
 
 enum { VX_LOOP_INBOX = 1024 };
 

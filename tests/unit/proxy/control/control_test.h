@@ -27,8 +27,8 @@ struct control_world {
     atomic_uint drained;
 };
 
-static inline void control_drained(void *user) {
-    atomic_fetch_add(&((struct control_world *)user)->drained, 1);
+static inline void control_drained(struct vx_worker *worker) {
+    atomic_fetch_add(&((struct control_world *)worker->user)->drained, 1);
 }
 
 static inline void control_names_changed(void *user) {

@@ -153,6 +153,82 @@ static void a_full_inbox_refuses(void **state) {
     vx_test_net_end(&n);
 }
 
+struct told {
+    struct vx_message message;
+    unsigned runs, number;
+    unsigned *sum;
+};
+
+static void run_told(struct vx_message *m, uint64_t now_ns) {
+    struct told *t = VX_CONTAINER_OF(m, struct told, message);
+    (void)now_ns;
+    t->runs++;
+    t->number = ++*t->sum;
+}
+
+/* Whatever lies in the inbox, in order, and once while it is on its way. */
+static void what_is_sent_always_arrives(void **state) {
+    (void)state;
+    struct vx_test_net n;
+    vx_test_net_start(&n);
+    unsigned calls = 0, sum = 0;
+    struct told told[3];
+    while (vx_loop_post(n.loop, count_call, &calls))
+        ;
+    for (unsigned i = 0; i < 3; i++)
+        told[i] = (struct told){.message = {.run = run_told}, .sum = &sum};
+    for (unsigned round = 1; round <= 2; round++) {
+        for (unsigned i = 0; i < 6; i++)
+            vx_loop_send(n.loop, &told[i % 3].message);
+        vx_test_net_settle(&n);
+        for (unsigned i = 0; i < 3; i++) {
+            assert_int_equal(told[i].runs, round);
+            assert_int_equal(told[i].number, (round - 1) * 3 + i + 1);
+        }
+    }
+    assert_int_equal(calls, VX_LOOP_INBOX);
+    vx_test_net_end(&n);
+}
+
+static struct {
+    struct vx_loop *loop;
+    struct vx_message message;
+    atomic_uint sent, seen;
+} shared_word;
+
+static void take_word(struct vx_message *m, uint64_t now_ns) {
+    (void)m, (void)now_ns;
+    atomic_store(&shared_word.seen, atomic_load(&shared_word.sent));
+    if (atomic_load(&shared_word.seen) == POSTERS * POSTS)
+        vx_loop_stop(shared_word.loop);
+}
+
+static void *send_many(void *arg) {
+    for (unsigned i = 0; i < POSTS; i++) {
+        atomic_fetch_add(&shared_word.sent, 1);
+        vx_loop_send(shared_word.loop, &shared_word.message);
+    }
+    return arg;
+}
+
+/* One that many send: what was written before the last sending is seen. */
+static void a_message_of_many_senders_loses_none(void **state) {
+    (void)state;
+    struct vx_test_net n;
+    pthread_t threads[POSTERS];
+    vx_test_net_start(&n);
+    shared_word.loop = n.loop;
+    shared_word.message.run = take_word;
+    for (unsigned i = 0; i < POSTERS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, send_many, NULL), 0);
+    vx_loop_run(n.loop);
+    for (unsigned i = 0; i < POSTERS; i++)
+        pthread_join(threads[i], NULL);
+    vx_test_net_settle(&n);
+    assert_int_equal(atomic_load(&shared_word.seen), POSTERS * POSTS);
+    vx_test_net_end(&n);
+}
+
 static void *stop_it(void *loop) {
     vx_loop_stop(loop);
     return NULL;
@@ -223,6 +299,8 @@ int main(void) {
         cmocka_unit_test(an_event_may_end_the_next_one),
         cmocka_unit_test(messages_arrive_once_and_in_order),
         cmocka_unit_test(a_full_inbox_refuses),
+        cmocka_unit_test(what_is_sent_always_arrives),
+        cmocka_unit_test(a_message_of_many_senders_loses_none),
         cmocka_unit_test(stops_from_another_thread_and_runs_again),
         cmocka_unit_test(wakes_for_timers_and_their_tasks),
     };
