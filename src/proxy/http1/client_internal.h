@@ -64,7 +64,8 @@ struct vx_h1_pool {
     struct vx_list idle;             /* the last used first: the warmest, and the rest can age out */
     struct vx_list leaving;          /* connections in LEAVING */
     struct vx_list queue;            /* requests waiting because of max_connections */
-    struct vx_place_queue places;    /* they wait for; its timer also ends waits that are over */
+    struct vx_place_queue places;    /* they wait for */
+    struct vx_timer overdue;         /* the first of them may have waited too long */
     uint32_t idle_count;
 };
 

@@ -6,8 +6,8 @@
 
 #include "proxy/http1/client_internal.h"
 
-static void look_again(struct vx_timer *timer, uint64_t now_ns);
-static void serve_task(struct vx_task *task, uint64_t now_ns);
+static uint32_t serve(struct vx_place_queue *places, uint64_t now_ns);
+static void end_waits(struct vx_timer *timer, uint64_t now_ns);
 
 static struct vx_h1_pool *new_pool(struct vx_h1_client *client) {
     struct vx_h1_pool *pool = calloc(1, sizeof *pool);
@@ -17,7 +17,8 @@ static struct vx_h1_pool *new_pool(struct vx_h1_client *client) {
     vx_list_init(&pool->idle);
     vx_list_init(&pool->leaving);
     vx_list_init(&pool->queue);
-    vx_place_queue_init(&pool->places, client->places, client->rt, serve_task, look_again);
+    vx_place_queue_init(&pool->places, client->places, client->rt, serve);
+    vx_timer_init(&pool->overdue, end_waits);
     return pool;
 }
 
@@ -75,35 +76,23 @@ static struct h1_client_request *first_queued(struct vx_h1_pool *pool) {
                                        : VX_CONTAINER_OF(pool->queue.next, struct h1_client_request, link);
 }
 
-/* Requests for a target wait in this pool. They may be for two, when its index has come to mean another one. */
-static bool waits_for(const struct vx_h1_pool *pool, const struct vx_target_shared *shared) {
-    for (const struct vx_list *at = pool->queue.next; at != &pool->queue; at = at->next)
-        if (VX_CONTAINER_OF(at, const struct h1_client_request, link)->target->shared == shared)
-            return true;
-    return false;
-}
-
-/* When the first in the queue has waited too long, or it is time to look again. */
-static void set_look(struct vx_h1_pool *pool) {
-    struct vx_runtime *rt = pool->client->rt;
-    uint64_t at_ns = rt->now_ns + (uint64_t)VX_LOOK_AGAIN_MS * 1000000;
-    vx_timer_set(&rt->wheel, &pool->places.look, vx_sooner_ns(at_ns, first_queued(pool)->queued_until_ns));
+/* When the first in the queue has waited too long. */
+static void set_overdue(struct vx_h1_pool *pool) {
+    vx_timer_set(&pool->client->rt->wheel, &pool->overdue, first_queued(pool)->queued_until_ns);
 }
 
 static void enqueue(struct vx_h1_pool *pool, struct h1_client_request *request) {
-    bool first = !waits_for(pool, request->target->shared);
     request->queued_until_ns = pool->client->rt->now_ns + request->target->queue_timeout_ns;
     vx_list_push_back(&pool->queue, &request->link);
-    vx_place_queue_enter(&pool->places, request->target, first);
+    pool->places.limited = request->target->max_connections > 0;
+    vx_place_queue_enter(&pool->places, request->target);
     if (pool->places.count == 1)
-        set_look(pool);
+        set_overdue(pool);
 }
 
 void vx_h1_pool_unqueue(struct h1_client_request *request) {
-    struct vx_h1_pool *pool = request->pool;
-    const struct vx_target *target = request->target;
     vx_list_remove(&request->link);
-    vx_place_queue_leave(&pool->places, target, !waits_for(pool, target->shared));
+    vx_place_queue_leave(&request->pool->places, request->target);
 }
 
 static bool connect_for(struct vx_h1_pool *pool, struct h1_client_request *request, struct vx_error *error) {
@@ -146,17 +135,25 @@ static void fail_queued(struct h1_client_request *request, struct vx_error error
     request->up.stream.events->on_failed(request->up.stream.user, now_ns);
 }
 
-/* Takes places for those who wait, in their order; returns how many there were. */
-static uint32_t serve(struct vx_h1_pool *pool, uint64_t now_ns) {
-    uint32_t taken = 0;
+static void fail_overdue(struct vx_h1_pool *pool, uint64_t now_ns) {
     struct h1_client_request *request;
-    while ((request = first_queued(pool)) != NULL) {
-        if (request->queued_until_ns <= now_ns) {
-            fail_queued(request, vx_error(VX_ERR_QUEUE_TIMEOUT, true, NULL), now_ns);
-            continue;
-        }
-        if (!vx_target_take_place(request->target))
-            break;
+    while ((request = first_queued(pool)) != NULL && request->queued_until_ns <= now_ns)
+        fail_queued(request, vx_error(VX_ERR_QUEUE_TIMEOUT, true, NULL), now_ns);
+}
+
+static void end_waits(struct vx_timer *timer, uint64_t now_ns) {
+    struct vx_h1_pool *pool = VX_CONTAINER_OF(timer, struct vx_h1_pool, overdue);
+    fail_overdue(pool, now_ns);
+    if (pool->places.count)
+        set_overdue(pool);
+}
+
+static uint32_t serve(struct vx_place_queue *places, uint64_t now_ns) {
+    struct vx_h1_pool *pool = VX_CONTAINER_OF(places, struct vx_h1_pool, places);
+    struct h1_client_request *request;
+    uint32_t taken = 0;
+    fail_overdue(pool, now_ns);
+    while ((request = first_queued(pool)) != NULL && vx_target_take_place(request->target)) {
         taken++;
         struct vx_error error;
         vx_h1_pool_unqueue(request);
@@ -166,17 +163,6 @@ static uint32_t serve(struct vx_h1_pool *pool, uint64_t now_ns) {
         }
     }
     return taken;
-}
-
-static void serve_task(struct vx_task *task, uint64_t now_ns) {
-    serve(VX_CONTAINER_OF(task, struct vx_h1_pool, places.serve), now_ns);
-}
-
-static void look_again(struct vx_timer *timer, uint64_t now_ns) {
-    struct vx_h1_pool *pool = VX_CONTAINER_OF(timer, struct vx_h1_pool, places.look);
-    pool->client->places->late += serve(pool, now_ns);
-    if (pool->places.count)
-        set_look(pool);
 }
 
 /* Hands a free connection to the first in the queue. */
@@ -264,6 +250,7 @@ void vx_h1_client_destroy(struct vx_h1_client *client) {
         close_listed(&client->pools[i]->idle);
         close_listed(&client->pools[i]->leaving);
         vx_place_queue_free(&client->pools[i]->places);
+        vx_timer_remove(&client->rt->wheel, &client->pools[i]->overdue);
         free(client->pools[i]);
     }
     free(client->pools);

@@ -85,7 +85,6 @@ struct vx_h2_pool {
     uint64_t ends;                   /* of connections that requests have failed with, counted up */
     uint64_t ends_counted;           /* up to this one they have counted against the backend */
     uint32_t stream_limit;           /* what the backend let a connection have last; 0: it has not said */
-    bool limited;                    /* by max_connections */
 };
 
 /* client.c */

@@ -16,10 +16,9 @@ enum {
     HEARD_LATELY_MS = 1000,
 };
 
-static void look_again(struct vx_timer *timer, uint64_t now_ns);
 static void end_turn(struct vx_timer *timer, uint64_t now_ns);
 static void serve_room(struct vx_task *task, uint64_t now_ns);
-static void serve_places(struct vx_task *task, uint64_t now_ns);
+static uint32_t serve_places(struct vx_place_queue *places, uint64_t now_ns);
 
 static struct vx_h2_pool *new_pool(struct vx_h2_client *client) {
     struct vx_h2_pool *pool = calloc(1, sizeof *pool);
@@ -28,7 +27,7 @@ static struct vx_h2_pool *new_pool(struct vx_h2_client *client) {
     pool->client = client;
     vx_list_init(&pool->connections);
     vx_list_init(&pool->queue);
-    vx_place_queue_init(&pool->places, client->places, client->rt, serve_places, look_again);
+    vx_place_queue_init(&pool->places, client->places, client->rt, serve_places);
     vx_task_init(&pool->room, serve_room);
     vx_timer_init(&pool->turn, end_turn);
     return pool;
@@ -85,29 +84,13 @@ static void wait_for_connection(struct h2_client_connection *c, struct h2_client
     r->waits_for = c;
 }
 
-/* Requests for a target wait in the queue. They may be for two, when its index has come to mean another one. */
-static bool waits_for(const struct vx_h2_pool *pool, const struct vx_target_shared *shared) {
-    for (const struct vx_list *at = pool->queue.next; at != &pool->queue; at = at->next)
-        if (VX_CONTAINER_OF(at, const struct h2_client_request, link)->target->shared == shared)
-            return true;
-    return false;
-}
-
-static void set_look(struct vx_h2_pool *pool) {
-    struct vx_runtime *rt = pool->client->rt;
-    vx_timer_set(&rt->wheel, &pool->places.look, rt->now_ns + (uint64_t)VX_LOOK_AGAIN_MS * 1000000);
-}
-
 static void enqueue(struct vx_h2_pool *pool, struct h2_client_request *r, bool in_front) {
-    bool first = !waits_for(pool, r->target->shared);
     if (in_front)
         vx_list_push_front(&pool->queue, &r->link);
     else
         vx_list_push_back(&pool->queue, &r->link);
     r->queued = true;
-    vx_place_queue_enter(&pool->places, r->target, first);
-    if (pool->places.count == 1)
-        set_look(pool);
+    vx_place_queue_enter(&pool->places, r->target);
     vx_h2_client_expect(r, r->target->queue_timeout_ns);
 }
 
@@ -130,7 +113,7 @@ void vx_h2_pool_unqueue(struct h2_client_request *r) {
     if (!r->queued)
         return;
     r->queued = false;
-    vx_place_queue_leave(&r->pool->places, r->target, !waits_for(r->pool, r->target->shared));
+    vx_place_queue_leave(&r->pool->places, r->target);
 }
 
 /* --- Choosing ------------------------------------------------------------------------------------------------- */
@@ -243,7 +226,7 @@ static enum placed place(struct vx_h2_pool *pool, struct h2_client_request *r, b
 
 bool vx_h2_pool_assign(struct vx_h2_pool *pool, struct h2_client_request *r, bool fresh,
                        struct vx_error *error) {
-    pool->limited = r->target->max_connections > 0;
+    pool->places.limited = r->target->max_connections > 0;
     /* Who comes later must not overtake those who wait. */
     enum placed placed = pool->places.count && !fresh ? NO_ROOM : place(pool, r, fresh, false, error);
     if (placed != NO_ROOM)
@@ -335,27 +318,15 @@ static void serve_room(struct vx_task *task, uint64_t now_ns) {
     serve(VX_CONTAINER_OF(task, struct vx_h2_pool, room), false, now_ns);
 }
 
-static void serve_places(struct vx_task *task, uint64_t now_ns) {
-    serve(VX_CONTAINER_OF(task, struct vx_h2_pool, places.serve), true, now_ns);
-}
-
-/* Others are asked again as well: what they use they give up only in their turn. */
-static void look_again(struct vx_timer *timer, uint64_t now_ns) {
-    struct vx_h2_pool *pool = VX_CONTAINER_OF(timer, struct vx_h2_pool, places.look);
-    struct vx_places *places = pool->client->places;
-    places->late += serve(pool, true, now_ns);
-    if (!pool->places.count)
-        return;
-    set_look(pool);
-    if (pool->limited && places->ask)
-        places->ask(places);
+static uint32_t serve_places(struct vx_place_queue *places, uint64_t now_ns) {
+    return serve(VX_CONTAINER_OF(places, struct vx_h2_pool, places), true, now_ns);
 }
 
 /* --- Other workers ---------------------------------------------------------------------------------------------- */
 
 /* The connection is OPEN. */
 static bool wanted_elsewhere(const struct h2_client_connection *c) {
-    return c->pool->limited && vx_places_wanted_elsewhere(c->pool->client->places, c->shared);
+    return c->pool->places.limited && vx_places_wanted_elsewhere(c->pool->client->places, c->shared);
 }
 
 /* Nothing here has a use for it. */

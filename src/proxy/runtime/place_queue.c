@@ -2,23 +2,46 @@
 /* See place_queue.h. */
 #include "proxy/runtime/place_queue.h"
 
+static void set_look(struct vx_place_queue *q) {
+    vx_timer_set(&q->rt->wheel, &q->look, q->rt->now_ns + (uint64_t)VX_LOOK_AGAIN_MS * 1000000);
+}
+
+static void ask_others(struct vx_place_queue *q) {
+    if (q->limited && q->places->ask)
+        q->places->ask(q->places);
+}
+
+static void serve_now(struct vx_task *task, uint64_t now_ns) {
+    struct vx_place_queue *q = VX_CONTAINER_OF(task, struct vx_place_queue, soon);
+    q->serve(q, now_ns);
+}
+
+/* Others are asked again as well: they may not have heard, and what they use they give up only in their turn. */
+static void look_again(struct vx_timer *timer, uint64_t now_ns) {
+    struct vx_place_queue *q = VX_CONTAINER_OF(timer, struct vx_place_queue, look);
+    q->places->late += q->serve(q, now_ns);
+    if (!q->count)
+        return;
+    set_look(q);
+    ask_others(q);
+}
+
 void vx_place_queue_init(struct vx_place_queue *q, struct vx_places *places, struct vx_runtime *rt,
-                         void (*serve)(struct vx_task *, uint64_t),
-                         void (*look)(struct vx_timer *, uint64_t)) {
-    *q = (struct vx_place_queue){.places = places, .rt = rt};
+                         uint32_t (*serve)(struct vx_place_queue *q, uint64_t now_ns)) {
+    *q = (struct vx_place_queue){.places = places, .rt = rt, .serve = serve};
     vx_list_init(&q->link);
-    vx_task_init(&q->serve, serve);
-    vx_timer_init(&q->look, look);
+    vx_task_init(&q->soon, serve_now);
+    vx_timer_init(&q->look, look_again);
 }
 
 void vx_place_queue_free(struct vx_place_queue *q) {
     VX_ASSERT(!q->count);
     vx_timer_remove(&q->rt->wheel, &q->look);
-    vx_task_cancel(&q->serve);
+    vx_task_cancel(&q->soon);
 }
 
 void vx_place_queue_serve_soon(struct vx_place_queue *q) {
-    vx_runtime_defer(q->rt, &q->serve);
+    vx_runtime_defer(q->rt, &q->soon);
 }
 
 bool vx_place_queue_turn_is_over(const struct vx_place_queue *q) {
@@ -39,18 +62,23 @@ static void pass(struct vx_place_queue *q, const struct vx_target_shared *shared
         vx_place_queue_serve_soon(q);
 }
 
-void vx_place_queue_enter(struct vx_place_queue *q, const struct vx_target *target, bool first) {
+void vx_place_queue_enter(struct vx_place_queue *q, const struct vx_target *target) {
     struct vx_places *places = q->places;
-    if (!q->count++)
+    bool first = !q->count++;
+    if (first) {
         vx_list_push_back(&places->queues, &q->link);
+        q->shared = target->shared;
+        set_look(q);
+    }
+    VX_ASSERT(q->shared == target->shared);
     if (vx_places_wait(places, target->shared, first))
         vx_place_queue_serve_soon(q);
-    if (target->max_connections && places->ask)
-        places->ask(places);
+    ask_others(q);
 }
 
-void vx_place_queue_leave(struct vx_place_queue *q, const struct vx_target *target, bool last) {
-    if (!--q->count) {
+void vx_place_queue_leave(struct vx_place_queue *q, const struct vx_target *target) {
+    bool last = !--q->count;
+    if (last) {
         vx_list_remove(&q->link);
         vx_timer_unset(&q->look);
     }

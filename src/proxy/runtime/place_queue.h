@@ -20,25 +20,30 @@ enum {
 struct vx_place_queue {
     struct vx_places *places;
     struct vx_runtime *rt;
+    /* The pool's: takes places for those who wait, in their order; returns how many. From the loop. */
+    uint32_t (*serve)(struct vx_place_queue *q, uint64_t now_ns);
     struct vx_list link;    /* in places->queues while any request waits */
-    struct vx_task serve;   /* there may be a place for the first of them */
-    struct vx_timer look;   /* set by the pool while any waits, to look for places that nobody told of */
+    struct vx_task soon;    /* there may be a place for the first of them */
+    struct vx_timer look;   /* set while any waits, for places that nobody told of */
     uint64_t turn_until_ns; /* until then a place that comes free is for the own requests first */
-    uint32_t count;         /* of requests that wait */
+    const struct vx_target_shared
+        *shared;    /* what they wait for: all the same, as a pool's number means no other
+                                              target while a request holds its snapshot */
+    uint32_t count; /* of requests that wait */
+    bool limited;   /* there is a max_connections; set by who places requests */
 };
 
 void vx_place_queue_init(struct vx_place_queue *q, struct vx_places *places, struct vx_runtime *rt,
-                         void (*serve)(struct vx_task *, uint64_t),
-                         void (*look)(struct vx_timer *, uint64_t));
+                         uint32_t (*serve)(struct vx_place_queue *q, uint64_t now_ns));
 
 /* Nothing of it will run. No request waits. */
 void vx_place_queue_free(struct vx_place_queue *q);
 
-/* One more request begins to wait. `first`: it is the only one of this worker for its target. */
-void vx_place_queue_enter(struct vx_place_queue *q, const struct vx_target *target, bool first);
+/* One more request begins to wait. */
+void vx_place_queue_enter(struct vx_place_queue *q, const struct vx_target *target);
 
-/* One waits no longer, with a place or without; `last`: and nor does any other of this worker for its target. */
-void vx_place_queue_leave(struct vx_place_queue *q, const struct vx_target *target, bool last);
+/* One waits no longer, with a place or without. */
+void vx_place_queue_leave(struct vx_place_queue *q, const struct vx_target *target);
 
 /* A connection has closed: gives its place up, to the own requests or to other workers. `yielded`: it was closed for the
  * others, and the place is theirs first. */

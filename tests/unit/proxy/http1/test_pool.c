@@ -450,6 +450,25 @@ static void test_a_worker_that_cannot_be_told_looks_again(void **state) {
     end_two(w);
 }
 
+/* Nor does who waits go without what another worker keeps for nothing because that one did not hear once. */
+static void test_a_worker_that_did_not_hear_is_asked_again(void **state) {
+    (void)state;
+    struct second_worker second;
+    struct client_world *w = start_two(&second);
+    struct fake_transport *idle = call_whole(&w->call, &w->client, &w->b, &w->net);
+    call_get(&w->other, &second.client, &w->b);
+    assert_true(second.asked[0]);
+    second.asked[0] = false;
+    fake_net_advance(&w->net, FAKE_MS(1100));
+    deliver();
+    assert_true(idle->closed);
+    deliver();
+    assert_int_equal(w->net.count, 2);
+    fake_connected(fake_dialed(&w->net));
+    answer(w, &w->other);
+    end_two(w);
+}
+
 static void test_a_reload_keeps_pools_by_number(void **state) {
     (void)state;
     struct client_world *w = client_start();
@@ -563,6 +582,7 @@ int main(void) {
         cmocka_unit_test(test_a_place_passes_on_from_who_has_left),
         cmocka_unit_test(test_a_long_queue_does_not_keep_the_only_place),
         cmocka_unit_test(test_a_worker_that_cannot_be_told_looks_again),
+        cmocka_unit_test(test_a_worker_that_did_not_hear_is_asked_again),
         cmocka_unit_test(test_a_reload_keeps_pools_by_number),
         cmocka_unit_test(test_a_number_that_means_another_backend_inherits_nothing),
         cmocka_unit_test(test_a_draining_client_keeps_nothing),
