@@ -211,6 +211,12 @@ static void window_success(struct vx_breaker *b, uint64_t now_ns) {
         atomic_store_explicit(&b->armed, 0, memory_order_relaxed);
 }
 
+/* Whether a trial of that epoch is one of those in flight. A trial that takes as long as 256 rounds finds its epoch come again;
+ * then the trials in flight are others, if there are any. */
+static bool is_of_round(const struct fields *f, uint8_t epoch) {
+    return f->state == VX_BREAKER_HALF_OPEN && f->epoch == epoch && f->a > 0;
+}
+
 bool vx_breaker_success(struct vx_breaker *b, const struct vx_config_breaker *policy, bool trial,
                         uint8_t epoch, uint64_t now_ns) {
     uint64_t word = load(b);
@@ -226,9 +232,8 @@ bool vx_breaker_success(struct vx_breaker *b, const struct vx_config_breaker *po
                 return false;
             continue;
         }
-        if (f.state != VX_BREAKER_HALF_OPEN || !trial || epoch != f.epoch)
+        if (!trial || !is_of_round(&f, epoch))
             return false;
-        VX_ASSERT(f.a > 0);
         f.a--;
         f.b++;
         bool closes = f.b >= trials(policy);
@@ -258,7 +263,7 @@ bool vx_breaker_failure(struct vx_breaker *b, const struct vx_config_breaker *po
                     return false;
                 continue;
             }
-        } else if (f.state != VX_BREAKER_HALF_OPEN || !trial || epoch != f.epoch) {
+        } else if (!trial || !is_of_round(&f, epoch)) {
             return false;
         }
         f.state = VX_BREAKER_OPEN;
@@ -275,9 +280,8 @@ void vx_breaker_cancel(struct vx_breaker *b, uint8_t epoch) {
     uint64_t word = load(b);
     for (int i = 0; i < TRIES; i++) {
         struct fields f = unpack(word);
-        if (f.state != VX_BREAKER_HALF_OPEN || f.epoch != epoch)
+        if (!is_of_round(&f, epoch))
             return;
-        VX_ASSERT(f.a > 0);
         f.a--;
         if (swap(b, &word, f))
             return;

@@ -22,6 +22,9 @@ static const struct vx_config_breaker in_a_row = {
 static const struct vx_config_breaker by_rate = {
     .failure_rate_percent = 50, .open_for_ns = 10000000000, .half_open_requests = 1};
 
+static const struct vx_config_breaker once = {
+    .failures = 1, .open_for_ns = 10000000000, .half_open_requests = 1};
+
 static void fail_times(struct vx_breaker *b, int n, uint64_t now_ns) {
     for (int i = 0; i < n; i++)
         vx_breaker_failure(b, &in_a_row, false, 0, now_ns);
@@ -176,6 +179,32 @@ static void half_open_begins_anew_when_trials_hang(void **state) {
     assert_false(vx_breaker_failure(&b, &in_a_row, true, hangs, later));
     vx_breaker_success(&b, &in_a_row, true, epoch, later);
     assert_true(vx_breaker_success(&b, &in_a_row, true, epoch, later));
+}
+
+/* Until its epoch has come again. What it then takes back nobody has. */
+static void half_open_forgets_who_takes_for_ever(void **state) {
+    (void)state;
+    for (int how = 0; how < 3; how++) {
+        struct vx_breaker b = {0};
+        uint64_t now_ns = start_ns;
+        uint8_t old, epoch;
+        vx_breaker_failure(&b, &once, false, 0, now_ns);
+        now_ns += 2 * once.open_for_ns;
+        assert_int_equal(vx_breaker_admit(&b, &once, now_ns, &old), VX_BREAKER_TRIAL);
+        do {
+            now_ns += 2 * once.open_for_ns;
+            assert_int_equal(vx_breaker_admit(&b, &once, now_ns, &epoch), VX_BREAKER_TRIAL);
+        } while (epoch != old);
+        vx_breaker_cancel(&b, epoch);
+        uint64_t word = atomic_load(&b.word);
+        if (how == 0)
+            assert_false(vx_breaker_success(&b, &once, true, old, now_ns));
+        else if (how == 1)
+            assert_false(vx_breaker_failure(&b, &once, true, old, now_ns));
+        else
+            vx_breaker_cancel(&b, old);
+        assert_true(atomic_load(&b.word) == word);
+    }
 }
 
 static void reset_closes(void **state) {
@@ -368,6 +397,7 @@ int main(void) {
         cmocka_unit_test(half_open_ignores_who_was_no_trial),
         cmocka_unit_test(half_open_cancel_frees_the_permit),
         cmocka_unit_test(half_open_begins_anew_when_trials_hang),
+        cmocka_unit_test(half_open_forgets_who_takes_for_ever),
         cmocka_unit_test(reset_closes),
         cmocka_unit_test(off_never_opens),
         cmocka_unit_test(limits_are_capped),
