@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "proxy/control/pool_table.h"
+#include "support/two_workers.h"
 #include "unit/proxy/http1/client_test.h"
 
 static void test_a_clean_connection_is_used_again(void **state) {
@@ -258,64 +259,29 @@ static void test_a_closed_connection_gives_its_place_to_the_queue(void **state) 
     client_end(w);
 }
 
-/* The second of two workers, on the same network and clock. A message to one of them waits for `deliver`. */
-struct second_worker {
+/* The second of two workers, on the network and clock of the first. */
+static struct {
     struct vx_places places;
     struct vx_h1_client client;
     struct client_world *w;
-    bool told[2], asked[2];
-    bool deaf; /* its inbox is full */
-};
+} second;
 
-static struct second_worker *two_workers;
-
-static struct vx_h1_client *worker(unsigned i) {
-    return i ? &two_workers->client : &two_workers->w->client;
+static void spare(unsigned worker) {
+    vx_h1_client_spare(worker ? &second.client : &second.w->client);
 }
 
-static bool tell(struct vx_places *self, uint32_t other) {
-    assert_int_not_equal(other, self->worker);
-    if (two_workers->deaf)
-        return false;
-    two_workers->told[other] = true;
-    return true;
-}
-
-static void ask(struct vx_places *self) {
-    two_workers->asked[1 - self->worker] = true;
-}
-
-/* Each worker reads its inbox. */
-static void deliver(void) {
-    for (unsigned i = 0; i < 2; i++) {
-        bool asked = two_workers->asked[i], told = two_workers->told[i];
-        two_workers->asked[i] = two_workers->told[i] = false;
-        if (asked)
-            vx_h1_client_spare(worker(i));
-        if (told)
-            vx_places_look(worker(i)->places);
-    }
-    fake_net_round(&two_workers->w->net);
-}
-
-static struct client_world *start_two(struct second_worker *second) {
+static struct client_world *start_two(void) {
     struct client_world *w = client_start();
-    *second = (struct second_worker){.w = w};
-    two_workers = second;
-    vx_places_init(&second->places, 1);
-    vx_h1_client_init(&second->client, &w->net.rt, &second->places);
-    for (unsigned i = 0; i < 2; i++) {
-        worker(i)->places->tell = tell;
-        worker(i)->places->ask = ask;
-    }
+    second.w = w;
+    two_start(&w->net, &w->places, &second.places, spare);
+    vx_h1_client_init(&second.client, &w->net.rt, &second.places);
     w->b.target.max_connections = 1;
     return w;
 }
 
 static void end_two(struct client_world *w) {
-    vx_h1_client_destroy(&two_workers->client);
-    for (unsigned i = 0; i < 2; i++)
-        worker(i)->places->tell = NULL;
+    vx_h1_client_destroy(&second.client);
+    two_end();
     client_end(w);
 }
 
@@ -329,53 +295,51 @@ static void answer(struct client_world *w, struct call *call) {
 /* Two workers, one place: an idle connection of the first kept it although the second one's request waited. */
 static void test_an_idle_worker_gives_up_its_place(void **state) {
     (void)state;
-    struct second_worker second;
-    struct client_world *w = start_two(&second);
+    struct client_world *w = start_two();
     struct fake_transport *t = call_whole(&w->call, &w->client, &w->b, &w->net);
     fake_net_advance(&w->net, FAKE_S(1));
     assert_false(t->closed);
     call_get(&w->other, &second.client, &w->b);
     assert_int_equal(atomic_load(&w->b.shared.waiting), 1);
     assert_int_equal(w->net.count, 1);
-    deliver();
+    two_deliver();
     assert_true(t->closed);
-    deliver();
+    two_deliver();
     assert_int_equal(w->net.count, 2);
     fake_connected(fake_dialed(&w->net));
     answer(w, &w->other);
-    assert_int_equal(second.client.places->heard, 1);
-    assert_int_equal(second.client.places->late, 0);
+    assert_int_equal(second.places.heard, 1);
+    assert_int_equal(second.places.late, 0);
     end_two(w);
 }
 
 /* No clock: it was found by looking every 10 ms. */
 static void test_who_gives_a_place_up_tells_who_waits(void **state) {
     (void)state;
-    struct second_worker second;
-    struct client_world *w = start_two(&second);
+    struct client_world *w = start_two();
     call_get(&w->call, &w->client, &w->b);
     fake_connected(fake_dialed(&w->net));
     call_get(&w->other, &second.client, &w->b);
-    deliver();
+    two_deliver();
     assert_int_equal(w->net.count, 1);
-    assert_false(second.told[0] || second.told[1]);
+    assert_false(two.told[0] || two.told[1]);
     answer(w, &w->call);
-    assert_true(second.told[1]);
+    assert_true(two.told[1]);
     assert_int_equal(atomic_load(&w->b.shared.connections), 0);
     /* A newcomer does not overtake who was told. */
     call_get(&w->third, &w->client, &w->b);
     fake_net_round(&w->net);
     assert_int_equal(atomic_load(&w->b.shared.connections), 0);
-    deliver();
+    two_deliver();
     assert_int_equal(w->net.count, 2);
     assert_int_equal(atomic_load(&w->b.shared.waiting), 1);
     fake_connected(fake_dialed(&w->net));
     answer(w, &w->other);
-    deliver();
+    two_deliver();
     assert_int_equal(w->net.count, 3);
     fake_connected(fake_dialed(&w->net));
     answer(w, &w->third);
-    assert_int_equal(w->client.places->late + second.client.places->late, 0);
+    assert_int_equal(w->client.places->late + second.places.late, 0);
     assert_int_equal(atomic_load(&w->b.shared.waiting_workers[0]), 0);
     end_two(w);
 }
@@ -383,18 +347,17 @@ static void test_who_gives_a_place_up_tells_who_waits(void **state) {
 /* Who was told of a place and has no use for it any more passes it on. */
 static void test_a_place_passes_on_from_who_has_left(void **state) {
     (void)state;
-    struct second_worker second;
-    struct client_world *w = start_two(&second);
+    struct client_world *w = start_two();
     call_get(&w->call, &w->client, &w->b);
     fake_connected(fake_dialed(&w->net));
     call_get(&w->other, &second.client, &w->b);
-    deliver();
+    two_deliver();
     answer(w, &w->call);
     call_get(&w->third, &w->client, &w->b);
-    assert_true(second.told[1]);
+    assert_true(two.told[1]);
     call_release(&w->other);
-    assert_true(second.told[0]);
-    deliver();
+    assert_true(two.told[0]);
+    two_deliver();
     assert_int_equal(w->net.count, 2);
     fake_connected(fake_dialed(&w->net));
     answer(w, &w->third);
@@ -404,25 +367,24 @@ static void test_a_place_passes_on_from_who_has_left(void **state) {
 /* A worker whose queue never ends must let the other one have its turn. */
 static void test_a_long_queue_does_not_keep_the_only_place(void **state) {
     (void)state;
-    struct second_worker second;
-    struct client_world *w = start_two(&second);
+    struct client_world *w = start_two();
     call_get(&w->call, &w->client, &w->b);
     fake_connected(fake_dialed(&w->net));
     call_get(&w->third, &second.client, &w->b);
     call_get(&w->other, &w->client, &w->b);
     answer(w, &w->call); /* its turn is not over: the connection serves its own queue */
-    deliver();
+    two_deliver();
     assert_int_equal(w->net.count, 1);
     call_get(&w->call, &w->client, &w->b);
     fake_net_advance(&w->net, FAKE_MS(11));
     answer(w, &w->other);
     assert_true(w->net.all[0]->closed);
-    assert_true(second.told[1]);
-    deliver();
+    assert_true(two.told[1]);
+    two_deliver();
     assert_int_equal(w->net.count, 2);
     fake_connected(fake_dialed(&w->net));
     answer(w, &w->third);
-    deliver();
+    two_deliver();
     assert_int_equal(w->net.count, 3);
     fake_connected(fake_dialed(&w->net));
     answer(w, &w->call);
@@ -432,19 +394,18 @@ static void test_a_long_queue_does_not_keep_the_only_place(void **state) {
 /* What cannot be told is found all the same, later. */
 static void test_a_worker_that_cannot_be_told_looks_again(void **state) {
     (void)state;
-    struct second_worker second;
-    struct client_world *w = start_two(&second);
+    struct client_world *w = start_two();
     call_get(&w->call, &w->client, &w->b);
     fake_connected(fake_dialed(&w->net));
     call_get(&w->other, &second.client, &w->b);
-    deliver();
-    second.deaf = true;
+    two_deliver();
+    two.deaf = true;
     answer(w, &w->call);
-    deliver();
+    two_deliver();
     assert_int_equal(w->net.count, 1);
     fake_net_advance(&w->net, FAKE_MS(1100));
     assert_int_equal(w->net.count, 2);
-    assert_int_equal(second.client.places->late, 1);
+    assert_int_equal(second.places.late, 1);
     fake_connected(fake_dialed(&w->net));
     answer(w, &w->other);
     end_two(w);
@@ -453,16 +414,15 @@ static void test_a_worker_that_cannot_be_told_looks_again(void **state) {
 /* Nor does who waits go without what another worker keeps for nothing because that one did not hear once. */
 static void test_a_worker_that_did_not_hear_is_asked_again(void **state) {
     (void)state;
-    struct second_worker second;
-    struct client_world *w = start_two(&second);
+    struct client_world *w = start_two();
     struct fake_transport *idle = call_whole(&w->call, &w->client, &w->b, &w->net);
     call_get(&w->other, &second.client, &w->b);
-    assert_true(second.asked[0]);
-    second.asked[0] = false;
+    assert_true(two.asked[0]);
+    two.asked[0] = false;
     fake_net_advance(&w->net, FAKE_MS(1100));
-    deliver();
+    two_deliver();
     assert_true(idle->closed);
-    deliver();
+    two_deliver();
     assert_int_equal(w->net.count, 2);
     fake_connected(fake_dialed(&w->net));
     answer(w, &w->other);

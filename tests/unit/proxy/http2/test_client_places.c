@@ -1,57 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Two workers that share the places among max_connections. No clock runs where a test does not let it. */
+#include "support/two_workers.h"
 #include "unit/proxy/http2/client_test.h"
 
-/* The second worker, on the network and clock of the first. A message to one of them waits for `deliver`. */
-struct second_worker {
+/* The second worker, on the network and clock of the first. */
+static struct {
     struct vx_places places;
     struct vx_h2_client client;
     struct world *w;
-    bool told[2], asked[2];
-    bool deaf; /* its inbox is full */
-};
+} second;
 
-static struct second_worker second;
-
-static struct vx_h2_client *worker(unsigned i) {
-    return i ? &second.client : &second.w->client;
-}
-
-static bool tell(struct vx_places *self, uint32_t other) {
-    assert_int_not_equal(other, self->worker);
-    if (second.deaf)
-        return false;
-    second.told[other] = true;
-    return true;
-}
-
-static void ask(struct vx_places *self) {
-    second.asked[1 - self->worker] = true;
-}
-
-/* Each worker reads what is in its inbox now. */
-static void deliver(void) {
-    struct second_worker was = second;
-    for (unsigned i = 0; i < 2; i++)
-        second.asked[i] = second.told[i] = false;
-    for (unsigned i = 0; i < 2; i++) {
-        if (was.asked[i])
-            vx_h2_client_spare(worker(i));
-        if (was.told[i])
-            vx_places_look(worker(i)->places);
-    }
-    fake_net_round(&second.w->net);
+static void spare(unsigned worker) {
+    vx_h2_client_spare(worker ? &second.client : &second.w->client);
 }
 
 static struct world *start_two(uint32_t max_connections) {
     struct world *w = world_start();
-    second = (struct second_worker){.w = w};
-    vx_places_init(&second.places, 1);
+    second.w = w;
+    two_start(&w->net, &w->places, &second.places, spare);
     vx_h2_client_init(&second.client, &w->net.rt, &second.places);
-    for (unsigned i = 0; i < 2; i++) {
-        worker(i)->places->tell = tell;
-        worker(i)->places->ask = ask;
-    }
     w->target.max_connections = max_connections;
     return w;
 }
@@ -62,8 +29,7 @@ static void end_two(struct world *w) {
             call_release(&w->calls[i]);
     vx_h2_client_destroy(&second.client);
     assert_int_equal(second.client.connection_count, 0);
-    for (unsigned i = 0; i < 2; i++)
-        worker(i)->places->tell = NULL;
+    two_end();
     world_end(w);
 }
 
@@ -92,11 +58,11 @@ static void an_idle_worker_gives_up_its_place(void **state) {
     call_get_on(w, &second.client, 1);
     assert_int_equal(atomic_load(&w->shared.waiting), 1);
     fake_net_round(&w->net); /* who is the first to wait looks once more */
-    deliver();               /* the first one is asked */
+    two_deliver();           /* the first one is asked */
     peer_run(w, p);
     assert_int_equal(p->goaways, 1);
     assert_int_equal(w->net.count, 1);
-    deliver(); /* the second one is told */
+    two_deliver(); /* the second one is told */
     assert_int_equal(w->net.count, 2);
     answer(w, stands(w, 0), 1);
     assert_int_equal(w->places.told, 1);
@@ -111,19 +77,19 @@ static void who_gives_a_place_up_tells_who_waits(void **state) {
     call_get(w, 0);
     struct peer *p = stands(w, 0);
     call_get_on(w, &second.client, 1);
-    deliver();
-    assert_false(second.told[0] || second.told[1]);
+    two_deliver();
+    assert_false(two.told[0] || two.told[1]);
     answer(w, p, 0);
-    assert_true(second.told[1]);
+    assert_true(two.told[1]);
     assert_int_equal(atomic_load(&w->shared.connections), 0);
     call_get(w, 2); /* a newcomer does not overtake who was told */
     fake_net_round(&w->net);
     assert_int_equal(atomic_load(&w->shared.connections), 0);
-    deliver();
+    two_deliver();
     assert_int_equal(w->net.count, 2);
     assert_int_equal(atomic_load(&w->shared.waiting), 1);
     answer(w, stands(w, 0), 1);
-    deliver();
+    two_deliver();
     assert_int_equal(w->net.count, 3);
     answer(w, stands(w, 0), 2);
     assert_int_equal(w->places.late + second.places.late, 0);
@@ -138,13 +104,13 @@ static void a_place_passes_on_from_who_has_left(void **state) {
     call_get(w, 0);
     struct peer *p = stands(w, 0);
     call_get_on(w, &second.client, 1);
-    deliver();
+    two_deliver();
     answer(w, p, 0);
     call_get(w, 2);
-    assert_true(second.told[1]);
+    assert_true(two.told[1]);
     call_release(&w->calls[1]);
-    assert_true(second.told[0]);
-    deliver();
+    assert_true(two.told[0]);
+    two_deliver();
     assert_int_equal(w->net.count, 2);
     answer(w, stands(w, 0), 2);
     end_two(w);
@@ -158,7 +124,7 @@ static void a_used_connection_is_given_up_at_the_end_of_the_turn(void **state) {
     call_get(w, 0);
     struct peer *p = stands(w, 0);
     call_get_on(w, &second.client, 1);
-    deliver();
+    two_deliver();
     call_get(w, 2);
     peer_run(w, p);
     assert_int_equal(p->streams, 2);
@@ -170,12 +136,12 @@ static void a_used_connection_is_given_up_at_the_end_of_the_turn(void **state) {
     assert_int_equal(atomic_load(&w->shared.waiting), 2);
     p->last = 1;
     answer(w, p, 0);
-    assert_true(second.told[1]);
+    assert_true(two.told[1]);
     assert_int_equal(w->net.count, 1);
-    deliver();
+    two_deliver();
     assert_int_equal(w->net.count, 2);
     answer(w, stands(w, 0), 1);
-    deliver();
+    two_deliver();
     answer(w, stands(w, 0), 3);
     assert_int_equal(w->places.late + second.places.late, 0);
     end_two(w);
@@ -188,10 +154,10 @@ static void the_turn_begins_when_a_connection_opens(void **state) {
     call_get(w, 0);
     struct peer *p = stands(w, 0);
     call_get_on(w, &second.client, 1);
-    deliver();
+    two_deliver();
     answer(w, p, 0);
     call_get(w, 2);
-    deliver();
+    two_deliver();
     fake_net_advance(&w->net, FAKE_MS(50));
     p = stands(w, 0);
     call_get_on(w, &second.client, 3);
@@ -218,14 +184,14 @@ static void room_for_a_stream_is_no_place(void **state) {
     call_get(w, 2);
     call_get(w, 3);
     call_get_on(w, &second.client, 4);
-    deliver(); /* the second connection is to end with its stream */
+    two_deliver(); /* the second connection is to end with its stream */
     answer(w, peers[1], 1);
-    assert_true(second.told[1]);
+    assert_true(two.told[1]);
     answer(w, peers[0], 0);
     assert_int_equal(peers[0]->streams, 2);
     assert_int_equal(w->net.count, 2);
     assert_int_equal(atomic_load(&w->shared.waiting), 2);
-    deliver();
+    two_deliver();
     assert_int_equal(w->net.count, 3);
     answer(w, stands(w, 1), 4);
     end_two(w);
@@ -250,7 +216,7 @@ static void one_connection_at_a_time_yields(void **state) {
     answer(w, peers[0], 0);
     assert_int_equal(peers[0]->streams, 2);
     answer(w, peers[1], 1);
-    deliver();
+    two_deliver();
     assert_int_equal(w->net.count, 3);
     answer(w, stands(w, 1), 2);
     end_two(w);
@@ -264,9 +230,9 @@ static void who_waits_for_a_connection_is_not_in_the_queue(void **state) {
         call_get(w, i);
     struct peer *p = stands(w, 3);
     assert_int_equal(p->streams, 3);
-    assert_false(second.asked[1]);
+    assert_false(two.asked[1]);
     call_get(w, 3);
-    assert_true(second.asked[1]);
+    assert_true(two.asked[1]);
     end_two(w);
 }
 
@@ -277,10 +243,10 @@ static void a_worker_that_cannot_be_told_looks_again(void **state) {
     call_get(w, 0);
     struct peer *p = stands(w, 0);
     call_get_on(w, &second.client, 1);
-    deliver();
-    second.deaf = true;
+    two_deliver();
+    two.deaf = true;
     answer(w, p, 0);
-    deliver();
+    two_deliver();
     assert_int_equal(w->net.count, 1);
     fake_net_advance(&w->net, FAKE_MS(1100));
     assert_int_equal(w->net.count, 2);
