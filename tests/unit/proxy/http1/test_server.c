@@ -128,6 +128,21 @@ static void test_a_head_that_drips_gets_408_at_its_time(void **state) {
     end(w);
 }
 
+/* The timer stands at the end of the idle time then, far behind the head's. */
+static void test_a_later_head_has_its_time_too(void **state) {
+    (void)state;
+    struct world *w = start(false);
+    fake_send(w->t, GET("/"));
+    fake_net_advance(&w->net, FAKE_S(20));
+    assert_string_equal(fake_received(w->t), OK);
+    fake_send(w->t, "GET / HTTP/1.1\r\n");
+    fake_net_advance(&w->net, FAKE_S(9));
+    assert_string_equal(w->refused, "");
+    fake_net_advance(&w->net, FAKE_S(2));
+    assert_string_equal(w->refused, "request_timeout");
+    end(w);
+}
+
 static void test_lingering_has_an_end(void **state) {
     (void)state;
     struct world *w = start(false);
@@ -579,6 +594,7 @@ int main(void) {
         cmocka_unit_test(test_bad_heads_are_answered_and_then_lingered),
         cmocka_unit_test(test_time_limits_of_an_idle_connection),
         cmocka_unit_test(test_a_head_that_drips_gets_408_at_its_time),
+        cmocka_unit_test(test_a_later_head_has_its_time_too),
         cmocka_unit_test(test_lingering_has_an_end),
         cmocka_unit_test(test_a_refused_head_request_gets_no_body),
         cmocka_unit_test(test_a_body_too_large_by_its_length),
