@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Answers that come before an HTTP/1 client has sent its whole upload: they arrive in full, and say what becomes of the connection."""
 
+import threading
+
 import pytest
 
 from harness.backend import response
@@ -27,12 +29,16 @@ def connect(request, vortex, ca):
     return start
 
 
-def refuse_early(conn):
-    """Answers from the head alone, and reads no more."""
-    conn.head()
-    conn.send(response(b"not for me", status="403 Forbidden", headers={"Connection": "close"}))
-    conn.half_close()
-    conn.gone(20)
+class Refusing:
+    """A backend that answers from the head alone, and reads no byte of the upload."""
+
+    def __init__(self):
+        self.over = threading.Event()
+
+    def __call__(self, conn):
+        conn.head()
+        conn.send(response(b"not for me", status="403 Forbidden", headers={"Connection": "close"}))
+        self.over.wait(20)
 
 
 NOBODY = {"match": {"host": "nobody.test"}}
@@ -47,7 +53,8 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_a_client_that_writes_all_before_it_reads_gets_its_answer(connect, backend, case):
     options, status = CASES[case]
-    target = backend(refuse_early if case == "backend" else None)
+    refusing = Refusing()
+    target = backend(refusing if case == "backend" else None)
     open_client = connect(target, **options)
     if case == "rate_limited":
         with open_client() as client:
@@ -58,6 +65,7 @@ def test_a_client_that_writes_all_before_it_reads_gets_its_answer(connect, backe
         answer = client.read()
         assert answer.status == status and answer.closes
         assert client.ended()
+    refusing.over.set()
 
 
 def test_a_small_upload_that_nobody_reads_leaves_the_connection_usable(connect, backend):

@@ -13,7 +13,6 @@ enum vx_reply_progress vx_reply_resume(struct vx_reply *reply, struct vx_downstr
         }
     }
     s->ops->finish(s, NULL);
-    s->ops->flush(s);
     return VX_REPLY_DONE;
 }
 

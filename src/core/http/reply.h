@@ -23,7 +23,7 @@ struct vx_reply_content {
 };
 
 enum vx_reply_progress {
-    VX_REPLY_DONE,     /* finished and flushed: release the downstream */
+    VX_REPLY_DONE,     /* finished: release the downstream */
     VX_REPLY_WAIT,     /* the connection is full: call vx_reply_resume on on_writable */
     VX_REPLY_NO_MEMORY /* nothing was sent: release the downstream, which cuts it */
 };

@@ -4,7 +4,7 @@
  * Invariants
  *   1. `stream` is set exactly while some byte of a request is here and its user has not let go.
  *   2. One request at a time: the next head is not parsed before the response to this one is in the sink as a whole
- *      (pipelining keeps its order without a queue).
+ *      (pipelining keeps its order without a queue). What the client has not taken at the end of a round stops the parsing.
  *   3. The handler is told of nothing from inside its own calls; it may let go of the stream inside any event.
  *   4. A connection whose framing is in doubt, or whose request was not read to its end, is never used again. What nobody
  *      reads to its end is server_rest.c's.
@@ -15,12 +15,16 @@
  * IDLE      end, idle timeout, drain      CLOSED     readable, timed_out, drain
  * HEAD      head complete                 ACTIVE     begin_request
  * HEAD      bad head, header timeout      FLUSHING   refuse
- * HEAD      end                           CLOSED     read_head
+ * HEAD      end                           CLOSED     read_more
  * ACTIVE    user let go, all is done      IDLE       vx_h1_server_response_over, settle
  * ACTIVE    user let go, a rest of the    DISCARD    vx_h1_server_response_over, settle
  *           request's body is to come
+ * ACTIVE    user let go, a small answer   IDLE       vx_h1_server_response_over (it leaves with those to the requests behind)
+ *           of ours, requests behind it
  * ACTIVE    user let go, bytes wait       FLUSHING   vx_h1_server_response_over (a small answer: for the end of the round)
  * ACTIVE    user let go, response cut     CLOSED     vx_h1_server_response_over
+ * IDLE      end of the round, answers     FLUSHING   writable
+ *           are to be sent
  * FLUSHING  all written, may live         IDLE, DISCARD  settle
  * FLUSHING  all written, must not live    LINGER     settle
  * FLUSHING  more of the body              FLUSHING   throw_away (a client may write all before it reads)
@@ -190,6 +194,12 @@ static enum h1_server_ending how_to_end(struct h1_server *c, const struct h1_str
     return s->closing ? H1_SERVER_LINGERS : H1_SERVER_STAYS;
 }
 
+/* The answer was given on the spot, and more requests are here: theirs may leave together with it. */
+static bool may_go_on(const struct h1_server *c, enum h1_server_ending ending) {
+    return c->in_begin && ending == H1_SERVER_STAYS && c->reader.ended && !c->base.server->draining &&
+           vx_buffer_len(&c->reader.in) && vx_h1_sink_may_gather(&c->sink);
+}
+
 void vx_h1_server_response_over(struct h1_server *c) {
     struct h1_stream *s = c->stream;
     bool begun = s->response_begun;
@@ -209,6 +219,10 @@ void vx_h1_server_response_over(struct h1_server *c) {
             close_connection(c, true);
             return;
         }
+    }
+    if (may_go_on(c, ending)) {
+        c->state = H1_SERVER_IDLE;
+        return;
     }
     if (vx_h1_sink_pending(&c->sink)) {
         c->state = H1_SERVER_FLUSHING;
@@ -276,6 +290,7 @@ static void begin_request(struct h1_server *c, size_t head_bytes, uint64_t now_n
                             &s->arena);
     c->state = H1_SERVER_ACTIVE;
     c->served = true;
+    s->earlier_bytes = vx_buffer_len(&c->sink.out);
     c->sink.sent = 0;
     c->sink.tunnel = false;
     c->read_deadline_ns = 0; /* the timer stays where it is: it finds nothing due and moves on */
@@ -357,8 +372,38 @@ static enum headway parse_head(struct h1_server *c, uint64_t now_ns) {
     return HEAD_OVER;
 }
 
+/* What was answered on the spot goes out before more is waited for. False: the client does not take it, or is gone. */
+static bool send_gathered(struct h1_server *c) {
+    c->sends_later = false;
+    vx_h1_sink_flush(&c->sink);
+    vx_h1_sink_relax(&c->sink);
+    vx_h1_server_watch_writes(c);
+    return !c->sink.failed && !vx_h1_sink_pending(&c->sink);
+}
+
+/* More bytes of a head. False: none are here, or no head is taken any more. */
+static bool read_more(struct h1_server *c) {
+    if (c->sends_later && !send_gathered(c))
+        return false;
+    ssize_t n = vx_h1_reader_fill(&c->reader);
+    if (n > 0)
+        return true;
+    if (n == VX_IO_AGAIN) {
+        vx_h1_reader_relax(&c->reader);
+        if (c->state == H1_SERVER_HEAD)
+            vx_h1_server_arm(c);
+        return false;
+    }
+    if (c->stream)
+        drop_stream(c);
+    close_connection(c, false);
+    return false;
+}
+
 /* Reads and parses until a request is in a handler's hands, or nothing more is here. */
 static void read_head(struct h1_server *c, uint64_t now_ns) {
+    if (vx_h1_sink_pending(&c->sink) && !c->sends_later)
+        return;
     for (unsigned burst = 0; c->state == H1_SERVER_IDLE || c->state == H1_SERVER_HEAD;) {
         enum headway made = vx_buffer_len(&c->reader.in) ? parse_head(c, now_ns) : HEAD_INCOMPLETE;
         if (made == HEAD_OVER)
@@ -370,19 +415,8 @@ static void read_head(struct h1_server *c, uint64_t now_ns) {
                 vx_runtime_defer(h1_runtime(c), &c->task);
             return;
         }
-        ssize_t n = vx_h1_reader_fill(&c->reader);
-        if (n == VX_IO_AGAIN) {
-            vx_h1_reader_relax(&c->reader);
-            if (c->state == H1_SERVER_HEAD)
-                vx_h1_server_arm(c);
+        if (!read_more(c))
             return;
-        }
-        if (n <= 0) {
-            if (c->stream)
-                drop_stream(c);
-            close_connection(c, false);
-            return;
-        }
     }
 }
 
@@ -410,7 +444,17 @@ static void broken(struct h1_server *c, struct vx_error error, uint64_t now_ns) 
 }
 
 static void writable(struct h1_server *c, uint64_t now_ns) {
+    bool waited = vx_h1_sink_pending(&c->sink);
     vx_h1_sink_flush(&c->sink);
+    if (c->state == H1_SERVER_HEAD && waited) {
+        if (send_gathered(c))
+            read_head(c, now_ns);
+        return;
+    }
+    if (c->state == H1_SERVER_IDLE && waited) {
+        c->state = H1_SERVER_FLUSHING;
+        c->ending = H1_SERVER_STAYS;
+    }
     if (c->state == H1_SERVER_FLUSHING) {
         if (c->sink.failed)
             close_connection(c, true);
@@ -520,7 +564,7 @@ static void timed_out(struct vx_timer *timer, uint64_t now_ns) {
 
 static void drain(struct vx_server_connection *base) {
     struct h1_server *c = (struct h1_server *)base;
-    if (c->state != H1_SERVER_IDLE)
+    if (c->state != H1_SERVER_IDLE || c->sends_later)
         return;
     /* A request may lie in the socket already; it is answered. A connection that has said nothing yet, and may just have
      * come out of the listener's queue, gets a moment. */

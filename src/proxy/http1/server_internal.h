@@ -43,9 +43,10 @@ struct h1_stream {
     struct vx_block *head; /* pins what the request's slices point into */
     bool response_begun;   /* a final head is in the sink */
     bool told_failure;
-    bool closing;          /* the response said Connection: close */
-    bool told_to_continue; /* 100 (Continue) is in the sink */
-    uint64_t head_ends_at; /* the position in the sink of the empty line behind the response's fields */
+    bool closing;           /* the response said Connection: close */
+    bool told_to_continue;  /* 100 (Continue) is in the sink */
+    uint64_t earlier_bytes; /* of answers before this one, which were in the sink when it was begun */
+    uint64_t head_ends_at;  /* the position in the sink of the empty line behind the response's fields */
 };
 
 struct h1_server {
@@ -66,7 +67,7 @@ struct h1_server {
     bool failed;                   /* the transport is broken */
     bool served;                   /* a request has been taken */
     bool body_timed_out;
-    bool sends_later; /* the whole answer is in the sink, to be sent by the task */
+    bool sends_later; /* whole answers are in the sink, to be sent by the task */
     uint8_t ending;   /* FLUSHING: enum h1_server_ending for what comes then */
 };
 

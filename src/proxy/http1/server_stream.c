@@ -45,10 +45,15 @@ static size_t push(struct vx_stream *stream, struct vx_slice bytes) {
     return taken;
 }
 
+/* Of this response, `bytes` of the sink's have gone, or are to go together with what is before them. */
+static void note_sent(struct h1_stream *s, uint64_t bytes) {
+    s->down.sent_bytes = bytes > s->earlier_bytes ? bytes - s->earlier_bytes : 0;
+}
+
 static void flush(struct vx_stream *stream) {
     struct h1_server *c = of(stream)->conn;
     vx_h1_sink_flush(&c->sink);
-    of(stream)->down.sent_bytes = c->sink.sent;
+    note_sent(of(stream), c->sink.sent);
     vx_h1_server_watch_writes(c);
 }
 
@@ -58,7 +63,7 @@ static void finish(struct vx_stream *stream, struct vx_headers *fields) {
         vx_h1_server_say_close(of(stream));
     vx_h1_sink_finish(&c->sink, fields);
     if (vx_h1_sink_may_gather(&c->sink)) {
-        of(stream)->down.sent_bytes = vx_buffer_len(&c->sink.out);
+        note_sent(of(stream), vx_buffer_len(&c->sink.out));
         c->sends_later = true;
         vx_runtime_defer(h1_runtime(c), &c->task);
         return;

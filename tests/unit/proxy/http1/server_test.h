@@ -27,7 +27,8 @@ struct world {
     uint64_t refused_bytes;     /* of its answer */
     unsigned readable, writable, failed;
     enum vx_error_code failure;
-    bool had_all; /* the client, when it failed: vx_downstream.whole */
+    uint64_t sent_bytes; /* of the last answer */
+    bool had_all;        /* the client, when it failed: vx_downstream.whole */
     struct vx_reply reply;
 };
 
@@ -62,6 +63,7 @@ static const struct vx_stream_events events = {
 static inline void answer(struct world *w, const char *text) {
     struct vx_reply_content content = {.status = 200, .body = vx_slice_of(text)};
     assert_int_equal(vx_reply_start(&w->reply, w->down, &content), VX_REPLY_DONE);
+    w->sent_bytes = w->down->sent_bytes;
     let_go(w);
 }
 

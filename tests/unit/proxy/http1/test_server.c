@@ -373,7 +373,8 @@ static void test_a_written_answer_waits_for_the_client_in_flushing(void **state)
     (void)state;
     struct world *w = start(false);
     w->t->room = 10;
-    fake_send(w->t, GET("/1") GET("/2"));
+    fake_send(w->t, GET("/1"));
+    fake_send(w->t, GET("/2"));
     assert_string_equal(w->paths, "/1 "); /* the next head waits for the bytes of this answer */
     fake_give_room(w->t, SIZE_MAX);
     assert_string_equal(w->paths, "/1 /2 ");
@@ -414,6 +415,9 @@ static void test_a_client_that_leaves_with_all_of_its_answer_has_had_it(void **s
     };
     for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct world *w = start(true);
+        fake_send(w->t, GET("/before")); /* what was whole of it says nothing */
+        answer(w, "ok");
+        fake_net_round(&w->net);
         w->t->room = cases[i].room;
         fake_send(w->t, GET("/"));
         if (cases[i].begun) {
@@ -435,8 +439,8 @@ static void test_a_half_closed_client_still_gets_its_answer(void **state) {
     fake_fin(w->t);
     assert_int_equal(w->failed, 0);
     answer(w, "ok");
-    assert_string_equal(fake_received(w->t), OK);
     fake_net_round(&w->net);
+    assert_string_equal(fake_received(w->t), OK);
     assert_true(w->t->closed);
     end(w);
 }
@@ -515,11 +519,13 @@ static void test_a_drain_closes_idle_connections_and_ends_the_others_with_their_
     vx_http_server_accept(&w->server, &idle->base);
     fake_send(idle, GET("/idle"));
     answer(w, "ok");
+    fake_net_round(&w->net);
     fake_send(w->t, GET("/busy"));
     vx_http_server_drain(&w->server);
     assert_true(idle->closed);
     assert_false(w->t->closed);
     answer(w, "ok");
+    fake_net_round(&w->net);
     assert_string_equal(fake_received(w->t), OK_CLOSE);
     fake_fin(w->t);
     assert_true(w->t->closed);
@@ -573,6 +579,72 @@ static void test_a_small_answer_leaves_at_the_end_of_the_round(void **state) {
     }
 }
 
+static void test_answers_on_the_spot_leave_together(void **state) {
+    (void)state;
+    struct world *w = start(false);
+    fake_send(w->t, GET("/1") GET("/2") GET("/3"));
+    assert_string_equal(fake_received(w->t), OK OK OK);
+    assert_int_equal(w->t->writes, 1);
+    assert_int_equal(w->sent_bytes, strlen(OK)); /* of the last one */
+    fake_send(w->t, GET("/4") GET("/5") "GET /6 HTTP/1.1\r\n");
+    assert_string_equal(fake_received(w->t), OK OK);
+    assert_int_equal(w->t->writes, 2);
+    fake_send(w->t, "Host: a\r\n\r\n" GET("/7") "GET /8");
+    assert_string_equal(fake_received(w->t), OK OK);
+    fake_fin(w->t);
+    assert_true(w->t->closed);
+    assert_string_equal(w->paths, "/1 /2 /3 /4 /5 /6 /7 ");
+    end(w);
+}
+
+static void test_answers_on_the_spot_leave_before_the_end(void **state) {
+    (void)state;
+    struct world *w = start(false);
+    w->t->fin = w->t->base.peer_shut = true; /* it comes in the same packet */
+    fake_send(w->t, GET("/1") GET("/2") "GET /3");
+    assert_string_equal(fake_received(w->t), OK OK);
+    assert_true(w->t->closed);
+    end(w);
+}
+
+static void test_answers_on_the_spot_leave_before_a_refusal(void **state) {
+    (void)state;
+    struct world *w = start(false);
+    fake_send(w->t, GET("/1") GET("/2") "nonsense\r\n\r\n");
+    const char *got = fake_received(w->t);
+    assert_begins(got, OK OK "HTTP/1.1 400 ");
+    assert_int_equal(w->t->shuts, 1);
+    end(w);
+}
+
+/* Who does not read gets no more answers made for him. */
+static void test_answers_that_are_not_taken_stop_the_parsing(void **state) {
+    (void)state;
+    static const char *const bursts[] = {GET("/1") GET("/2") GET("/3"),
+                                         GET("/1") GET("/2") GET("/3") "GET /4"};
+    for (unsigned i = 0; i < 2; i++) {
+        struct world *w = start(false);
+        w->t->room = 10;
+        fake_send(w->t, bursts[i]);
+        fake_send(w->t, i ? " HTTP/1.1\r\nHost: a\r\n\r\n" : GET("/4"));
+        assert_string_equal(w->paths, "/1 /2 /3 ");
+        fake_give_room(w->t, SIZE_MAX);
+        fake_net_round(&w->net);
+        assert_string_equal(fake_received(w->t), OK OK OK OK);
+        assert_string_equal(w->paths, "/1 /2 /3 /4 ");
+        fake_net_advance(&w->net, FAKE_S(70));
+        assert_false(w->t->closed);
+        assert_int_equal(w->net.blocks.used_bytes, 0);
+        end(w);
+        w = start(false);
+        w->t->room = 10;
+        fake_send(w->t, bursts[i]);
+        fake_net_advance(&w->net, FAKE_S(31)); /* timeouts.write */
+        assert_true(w->t->closed);
+        end(w);
+    }
+}
+
 static void test_a_head_response_has_no_body_but_its_length(void **state) {
     (void)state;
     struct world *w = start(true);
@@ -617,6 +689,10 @@ int main(void) {
         cmocka_unit_test(test_a_drain_closes_idle_connections_and_ends_the_others_with_their_answer),
         cmocka_unit_test(test_a_silent_connection_gets_a_moment_in_a_drain),
         cmocka_unit_test(test_a_small_answer_leaves_at_the_end_of_the_round),
+        cmocka_unit_test(test_answers_on_the_spot_leave_together),
+        cmocka_unit_test(test_answers_on_the_spot_leave_before_the_end),
+        cmocka_unit_test(test_answers_on_the_spot_leave_before_a_refusal),
+        cmocka_unit_test(test_answers_that_are_not_taken_stop_the_parsing),
         cmocka_unit_test(test_a_head_response_has_no_body_but_its_length),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

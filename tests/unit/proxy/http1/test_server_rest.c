@@ -225,7 +225,14 @@ static void test_the_next_request_has_its_own_time(void **state) {
     fake_send(w->t, "dy");
     fake_net_advance(&w->net, FAKE_S(70));
     assert_string_equal(fake_received(w->t), OK);
-    assert_stays(w, "/up /next ");
+    w->t->room = 10;
+    fake_send(w->t, POST("4") "bo"); /* its answer has to wait, and the rest with it */
+    fake_send(w->t, "d");
+    fake_net_advance(&w->net, FAKE_S(20));
+    fake_give_room(w->t, SIZE_MAX);
+    fake_send(w->t, "y");
+    assert_string_equal(fake_received(w->t), OK);
+    assert_stays(w, "/up /up /next ");
     end(w);
 }
 
