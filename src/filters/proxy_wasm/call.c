@@ -77,7 +77,7 @@ static void launch(struct vx_pwasm_call *c, bool fresh, uint64_t now_ns);
 static void lose(struct vx_pwasm_call *c, struct vx_error error, uint64_t now_ns) {
     c->error = error.code;
     c->state = VX_PWASM_CALL_FAILED;
-    let_go(c, error.source == VX_BY_BACKEND ? VX_OUTCOME_FAILURE : VX_OUTCOME_NEUTRAL, now_ns);
+    let_go(c, vx_outcome_of(&c->ticket, c->up, &error), now_ns);
     vx_pwasm_hub_ask(c->vm, &c->turn, now_ns);
 }
 

@@ -168,6 +168,24 @@ static void test_call_is_sent_and_answered(void **state) {
     finish_call(context);
 }
 
+/* As of any other request: one of a connection's failures counts for all that it fails. */
+static void test_a_failure_that_calls_share_counts_once(void **state) {
+    (void)state;
+    w->config.breaker.failures = 1;
+    begin("");
+    enter();
+    for (int shares = 1; shares >= 0; shares--) {
+        void *context = call_out();
+        struct fake_upstream *u = fake_client_last(&w->client);
+        u->shares = shares;
+        fake_upstream_fail(u, VX_ERR_BACKEND_RESET, w->now_ns);
+        assert_int_equal(vx_backend_set_stats(w->route.set, 0).breaker,
+                         shares ? VX_BREAKER_CLOSED : VX_BREAKER_OPEN);
+        close_stream(context);
+    }
+    end();
+}
+
 static void expect_failure(enum vx_error_code error, uint16_t status, const char *body) {
     begin("");
     enter();
@@ -366,6 +384,7 @@ int main(void) {
         TEST(test_ticks_from_when_it_takes_part),
         TEST(test_word_of_a_queue),
         TEST(test_call_is_sent_and_answered),
+        TEST(test_a_failure_that_calls_share_counts_once),
         TEST(test_failures_of_calls),
         TEST(test_call_that_cannot_begin_or_takes_too_long),
         TEST(test_call_does_not_keep_the_plugin),
