@@ -102,27 +102,15 @@ void vx_worker_drain(struct vx_worker *w) {
     vx_loop_send(w->engine.loop, &w->news);
 }
 
-/* One message of a kind at a time to each worker: what it does is good for all that wait. The flag goes down before the
- * worker looks, in one order with what was written before it was found up (see places.h). False: the inbox is full. */
-static bool notify(struct vx_worker *w, atomic_bool *notified, void (*run_it)(void *, uint64_t)) {
-    if (atomic_exchange(notified, true) || vx_loop_post(w->engine.loop, run_it, w))
-        return true;
-    atomic_store(notified, false);
-    return false;
+/* One message of a kind at a time to each worker: what it does is good for all that wait. */
+static void spare(struct vx_message *m, uint64_t now_ns) {
+    (void)now_ns;
+    vx_http_clients_spare(&VX_CONTAINER_OF(m, struct vx_worker, to_spare)->engine.clients);
 }
 
-static void spare(void *arg, uint64_t now_ns) {
+static void look(struct vx_message *m, uint64_t now_ns) {
     (void)now_ns;
-    struct vx_worker *w = arg;
-    atomic_exchange(&w->asked_to_spare, false);
-    vx_http_clients_spare(&w->engine.clients);
-}
-
-static void look(void *arg, uint64_t now_ns) {
-    (void)now_ns;
-    struct vx_worker *w = arg;
-    atomic_exchange(&w->told_to_look, false);
-    vx_places_look(&w->engine.clients.places);
+    vx_places_look(&VX_CONTAINER_OF(m, struct vx_worker, to_look)->engine.clients.places);
 }
 
 static struct vx_worker *worker_of(struct vx_places *places) {
@@ -133,12 +121,12 @@ static void ask_others(struct vx_places *places) {
     struct vx_worker *w = worker_of(places);
     for (uint32_t i = 0; i < w->count; i++)
         if (i != w->index)
-            notify(&w->all[i], &w->all[i].asked_to_spare, spare);
+            vx_loop_send(w->all[i].engine.loop, &w->all[i].to_spare);
 }
 
-static bool tell(struct vx_places *places, uint32_t worker) {
+static void tell(struct vx_places *places, uint32_t worker) {
     struct vx_worker *other = &worker_of(places)->all[worker];
-    return notify(other, &other->told_to_look, look);
+    vx_loop_send(other->engine.loop, &other->to_look);
 }
 
 static void pin(const struct vx_worker *w) {
@@ -194,6 +182,8 @@ bool vx_worker_init(struct vx_worker *w, const struct vx_worker_options *options
     w->budget = options->budget;
     w->bans = options->bans;
     w->news.run = take_up_news;
+    w->to_spare.run = spare;
+    w->to_look.run = look;
     w->drained = options->drained;
     w->user = options->user;
     w->counters = vx_metrics_worker(options->metrics, options->index);

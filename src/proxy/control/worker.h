@@ -52,8 +52,8 @@ struct vx_worker {
     struct vx_message last; /* for `drained` to send: nothing of a client's is left */
     struct vx_worker *all;  /* with `count` workers */
     uint32_t count;
-    atomic_bool asked_to_spare; /* connections that another worker's requests wait for */
-    atomic_bool told_to_look;   /* for a place that another worker has given up */
+    struct vx_message to_spare; /* to it: connections that another worker's requests wait for */
+    struct vx_message to_look;  /* to it: for a place that another worker has given up */
     uint64_t starved_counted;   /* of the listeners' pauses for want of descriptors */
     pthread_t thread;
     bool started;

@@ -44,15 +44,13 @@ bool vx_places_wanted_elsewhere(const struct vx_places *p, const struct vx_targe
     return false;
 }
 
-/* Tells the first of `waiting` in this word that can be told. */
+/* Tells the first of `waiting` in this word, if there is any. */
 static bool tell_one(struct vx_places *p, uint32_t word, uint64_t waiting) {
-    for (; waiting; waiting &= waiting - 1) {
-        if (p->tell(p, word * WORD_BITS + (uint32_t)__builtin_ctzll(waiting))) {
-            p->told++;
-            return true;
-        }
-    }
-    return false;
+    if (!waiting)
+        return false;
+    p->tell(p, word * WORD_BITS + (uint32_t)__builtin_ctzll(waiting));
+    p->told++;
+    return true;
 }
 
 bool vx_places_tell_next(struct vx_places *p, const struct vx_target_shared *shared) {

@@ -10,7 +10,7 @@
  *      tells one that waits; who stops waiting, with a place or without, does so too if there is still a free one; and who
  *      is the first to wait looks once more, as a place may have become free before anybody knew of it. Each writes first
  *      and reads then, in one order over all threads, so that two of them cannot miss each other.
- *   4. Telling may fail (a full inbox, a worker that is busy for long), so whoever waits also looks by itself, rarely.
+ *   4. A worker that is told may be busy for long, or find no use for the place, so whoever waits also looks by itself, rarely.
  *
  * Where nobody waits, giving a place up costs one read more, of the word beside the one just written. */
 #ifndef VX_PROXY_RUNTIME_PLACES_H
@@ -22,8 +22,8 @@
 /* What one worker's pools know of the others. The worker's own thread. */
 struct vx_places {
     uint32_t worker; /* this one's index */
-    /* That worker is to look for places for its waiting requests. False: it cannot be told now. NULL: there are no others. */
-    bool (*tell)(struct vx_places *self, uint32_t worker);
+    /* That worker is to look for places for its waiting requests. NULL: there are no others. */
+    void (*tell)(struct vx_places *self, uint32_t worker);
     /* The others are to give up what they keep while somebody waits for it. NULL: there are no others. */
     void (*ask)(struct vx_places *self);
     struct vx_list queues; /* of this worker's pools, with requests that wait; see place_queue.h */
@@ -45,7 +45,7 @@ bool vx_places_wait(const struct vx_places *p, struct vx_target_shared *shared, 
  * for it, who has to be told. */
 bool vx_places_wait_over(const struct vx_places *p, const struct vx_target *target, bool last);
 
-/* Tells the next worker after this one that has requests waiting. False: there is none that can be told. */
+/* Tells the next worker after this one that has requests waiting. False: there is none. */
 bool vx_places_tell_next(struct vx_places *p, const struct vx_target_shared *shared);
 
 /* Requests of whatever worker wait. */

@@ -90,6 +90,8 @@ static inline struct control_world *control_start(void) {
     vx_backend_registry_init(&c->registry, &c->registry_memory.source, CONTROL_WORKERS);
     for (uint32_t i = 0; i < CONTROL_WORKERS; i++) {
         struct vx_worker_options options = {.index = i,
+                                            .all = c->workers,
+                                            .count = CONTROL_WORKERS,
                                             .cpu = -1,
                                             .metrics = c->metrics,
                                             .access_log = c->access_log,
@@ -124,6 +126,8 @@ static inline void control_remove_folder(const struct control_world *w) {
 static inline void control_end(struct control_world *w) {
     struct vx_control *c = &w->c;
     assert_true(vx_ahead_end(c));
+    for (uint32_t i = 0; i < c->worker_count; i++)
+        vx_worker_halt(&c->workers[i]);
     for (uint32_t i = 0; i < c->worker_count; i++)
         vx_worker_stop(&c->workers[i]);
     vx_dumps_end(&c->admin.dumps, &c->engine.rt);

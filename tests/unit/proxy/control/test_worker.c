@@ -169,6 +169,21 @@ static void test_a_full_inbox_keeps_no_configuration_back(void **state) {
     control_end(w);
 }
 
+static void test_nor_word_of_a_free_place(void **state) {
+    (void)state;
+    struct control_world *w = control_start();
+    struct vx_places *places = &w->c.workers[0].engine.clients.places;
+    struct vx_engine *other = &w->c.workers[1].engine;
+    while (vx_loop_post(other->loop, nothing, NULL))
+        ;
+    for (unsigned i = 0; i < 2; i++)
+        places->tell(places, 1);
+    places->ask(places);
+    vx_loop_run_once(other->loop, 0);
+    assert_int_equal(other->clients.places.heard, 1);
+    control_end(w);
+}
+
 static uint32_t count_sites(const struct vx_worker *w) {
     uint32_t n = 0;
     for (const struct vx_worker_site *s = w->sites; s; s = s->next)
@@ -210,6 +225,7 @@ int main(void) {
         cmocka_unit_test(test_a_stop_cuts_what_is_left),
         cmocka_unit_test(test_a_worker_that_never_ran_lets_go_of_what_it_was_handed),
         cmocka_unit_test(test_a_full_inbox_keeps_no_configuration_back),
+        cmocka_unit_test(test_nor_word_of_a_free_place),
         cmocka_unit_test(test_a_closed_listener_goes_with_its_last_connection),
         cmocka_unit_test(test_the_limit_on_connections_holds_the_next_ones_back),
     };

@@ -391,8 +391,8 @@ static void test_a_long_queue_does_not_keep_the_only_place(void **state) {
     end_two(w);
 }
 
-/* What cannot be told is found all the same, later. */
-static void test_a_worker_that_cannot_be_told_looks_again(void **state) {
+/* A place that it was not told of is found all the same, later. */
+static void test_a_worker_that_does_not_hear_looks_again(void **state) {
     (void)state;
     struct client_world *w = start_two();
     call_get(&w->call, &w->client, &w->b);
@@ -541,7 +541,7 @@ int main(void) {
         cmocka_unit_test(test_who_gives_a_place_up_tells_who_waits),
         cmocka_unit_test(test_a_place_passes_on_from_who_has_left),
         cmocka_unit_test(test_a_long_queue_does_not_keep_the_only_place),
-        cmocka_unit_test(test_a_worker_that_cannot_be_told_looks_again),
+        cmocka_unit_test(test_a_worker_that_does_not_hear_looks_again),
         cmocka_unit_test(test_a_worker_that_did_not_hear_is_asked_again),
         cmocka_unit_test(test_a_reload_keeps_pools_by_number),
         cmocka_unit_test(test_a_number_that_means_another_backend_inherits_nothing),

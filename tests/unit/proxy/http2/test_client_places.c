@@ -236,8 +236,8 @@ static void who_waits_for_a_connection_is_not_in_the_queue(void **state) {
     end_two(w);
 }
 
-/* What cannot be told is found all the same, later. */
-static void a_worker_that_cannot_be_told_looks_again(void **state) {
+/* A place that it was not told of is found all the same, later. */
+static void a_worker_that_does_not_hear_looks_again(void **state) {
     (void)state;
     struct world *w = start_two(1);
     call_get(w, 0);
@@ -265,7 +265,7 @@ int main(void) {
         cmocka_unit_test(room_for_a_stream_is_no_place),
         cmocka_unit_test(one_connection_at_a_time_yields),
         cmocka_unit_test(who_waits_for_a_connection_is_not_in_the_queue),
-        cmocka_unit_test(a_worker_that_cannot_be_told_looks_again),
+        cmocka_unit_test(a_worker_that_does_not_hear_looks_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
