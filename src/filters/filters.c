@@ -80,6 +80,7 @@ static const struct vx_filter_kind plugin_kind = {
     .free = vx_pwasm_plugin_free,
     .count = vx_filters_count_plugin,
     .tend = vx_pwasm_plugin_tend,
+    .start_one = vx_pwasm_plugin_start_one,
     .order = vx_pwasm_plugin_order,
     .order_on = vx_pwasm_plugin_order_on,
     .has_ended = vx_pwasm_plugin_has_ended,
@@ -234,6 +235,20 @@ static bool is_ending(struct vx_filter_engine *self) {
     return !vx_list_empty(&f->ending);
 }
 
+/* False: none is wanted. Whose instances take long to start, and fail again, must not keep those of others from starting: so
+ * the filters take turns. */
+static bool start_one(struct vx_filters *f) {
+    for (struct vx_list *at = f->loaded.next; at != &f->loaded; at = at->next) {
+        const struct vx_loaded *l = VX_CONTAINER_OF(at, struct vx_loaded, link);
+        if (l->kind->start_one && l->kind->start_one(l->filter)) {
+            vx_list_remove(at);
+            vx_list_push_back(&f->loaded, at);
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Starting an instance may take as long as its settings allow, and the control thread has signals and calls to hear. */
 static void tend(struct vx_filter_engine *self) {
     struct vx_filters *f = filters_of(self);
@@ -241,8 +256,10 @@ static void tend(struct vx_filter_engine *self) {
     for (struct vx_list *at = f->loaded.next; at != &f->loaded; at = at->next) {
         const struct vx_loaded *l = VX_CONTAINER_OF(at, struct vx_loaded, link);
         if (l->kind->tend)
-            l->kind->tend(l->filter, until_ns);
+            l->kind->tend(l->filter);
     }
+    while (start_one(f) && vx_clock_ns(CLOCK_MONOTONIC) <= until_ns)
+        ;
     vx_filters_collect(f);
 }
 

@@ -24,7 +24,8 @@ struct vx_filter_kind {
     void (*count)(struct vx_filter_counts *c, const struct vx_filter *f);
     void (*describe)(const struct vx_filter *f, struct vx_text_sink *sink); /* for a dump */
     /* NULL, all of these: it keeps nothing on the workers, so there is nothing to tend and nothing to end. */
-    void (*tend)(struct vx_filter *f, uint64_t until_ns);
+    void (*tend)(struct vx_filter *f);
+    bool (*start_one)(struct vx_filter *f); /* an instance that is wanted; false: none is */
     void (*order)(struct vx_filter *f, enum vx_pwasm_order order);
     void (*order_on)(struct vx_filter *f, uint32_t worker, enum vx_pwasm_order order);
     bool (*has_ended)(struct vx_filter *f);
@@ -57,7 +58,7 @@ struct vx_filters {
     struct vx_metrics_source source;
     struct vx_wasm_engine *wasm; /* NULL: no filter was loaded yet */
     struct vx_pwasm_hub hub;
-    struct vx_list loaded; /* struct vx_loaded */
+    struct vx_list loaded; /* struct vx_loaded; those that have started an instance anew behind the others */
     struct vx_list ending; /* struct vx_loaded, that nothing holds any more, the oldest first */
     struct vx_list gone;   /* struct vx_filter_counts of what was dropped, one for each name */
     uint32_t instances;

@@ -235,10 +235,22 @@ void vx_pwasm_plugin_detach(struct vx_filter *f, uint32_t worker) {
     vx_pwasm_seat_end_here(&plugin_of(f)->seats[worker]);
 }
 
-void vx_pwasm_plugin_tend(struct vx_filter *f, uint64_t until_ns) {
+void vx_pwasm_plugin_tend(struct vx_filter *f) {
     struct vx_pwasm_plugin *p = plugin_of(f);
     for (uint32_t i = 0; i < p->seat_count; i++)
-        vx_pwasm_seat_tend(&p->seats[i], vx_clock_ns(CLOCK_MONOTONIC) <= until_ns);
+        vx_pwasm_seat_tend(&p->seats[i]);
+}
+
+bool vx_pwasm_plugin_start_one(struct vx_filter *f) {
+    struct vx_pwasm_plugin *p = plugin_of(f);
+    for (uint32_t i = 0; i < p->seat_count; i++) {
+        uint32_t at = (p->next_start + i) % p->seat_count;
+        if (vx_pwasm_seat_start(&p->seats[at])) {
+            p->next_start = at + 1;
+            return true;
+        }
+    }
+    return false;
 }
 
 void vx_pwasm_plugin_free(struct vx_filter *f) {

@@ -11,7 +11,8 @@ struct vx_pwasm_plugin {
     struct vx_pwasm_plan plan;
     struct vx_pwasm_seat *seats;
     uint32_t seat_count;
-    char *texts; /* what the plan's and the filter's slices lie in */
+    uint32_t next_start; /* the worker whose turn it is to have a VM started, if it wants one */
+    char *texts;         /* what the plan's and the filter's slices lie in */
 };
 
 /* Takes the module over, and starts a VM for each worker that the hub has (one without a worker where it has none). NULL:
@@ -36,7 +37,10 @@ void vx_pwasm_plugin_detach(struct vx_filter *f, uint32_t worker);
 /* It has ended everywhere. */
 void vx_pwasm_plugin_free(struct vx_filter *f);
 
-/* Starts VMs that workers have asked for, but begins with none after `until_ns` (monotonic); sees that they hear of orders. */
-void vx_pwasm_plugin_tend(struct vx_filter *f, uint64_t until_ns);
+/* Sees that workers hear of orders. */
+void vx_pwasm_plugin_tend(struct vx_filter *f);
+
+/* Starts a VM that a worker has asked for; the workers take turns. False: none has. */
+bool vx_pwasm_plugin_start_one(struct vx_filter *f);
 
 #endif

@@ -227,6 +227,7 @@ static void finish(struct vx_pwasm_seat *seat) {
     struct vx_snapshot *home = seat->home;
     seat->home = NULL;
     vx_list_remove(&seat->link);
+    vx_pwasm_turn_cancel(&seat->end_turn); /* the VM may have died before its turn */
     seat->state = VX_PWASM_SEAT_ENDED;
     if (home)
         vx_snapshot_release(home, seat->worker);
@@ -331,13 +332,18 @@ bool vx_pwasm_seat_is_ending(const struct vx_pwasm_seat *seat) {
            !atomic_load_explicit(&seat->shared.ended, memory_order_acquire);
 }
 
-void vx_pwasm_seat_tend(struct vx_pwasm_seat *seat, bool may_start) {
-    if (atomic_load_explicit(&seat->shared.ended, memory_order_acquire))
-        return;
-    if (atomic_load_explicit(&seat->shared.order, memory_order_relaxed))
+void vx_pwasm_seat_tend(struct vx_pwasm_seat *seat) {
+    if (vx_pwasm_seat_is_ending(seat))
         tell(seat);
-    else if (may_start && atomic_load_explicit(&seat->shared.wanted, memory_order_acquire))
+}
+
+bool vx_pwasm_seat_start(struct vx_pwasm_seat *seat) {
+    bool wanted = atomic_load_explicit(&seat->shared.wanted, memory_order_acquire) &&
+                  !atomic_load_explicit(&seat->shared.order, memory_order_relaxed) &&
+                  !atomic_load_explicit(&seat->shared.ended, memory_order_acquire);
+    if (wanted)
         answer(seat);
+    return wanted;
 }
 
 void vx_pwasm_seat_end_here(struct vx_pwasm_seat *seat) {
@@ -346,7 +352,6 @@ void vx_pwasm_seat_end_here(struct vx_pwasm_seat *seat) {
         return;
     if (worker_of(seat))
         vx_timer_remove(wheel_of(seat), &seat->timer);
-    vx_pwasm_turn_cancel(&seat->end_turn);
     if (seat->vm) {
         stand_back(seat, seat->vm);
         vx_pwasm_vm_end(seat->vm);

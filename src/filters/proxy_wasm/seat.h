@@ -65,9 +65,11 @@ uint64_t vx_pwasm_seat_back_off_ns(const struct vx_pwasm_seat *seat);
 /* A stream of a dead VM has closed. The worker's thread. */
 void vx_pwasm_seat_reap(struct vx_pwasm_seat *seat);
 
-/* Starts the VM that the worker has asked for, if it has and `may_start`; tells it again of an order for which its inbox was
- * full. Control thread, like all below. */
-void vx_pwasm_seat_tend(struct vx_pwasm_seat *seat, bool may_start);
+/* Starts the VM that the worker has asked for. False: it has not. Control thread, like all below. */
+bool vx_pwasm_seat_start(struct vx_pwasm_seat *seat);
+
+/* Tells the worker again of an order for which its inbox was full. */
+void vx_pwasm_seat_tend(struct vx_pwasm_seat *seat);
 
 /* No stream comes any more: it is to come to its end on its worker, soon. Where there is no worker, it does at once. */
 void vx_pwasm_seat_order(struct vx_pwasm_seat *seat, enum vx_pwasm_order order);

@@ -225,13 +225,13 @@ static inline void run_to_its_death(void) {
 /* From a failure to the next instance, the back-off being `back_off_ms`. */
 static inline void come_back(unsigned back_off_ms) {
     pass((back_off_ms - 1) * ms);
-    vx_pwasm_plugin_tend(w->filter, UINT64_MAX);
+    vx_pwasm_plugin_start_one(w->filter);
     assert_int_equal(seat()->state, VX_PWASM_SEAT_WAITING);
     pass(3 * ms);
     assert_int_equal(seat()->state, VX_PWASM_SEAT_ASKED);
     pass(50 * ms);
     assert_int_equal(seat()->state, VX_PWASM_SEAT_ASKED); /* the control thread has not looked */
-    vx_pwasm_plugin_tend(w->filter, UINT64_MAX);
+    vx_pwasm_plugin_start_one(w->filter);
     pass(15 * ms);
     assert_int_equal(seat()->state, VX_PWASM_SEAT_READY);
 }

@@ -87,7 +87,7 @@ static void test_ends_in_every_state(void **state) {
     enter();
     run_to_its_death();
     pass(102 * ms);
-    vx_pwasm_plugin_tend(w->filter, UINT64_MAX);
+    assert_true(vx_pwasm_plugin_start_one(w->filter));
     end(); /* one is delivered that nobody took */
 }
 
@@ -289,9 +289,9 @@ static void test_so_does_word_of_its_end_on_one_worker(void **state) {
     w->word_count = WORDS_MAX;
     vx_pwasm_plugin_order_on(w->filter, 0, VX_PWASM_ORDER_END);
     w->word_count = 0;
-    vx_pwasm_plugin_tend(w->filter, UINT64_MAX);
+    vx_pwasm_plugin_tend(w->filter);
     assert_int_equal(w->word_count, 1);
-    vx_pwasm_plugin_tend(w->filter, UINT64_MAX);
+    vx_pwasm_plugin_tend(w->filter);
     assert_int_equal(w->word_count, 1);
     run_words();
     assert_int_equal(vx_pwasm_plugin_ending(w->filter), 0);
@@ -311,12 +311,12 @@ static void test_no_instance_is_started_for_who_ends(void **state) {
     ask_for_another();
     vx_pwasm_plugin_order_on(w->filter, 0, VX_PWASM_ORDER_END);
     run_words();
-    vx_pwasm_plugin_tend(w->filter, UINT64_MAX);
+    assert_false(vx_pwasm_plugin_start_one(w->filter));
     assert_null(atomic_load(&seat()->shared.delivered));
     expect_end();
     ask_for_another();
     vx_pwasm_plugin_detach(w->filter, 0);
-    vx_pwasm_plugin_tend(w->filter, UINT64_MAX);
+    assert_false(vx_pwasm_plugin_start_one(w->filter));
     assert_null(atomic_load(&seat()->shared.delivered));
     expect_end();
 }

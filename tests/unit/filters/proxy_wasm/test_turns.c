@@ -166,6 +166,28 @@ static void test_failures_of_calls(void **state) {
     end();
 }
 
+/* One connection that breaks fails many calls, and counts once. */
+static void test_failures_that_calls_share(void **state) {
+    (void)state;
+    struct vx_filter_stream streams[THREE];
+    void *contexts[THREE];
+    w->config.breaker.failures = 2;
+    begin("");
+    enter();
+    for (unsigned i = 0; i < THREE; i++)
+        contexts[i] = begin_call(&streams[i]);
+    for (unsigned i = 0; i < THREE; i++) {
+        w->client.ups[i].shares = i > 0;
+        fake_upstream_fail(&w->client.ups[i], VX_ERR_BACKEND_RESET, w->now_ns);
+    }
+    assert_int_equal(vx_backend_set_stats(w->route.set, 0).breaker, VX_BREAKER_CLOSED);
+    expect_one_a_round(THREE - 1);
+    for (unsigned i = 0; i < THREE; i++)
+        close_stream(contexts[i]);
+    next_round();
+    end();
+}
+
 /* What came in time is not made a timeout by having to wait for its turn. */
 static void test_an_answer_that_waits_is_not_late(void **state) {
     (void)state;
@@ -383,20 +405,61 @@ static void test_a_plugin_is_cut_short_before_its_turn(void **state) {
     expect_end();
 }
 
+/* Its end is over with it: nothing may be left of what has waited to tell it. */
+static void test_an_instance_dies_before_its_turn_to_end(void **state) {
+    (void)state;
+    struct counted other;
+    begin_counted(&other);
+    begin("trap-in tick");
+    enter();
+    w->now_ns += 30 * ms;
+    ask(&other);
+    pass(0);
+    assert_true(vx_pwasm_turn_waits(&seat()->vm->tick_turn));
+    ask(&other);
+    begin_end();
+    pass(2 * ms);
+    assert_null(seat()->vm);
+    pass(2 * ms);
+    assert_true(vx_pwasm_turn_waits(&other.turn) || turns_taken() == 3);
+    expect_end();
+    pass(2 * ms);
+    assert_int_equal(turns_taken(), 3);
+}
+
 /* Starts */
 
-static void test_no_start_is_begun_late(void **state) {
+static uint64_t delivered(const struct vx_pwasm_seat *seat) {
+    const struct vx_pwasm_vm *vm = atomic_load(&seat->shared.delivered);
+    return vm ? vm->serial : 0;
+}
+
+/* As on_timer in seat.c, and a worker that has lost the VM that was delivered before. */
+static void want(struct vx_pwasm_seat *seat) {
+    struct vx_pwasm_vm *vm = atomic_exchange(&seat->shared.delivered, NULL);
+    if (vm)
+        vx_pwasm_vm_end(vm);
+    atomic_store(&seat->shared.wanted, true);
+}
+
+/* One is started at a time. The first worker's, which is wanted again at once, does not keep the second from its own. */
+static void test_starts_for_two_workers(void **state) {
     (void)state;
+    vx_pwasm_hub_attach(&w->hub, 1, &w->worker);
     begin("");
-    enter();
-    run_to_its_death();
-    pass(102 * ms);
-    vx_pwasm_plugin_tend(w->filter, 0);
-    assert_null(atomic_load(&seat()->shared.delivered));
-    assert_true(atomic_load(&seat()->shared.wanted));
-    vx_pwasm_plugin_tend(w->filter, UINT64_MAX);
-    assert_non_null(atomic_load(&seat()->shared.delivered));
+    assert_false(vx_pwasm_plugin_start_one(w->filter));
+    want(&seat()[0]);
+    want(&seat()[1]);
+    assert_true(vx_pwasm_plugin_start_one(w->filter));
+    assert_true(delivered(&seat()[0]) && !delivered(&seat()[1]));
+    want(&seat()[0]);
+    assert_true(vx_pwasm_plugin_start_one(w->filter));
+    assert_true(!delivered(&seat()[0]) && delivered(&seat()[1]));
+    assert_true(vx_pwasm_plugin_start_one(w->filter));
+    assert_true(delivered(&seat()[0]));
+    assert_false(vx_pwasm_plugin_start_one(w->filter));
     end();
+    vx_pwasm_hub_detach(&w->hub, 1);
 }
 
 int main(void) {
@@ -406,6 +469,7 @@ int main(void) {
         SLOW(test_one_may_take_another_out),
         SLOW(test_answers_to_calls),
         SLOW(test_failures_of_calls),
+        SLOW(test_failures_that_calls_share),
         SLOW(test_an_answer_that_waits_is_not_late),
         SLOW(test_messages_of_a_grpc_stream),
         SLOW(test_word_of_a_queue),
@@ -416,7 +480,8 @@ int main(void) {
         SLOW(test_contexts_that_have_waited_long_enough),
         SLOW(test_contexts_of_a_plugin_that_is_cut_short),
         SLOW(test_a_plugin_is_cut_short_before_its_turn),
-        TEST(test_no_start_is_begun_late),
+        SLOW(test_an_instance_dies_before_its_turn_to_end),
+        TEST(test_starts_for_two_workers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
