@@ -180,6 +180,20 @@ static void settle(struct h1_server *c, enum h1_server_ending ending) {
         vx_runtime_defer(h1_runtime(c), &c->task);
 }
 
+/* A client may write all before it reads: its answer waits for us to read what it has still to send. */
+static bool reads_while_flushing(const struct h1_server *c) {
+    return c->ending == H1_SERVER_LINGERS || (c->ending == H1_SERVER_STAYS && !c->reader.ended);
+}
+
+/* The response is whole, but not written. What has come meanwhile makes no edge any more. */
+static void begin_flushing(struct h1_server *c, enum h1_server_ending ending) {
+    c->state = H1_SERVER_FLUSHING;
+    c->read_deadline_ns = 0;
+    c->ending = (uint8_t)ending;
+    if (c->reader.transport->readable && reads_while_flushing(c))
+        vx_runtime_defer(h1_runtime(c), &c->task);
+}
+
 /* A close with bytes of the client unread, or on their way, would be answered with a reset, which could take our last
  * response with it; a client that asked for the close sends nothing more, if it does as it says. */
 static enum h1_server_ending how_to_end(struct h1_server *c, const struct h1_stream *s) {
@@ -225,9 +239,7 @@ void vx_h1_server_response_over(struct h1_server *c) {
         return;
     }
     if (vx_h1_sink_pending(&c->sink)) {
-        c->state = H1_SERVER_FLUSHING;
-        c->read_deadline_ns = 0;
-        c->ending = (uint8_t)ending;
+        begin_flushing(c, ending);
         if (!c->sends_later)
             vx_h1_server_watch_writes(c);
         return;
@@ -260,9 +272,7 @@ static void refuse(struct h1_server *c, const struct vx_error *error, uint64_t n
     }
     vx_h1_sink_commit(&c->sink, n);
     c->sink.finished = true;
-    c->state = H1_SERVER_FLUSHING;
-    c->ending = H1_SERVER_LINGERS;
-    c->read_deadline_ns = 0;
+    begin_flushing(c, H1_SERVER_LINGERS);
     vx_h1_sink_flush(&c->sink);
     if (c->sink.failed)
         close_connection(c, true);
@@ -485,7 +495,7 @@ static void readable(struct h1_server *c, uint64_t now_ns) {
         vx_h1_reader_tell(&c->reader, &c->stream->down.stream, now_ns);
         break;
     case H1_SERVER_FLUSHING:
-        if (c->ending == H1_SERVER_LINGERS || (c->ending == H1_SERVER_STAYS && !c->reader.ended))
+        if (reads_while_flushing(c))
             throw_away(c);
         break;
     case H1_SERVER_DISCARD:
@@ -521,7 +531,7 @@ static void run_task(struct vx_task *task, uint64_t now_ns) {
     c->sends_later = false;
     if (sends) {
         writable(c, now_ns);
-        if (c->state != H1_SERVER_ACTIVE)
+        if (c->state != H1_SERVER_ACTIVE && c->state != H1_SERVER_FLUSHING)
             return;
     }
     if (c->sink.failed) {

@@ -367,6 +367,32 @@ static void test_a_client_that_writes_all_before_it_reads(void **state) {
     free(body);
 }
 
+/* What came while a handler held the request makes no further edge. */
+static void test_a_client_that_had_written_all_when_its_answer_was_made(void **state) {
+    (void)state;
+    static const char *const requests[] = {POST("200000"), POST("2000000")};
+    char *body = calloc(1, 2000000);
+    for (unsigned i = 0; i < 2; i++) {
+        struct world *w = start(true);
+        bool small = i == 0;
+        w->t->room = 10;
+        fake_send(w->t, requests[i]);
+        fake_send_bytes(w->t, body, small ? 200000 : 2000000);
+        answer(w, "ok");
+        fake_net_round(&w->net);
+        assert_int_equal(w->t->in_end - w->t->in_start, 0);
+        assert_int_equal(w->t->shuts, 0);
+        fake_give_room(w->t, SIZE_MAX);
+        assert_string_equal(fake_received(w->t), small ? OK : OK_CLOSE);
+        if (small)
+            assert_stays(w, "/up /next ");
+        else
+            assert_lingers(w);
+        end(w);
+    }
+    free(body);
+}
+
 static void test_a_client_that_breaks_while_its_answer_waits(void **state) {
     (void)state;
     for (unsigned breaks = 0; breaks < 2; breaks++) {
@@ -407,6 +433,7 @@ int main(void) {
         cmocka_unit_test(test_an_early_answer_to_http10),
         cmocka_unit_test(test_lingering_has_a_bound_of_bytes),
         cmocka_unit_test(test_a_client_that_writes_all_before_it_reads),
+        cmocka_unit_test(test_a_client_that_had_written_all_when_its_answer_was_made),
         cmocka_unit_test(test_a_client_that_breaks_while_its_answer_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
