@@ -220,6 +220,8 @@ void vx_h1_server_response_over(struct h1_server *c) {
     bool tunnel = c->sink.tunnel;
     enum h1_server_ending ending = how_to_end(c, s);
     drop_stream(c);
+    if (c->sends_later && !begun)
+        vx_h1_sink_flush(&c->sink); /* answers to the requests before */
     if (c->failed || c->sink.failed || !begun) {
         close_connection(c, !tunnel);
         return;
@@ -382,13 +384,17 @@ static enum headway parse_head(struct h1_server *c, uint64_t now_ns) {
     return HEAD_OVER;
 }
 
-/* What was answered on the spot goes out before more is waited for. False: the client does not take it, or is gone. */
+/* What was answered on the spot goes out before more is waited for. False: the client does not take it, or is gone; until
+ * it does, no head is read, so none is late. */
 static bool send_gathered(struct h1_server *c) {
     c->sends_later = false;
     vx_h1_sink_flush(&c->sink);
     vx_h1_sink_relax(&c->sink);
+    bool sent = !c->sink.failed && !vx_h1_sink_pending(&c->sink);
+    if (c->state == H1_SERVER_HEAD)
+        c->read_deadline_ns = sent ? h1_runtime(c)->now_ns + c->base.server->timeouts.header_ns : 0;
     vx_h1_server_watch_writes(c);
-    return !c->sink.failed && !vx_h1_sink_pending(&c->sink);
+    return sent;
 }
 
 /* More bytes of a head. False: none are here, or no head is taken any more. */

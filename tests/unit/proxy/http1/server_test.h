@@ -21,6 +21,7 @@ struct world {
     struct vx_http_server server;
     struct fake_transport *t;
     bool holds;
+    const char *cut;            /* requests for this path are let go of without an answer */
     struct vx_downstream *down; /* held */
     char paths[256];            /* of all requests, with a blank behind each */
     char refused[64];           /* the word of the last refusal */
@@ -78,7 +79,9 @@ static inline void begin(struct vx_handler *handler, struct vx_downstream *d, ui
     w->down = d;
     d->stream.events = &events;
     d->stream.user = w;
-    if (!w->holds)
+    if (w->cut && vx_slice_eq(d->request->path, vx_slice_of(w->cut)))
+        let_go(w);
+    else if (!w->holds)
         answer(w, "ok");
 }
 

@@ -656,6 +656,44 @@ static void test_a_head_response_has_no_body_but_its_length(void **state) {
     end(w);
 }
 
+/* It cannot be told whether a head is late that we do not read. */
+static void test_a_head_has_no_time_limit_behind_answers_that_are_not_taken(void **state) {
+    (void)state;
+    struct world *w = start(false);
+    w->t->room = 10;
+    fake_send(w->t, GET("/1") "GET /2 HTTP/1.1\r\n");
+    fake_send(w->t, "Host: a\r\n\r\n");
+    fake_net_advance(&w->net, FAKE_S(20)); /* timeouts.header is 10 */
+    fake_give_room(w->t, SIZE_MAX);
+    assert_string_equal(fake_received(w->t), OK OK);
+    fake_send(w->t, "GET /3");
+    fake_net_advance(&w->net, FAKE_S(11));
+    assert_string_equal(w->refused, "request_timeout");
+    end(w);
+    w = start(false);
+    w->t->room = 10;
+    fake_send(w->t, GET("/1") "GET /2");
+    fake_net_advance(&w->net, FAKE_S(20));
+    fake_give_room(w->t, SIZE_MAX);
+    fake_net_advance(&w->net, FAKE_S(9));
+    assert_string_equal(w->refused, "");
+    fake_net_advance(&w->net, FAKE_S(2));
+    assert_string_equal(w->refused, "request_timeout");
+    end(w);
+}
+
+/* As a banned client's request is. */
+static void test_answers_on_the_spot_leave_before_a_cut(void **state) {
+    (void)state;
+    struct world *w = start(false);
+    w->cut = "/3";
+    fake_send(w->t, GET("/1") GET("/2") GET("/3") GET("/4"));
+    assert_string_equal(fake_received(w->t), OK OK);
+    assert_string_equal(w->paths, "/1 /2 /3 ");
+    assert_true(w->t->closed && w->t->reset);
+    end(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_requests_follow_each_other),
@@ -693,6 +731,8 @@ int main(void) {
         cmocka_unit_test(test_answers_on_the_spot_leave_before_the_end),
         cmocka_unit_test(test_answers_on_the_spot_leave_before_a_refusal),
         cmocka_unit_test(test_answers_that_are_not_taken_stop_the_parsing),
+        cmocka_unit_test(test_a_head_has_no_time_limit_behind_answers_that_are_not_taken),
+        cmocka_unit_test(test_answers_on_the_spot_leave_before_a_cut),
         cmocka_unit_test(test_a_head_response_has_no_body_but_its_length),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
