@@ -66,13 +66,13 @@ bool vx_exchange_is_bulk(const struct vx_exchange *x) {
 }
 
 /* Where the request's body comes from, and the response's. */
-static struct vx_stream *request_source(struct vx_exchange *x) {
-    return x->filtering ? vx_filtering_source(x, VX_FILTER_REQUEST) : &x->down->stream;
+static struct vx_stream *request_source(struct vx_exchange *x, uint64_t now_ns) {
+    return x->filtering ? vx_filtering_source(x, VX_FILTER_REQUEST, now_ns) : &x->down->stream;
 }
 
-static struct vx_stream *response_source(struct vx_exchange *x) {
+static struct vx_stream *response_source(struct vx_exchange *x, uint64_t now_ns) {
     if (x->filtering)
-        return vx_filtering_source(x, VX_FILTER_RESPONSE);
+        return vx_filtering_source(x, VX_FILTER_RESPONSE, now_ns);
     VX_CHECK(x->up);
     return &x->up->stream;
 }
@@ -153,7 +153,7 @@ static enum pumped pump_kept(struct vx_exchange *x, struct vx_stream *from) {
 }
 
 bool vx_exchange_pump_request(struct vx_exchange *x, uint64_t now_ns) {
-    struct vx_stream *from = request_source(x), *to = &x->up->stream;
+    struct vx_stream *from = request_source(x, now_ns), *to = &x->up->stream;
     if (x->request_done)
         return true;
     if (!push_gathered(x)) {
@@ -194,7 +194,7 @@ bool vx_exchange_pump_request(struct vx_exchange *x, uint64_t now_ns) {
 }
 
 void vx_exchange_pump_response(struct vx_exchange *x, uint64_t now_ns) {
-    struct vx_stream *from = response_source(x), *to = &x->down->stream;
+    struct vx_stream *from = response_source(x, now_ns), *to = &x->down->stream;
     bool bulk = x->up && x->up->received_bytes >= BULK_BYTES;
     uint64_t moved = 0;
     struct vx_headers *trailers;
@@ -248,7 +248,7 @@ void vx_exchange_let_the_client_send(struct vx_exchange *x) {
 }
 
 void vx_exchange_gather(struct vx_exchange *x, uint64_t now_ns) {
-    struct vx_stream *from = request_source(x);
+    struct vx_stream *from = request_source(x, now_ns);
     uint64_t limit = x->snapshot->config->limits.buffered_body_bytes;
     if (x->forwarded.framing == VX_BODY_LENGTH && x->forwarded.body_bytes > limit) {
         vx_exchange_fail(x, vx_error(VX_ERR_BODY_TOO_LARGE, false, "larger than limits.buffered_body"),

@@ -354,8 +354,9 @@ void vx_filtering_answer(struct vx_exchange *x, uint64_t now_ns) {
 
 /* Both */
 
-struct vx_stream *vx_filtering_source(struct vx_exchange *x, enum vx_filter_direction d) {
+struct vx_stream *vx_filtering_source(struct vx_exchange *x, enum vx_filter_direction d, uint64_t now_ns) {
     struct vx_filter_side *side = &x->filtering->sides[d];
+    x->filtering->now_ns = now_ns;
     return side->bodied ? &side->source : side->from;
 }
 

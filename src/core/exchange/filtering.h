@@ -110,8 +110,8 @@ void vx_filtering_reply(struct vx_exchange *x, struct vx_response *response, str
 void vx_filtering_answer(struct vx_exchange *x, uint64_t now_ns);
 /* A response that a filter holds may have moved. */
 void vx_filtering_response_event(struct vx_exchange *x, uint64_t now_ns);
-/* What a direction's body is to be pulled from. */
-struct vx_stream *vx_filtering_source(struct vx_exchange *x, enum vx_filter_direction d);
+/* What a direction's body is to be pulled from in this event; filters are called for it at `now_ns`. */
+struct vx_stream *vx_filtering_source(struct vx_exchange *x, enum vx_filter_direction d, uint64_t now_ns);
 /* Whether all of the response has been pulled from the backend, though not all of it has passed. */
 bool vx_filtering_has_response(const struct vx_exchange *x);
 /* An attempt is over and its upstream about to be released: filters may yet ask what carried it. */

@@ -80,6 +80,42 @@ static void test_end_of_a_response_whose_head_is_out(void **state) {
     expect_nothing_left(t);
 }
 
+/* A pause begins when the filter has been shown the end, however long the message took until then. */
+static void test_end_of_a_response_that_took_its_time(void **state) {
+    (void)state;
+    struct filtered *t = begin(FAKE_RESPONSE_END, false);
+    filtered_begin(t, VX_METHOD_GET, NULL);
+    struct fake_upstream *up = filtered_up(t);
+    up->body_waits = true;
+    filtered_answer(t, 200, "hello");
+    pass(t, 100);
+    up->body_waits = false;
+    up->up.stream.events->on_readable(up->up.stream.user, t->x->now_ns);
+    pass(t, 59);
+    assert_int_equal(t->x->f.again, 0);
+    pass(t, 2);
+    filtered_turn(t);
+    assert_int_equal(t->x->record.error, VX_ERR_FILTER_TIMEOUT);
+    expect_nothing_left(t);
+}
+
+static void test_end_of_a_request_that_took_its_time(void **state) {
+    (void)state;
+    struct filtered *t = begin(FAKE_REQUEST_END, false);
+    t->a.base.wants &= ~(uint32_t)VX_FILTER_EDITS_BODY;
+    t->b.base.wants &= ~(uint32_t)VX_FILTER_EDITS_BODY;
+    t->x->client.room = 0;
+    filtered_begin(t, VX_METHOD_POST, "body");
+    pass(t, 100);
+    fake_upstream_writable(filtered_up(t), SIZE_MAX, t->x->now_ns);
+    pass(t, 59);
+    assert_int_equal(t->x->f.again, 0);
+    pass(t, 2);
+    filtered_turn(t);
+    assert_int_equal(t->x->record.error, VX_ERR_FILTER_TIMEOUT);
+    expect_nothing_left(t);
+}
+
 static void test_open_goes_on_without_it(void **state) {
     (void)state;
     struct filtered *t = begin(FAKE_REQUEST_HEAD, true);
@@ -160,6 +196,8 @@ int main(void) {
         cmocka_unit_test(test_end_of_a_request),
         cmocka_unit_test(test_response_head),
         cmocka_unit_test(test_end_of_a_response_whose_head_is_out),
+        cmocka_unit_test(test_end_of_a_response_that_took_its_time),
+        cmocka_unit_test(test_end_of_a_request_that_took_its_time),
         cmocka_unit_test(test_open_goes_on_without_it),
         cmocka_unit_test(test_each_pause_has_its_time),
         cmocka_unit_test(test_who_waits_for_more_of_a_body_holds_nothing_up),

@@ -166,28 +166,6 @@ static void test_failures_of_calls(void **state) {
     end();
 }
 
-/* One connection that breaks fails many calls, and counts once. */
-static void test_failures_that_calls_share(void **state) {
-    (void)state;
-    struct vx_filter_stream streams[THREE];
-    void *contexts[THREE];
-    w->config.breaker.failures = 2;
-    begin("");
-    enter();
-    for (unsigned i = 0; i < THREE; i++)
-        contexts[i] = begin_call(&streams[i]);
-    for (unsigned i = 0; i < THREE; i++) {
-        w->client.ups[i].shares = i > 0;
-        fake_upstream_fail(&w->client.ups[i], VX_ERR_BACKEND_RESET, w->now_ns);
-    }
-    assert_int_equal(vx_backend_set_stats(w->route.set, 0).breaker, VX_BREAKER_CLOSED);
-    expect_one_a_round(THREE - 1);
-    for (unsigned i = 0; i < THREE; i++)
-        close_stream(contexts[i]);
-    next_round();
-    end();
-}
-
 /* What came in time is not made a timeout by having to wait for its turn. */
 static void test_an_answer_that_waits_is_not_late(void **state) {
     (void)state;
@@ -469,7 +447,6 @@ int main(void) {
         SLOW(test_one_may_take_another_out),
         SLOW(test_answers_to_calls),
         SLOW(test_failures_of_calls),
-        SLOW(test_failures_that_calls_share),
         SLOW(test_an_answer_that_waits_is_not_late),
         SLOW(test_messages_of_a_grpc_stream),
         SLOW(test_word_of_a_queue),
