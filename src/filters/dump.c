@@ -57,6 +57,14 @@ void vx_filters_dump(struct vx_filter_engine *self, struct vx_text_sink *sink) {
         dump_filter(VX_CONTAINER_OF(at, const struct vx_loaded, link), sink);
 }
 
+/* Those of the dead that streams still know; the others go with the seat's next timer. */
+static uint32_t count_held(const struct vx_list *dead) {
+    uint32_t count = 0;
+    for (const struct vx_list *at = dead->next; at != dead; at = at->next)
+        count += !vx_list_empty(&VX_CONTAINER_OF(at, const struct vx_pwasm_vm, link)->streams);
+    return count;
+}
+
 static void dump_seat(const struct vx_pwasm_seat *seat, struct vx_text_sink *sink) {
     struct vx_slice name = seat->plan->name;
     if (seat->state == VX_PWASM_SEAT_WAITING)
@@ -69,7 +77,7 @@ static void dump_seat(const struct vx_pwasm_seat *seat, struct vx_text_sink *sin
             sink,
             "  no instance of filter %.*s: it has failed %u times in a row, and the next is being started\n",
             VX_SLICE_ARG(name), seat->failures);
-    uint32_t dead = vx_list_length(&seat->dead);
+    uint32_t dead = count_held(&seat->dead);
     if (dead)
         vx_print(sink, "  %u dead instances of filter %.*s, whose streams have not all closed\n", dead,
                  VX_SLICE_ARG(name));

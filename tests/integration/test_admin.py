@@ -452,6 +452,24 @@ def test_the_dump_tells_of_plugins_without_an_instance(filtered, tmp_path):
     assert not found[3] or int(found[3]) == 100 << (int(found[1]) - 1)
 
 
+def test_the_dump_tells_of_no_streams_that_there_are_not(filtered, tmp_path):
+    """An instance that dies in its tick has none, though it is cleared away only when the next one is asked for."""
+    proxy = filtered(workers=1, one="1")
+    dies = build(tmp_path, "ticks", """(module
+        (import "env" "proxy_set_tick_period_milliseconds" (func $tick (param i32) (result i32)))
+        (memory (export "memory") 1) (func (export "proxy_abi_version_0_2_1"))
+        (func (export "malloc") (param i32) (result i32) i32.const 1024)
+        (func (export "proxy_on_configure") (param i32 i32) (result i32) (drop (call $tick (i32.const 1))) i32.const 1)
+        (func (export "proxy_on_tick") (param i32) unreachable))""")
+    operate(proxy, "plugin", "push", dies, "--name", "one")
+
+    def waits():
+        text = operate(proxy, "stats", "--verbose")
+        return text if re.search(r"no instance of filter one: .*, and waits for \d{4}", text) else None
+
+    assert "dead instances" not in wait_until(waits, 30, "a plugin that waits for its next instance")
+
+
 def test_plugin_push_among_several(filtered, tmp_path):
     proxy = filtered(one="1", two="2")
     new = build(tmp_path, "new", mark("new"))
