@@ -39,7 +39,8 @@ static void a_buffer_takes_along_what_it_holds(void **state) {
     struct vx_buffer b = {0};
     assert_true(vx_buffer_renew(&b, source, 5));
     assert_int_equal(vx_buffer_len(&b), 0);
-    memcpy(b.block->data, "12345", 5);
+    for (uint32_t i = 0; i < 5; i++)
+        b.block->data[i] = (char)('1' + i);
     b.start = 2;
     b.end = 5;
     struct vx_block *first = vx_block_hold(b.block);
