@@ -130,7 +130,9 @@ static void throw_away(struct h1_server *c) {
             close_connection(c, false);
         break;
     case H1_THROWN_FAILED:
-        close_connection(c, true);
+        /* Where we linger, the response is with the kernel as a whole: it stays, also for a client of TLS that ended its
+         * direction without a close_notify. */
+        close_connection(c, c->state != H1_SERVER_LINGER);
         break;
     }
 }

@@ -412,6 +412,21 @@ static void test_a_client_that_breaks_while_its_answer_waits(void **state) {
     }
 }
 
+/* As a client of TLS does that closes its socket only. */
+static void test_a_client_that_ends_without_a_farewell_may_still_read(void **state) {
+    (void)state;
+    struct world *w = start(false);
+    fake_send(w->t, POST("2000000"));
+    assert_string_equal(fake_received(w->t), OK_CLOSE);
+    assert_int_equal(w->t->shuts, 1);
+    w->t->broken = true; /* for reading; of what is written nothing is to be lost */
+    fake_send(w->t, "body");
+    fake_send(w->t, "");
+    assert_true(w->t->closed);
+    assert_false(w->t->reset);
+    end(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_small_rest_is_thrown_away_and_the_connection_stays),
@@ -435,6 +450,7 @@ int main(void) {
         cmocka_unit_test(test_a_client_that_writes_all_before_it_reads),
         cmocka_unit_test(test_a_client_that_had_written_all_when_its_answer_was_made),
         cmocka_unit_test(test_a_client_that_breaks_while_its_answer_waits),
+        cmocka_unit_test(test_a_client_that_ends_without_a_farewell_may_still_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
