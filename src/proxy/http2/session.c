@@ -180,12 +180,16 @@ static void tell_one(struct vx_h2_session *s, struct vx_h2_stream *st, unsigned 
     }
 }
 
+static void append_all(struct vx_list *to, struct vx_list *from) {
+    for (struct vx_list *node; (node = vx_list_pop_front(from));)
+        vx_list_push_back(to, node);
+}
+
 /* Tells owners what is pending: what was so when it began, so that it ends. */
 static void tell(struct vx_h2_session *s, uint64_t now_ns) {
     struct vx_list turn;
     vx_list_init(&turn);
-    for (struct vx_list *node; (node = vx_list_pop_front(&s->ready));)
-        vx_list_push_back(&turn, node);
+    append_all(&turn, &s->ready);
     for (struct vx_list *node; (node = vx_list_pop_front(&turn));) {
         struct vx_h2_stream *st = VX_CONTAINER_OF(node, struct vx_h2_stream, ready);
         unsigned what = st->pending & -st->pending;
@@ -196,21 +200,28 @@ static void tell(struct vx_h2_session *s, uint64_t now_ns) {
     }
 }
 
-/* Streams that waited for room and have some now get their turn, the longest waiting first. True: others may have room
- * too once the buffer is written. */
+/* Streams that waited for room and have some now get their turn, the longest waiting first. Those that have none keep their
+ * places, before those that have had a turn: all have their share of the connection's window. True: others may have room too
+ * once the buffer is written. */
 static bool wake(struct vx_h2_session *s, uint64_t now_ns) {
+    struct vx_list turn, roomless;
+    bool more = false;
+    vx_list_init(&turn);
+    vx_list_init(&roomless);
+    append_all(&turn, &s->waiting);
     s->window_opened = false;
-    for (uint32_t left = s->stream_count; left > 0 && !vx_list_empty(&s->waiting); left--) {
-        struct vx_h2_stream *st = VX_CONTAINER_OF(s->waiting.next, struct vx_h2_stream, waiting);
-        vx_list_remove(&st->waiting);
+    for (struct vx_list *node; !more && (node = vx_list_pop_front(&turn));) {
+        struct vx_h2_stream *st = VX_CONTAINER_OF(node, struct vx_h2_stream, waiting);
         if (vx_h2_stream_room(st) > 0)
             s->ops->on_writable(st, now_ns);
         else
-            vx_list_push_back(&s->waiting, &st->waiting);
-        if (s->broken || vx_buffer_len(&s->out) >= H2_OUT_SOFT_BYTES)
-            return true;
+            vx_list_push_back(&roomless, node);
+        more = s->broken || vx_buffer_len(&s->out) >= H2_OUT_SOFT_BYTES;
     }
-    return false;
+    append_all(&roomless, &turn);
+    append_all(&roomless, &s->waiting);
+    append_all(&s->waiting, &roomless);
+    return more;
 }
 
 /* A stream of a client's both of whose messages are through: what came is to be read, whatever becomes of the connection. */

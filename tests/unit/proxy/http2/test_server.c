@@ -681,6 +681,42 @@ static void test_websocket(void **state) {
     end(w);
 }
 
+/* Sends as much as there is room for, for ever. */
+static void send_more(void *user, uint64_t now_ns) {
+    (void)now_ns;
+    static char much[200000];
+    struct held *h = user;
+    h->down->stream.ops->push(&h->down->stream, vx_slice(much, sizeof much));
+}
+
+/* The connection's window is what is short: whoever gets some of it stands behind the others for the next. */
+static void test_streams_take_turns_at_the_connections_window(void **state) {
+    (void)state;
+    enum { WINDOW = 1 << 20, STREAMS = 3, SHARE = 10000, TURNS = 4 };
+    static const struct vx_stream_events waiting = {.on_writable = send_more, .on_failed = on_failed};
+    struct vx_response head = {.status = 200, .version = VX_HTTP_2, .framing = VX_BODY_CHUNKED};
+    struct world *w = start_with(true, WINDOW, 100);
+    int32_t ids[STREAMS];
+    size_t before[STREAMS];
+    for (unsigned i = 0; i < STREAMS; i++) {
+        ids[i] = h2_peer_get(&w->peer, "/");
+        w->held[i].down->stream.events = &waiting;
+        w->held[i].down->ops->respond(w->held[i].down, &head);
+        send_more(&w->held[i], 0);
+        h2_peer_talk(&w->peer);
+        before[i] = h2_peer_stream(&w->peer, ids[i])->body_bytes;
+    }
+    for (unsigned i = 0; i < STREAMS * TURNS; i++) {
+        assert_int_equal(nghttp2_submit_window_update(w->peer.ng, 0, 0, SHARE), 0);
+        h2_peer_talk(&w->peer);
+    }
+    for (unsigned i = 0; i < STREAMS; i++) {
+        assert_int_equal(h2_peer_stream(&w->peer, ids[i])->body_bytes, before[i] + SHARE * TURNS);
+        let_go(&w->held[i]);
+    }
+    end(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_requests_are_answered),
@@ -692,6 +728,7 @@ int main(void) {
         cmocka_unit_test(test_the_end_goes_with_the_last_bytes),
         cmocka_unit_test(test_a_stream_that_is_not_read_stops_only_itself),
         cmocka_unit_test(test_a_response_waits_for_the_clients_window),
+        cmocka_unit_test(test_streams_take_turns_at_the_connections_window),
         cmocka_unit_test(test_a_full_connection_stops_the_bodies),
         cmocka_unit_test(test_an_answer_before_the_end_of_the_request),
         cmocka_unit_test(test_a_reset_is_told_once),
