@@ -7,18 +7,26 @@ static void no_memory(struct vx_h2_session *s) {
     vx_h2_session_break(s, vx_error(VX_ERR_OUT_OF_MEMORY, false, NULL));
 }
 
-/* Takes over what nghttp2 has made next. False: there was nothing, or the session is broken. */
-static bool take_frame(struct vx_h2_session *s) {
+/* Takes over the frame that nghttp2 has made next. Returns where it lies in s->out; NULL: there was none, or the session is
+ * broken. */
+static const uint8_t *take_frame(struct vx_h2_session *s) {
     const uint8_t *bytes;
     nghttp2_ssize n = nghttp2_session_mem_send2(s->ng, &bytes);
     if (n < 0)
         no_memory(s);
     char *room = n > 0 ? vx_h2_session_reserve(s, (size_t)n) : NULL;
     if (!room)
-        return false;
+        return NULL;
     memcpy(room, bytes, (size_t)n);
     s->out.end += (uint32_t)n;
-    return true;
+    return (const uint8_t *)room;
+}
+
+/* Whether nghttp2 has more to send behind this frame. CONTINUATION frames stand in none of its queues. */
+static bool is_followed(const struct vx_h2_session *s, const uint8_t *frame) {
+    bool head = frame[3] == NGHTTP2_HEADERS || frame[3] == NGHTTP2_CONTINUATION;
+    bool whole = !head || frame[4] & NGHTTP2_FLAG_END_HEADERS;
+    return !whole || nghttp2_session_get_outbound_queue_size(s->ng) > 0;
 }
 
 static void write_soon(struct vx_h2_session *s) {
@@ -35,8 +43,10 @@ void vx_h2_session_pump(struct vx_h2_session *s) {
 
 /* The same for a head that was submitted: nghttp2 is not asked once more whether there is nothing behind it. */
 static void pump_head(struct vx_h2_session *s) {
-    while (!s->broken && take_frame(s) && nghttp2_session_get_outbound_queue_size(s->ng) > 0) {
-    }
+    const uint8_t *frame;
+    do {
+        frame = s->broken ? NULL : take_frame(s);
+    } while (frame && is_followed(s, frame));
     write_soon(s);
 }
 

@@ -316,6 +316,7 @@ static bool send_on(struct vx_h2_session *s, uint64_t now_ns) {
     vx_h2_session_write(s);
     if (!vx_list_empty(&s->waiting) && (s->window_opened || s->transport->writable)) {
         more = wake(s, now_ns);
+        vx_h2_session_pump(s); /* so that nghttp2 knows, when settle asks it, that a last head is out */
         vx_h2_session_write(s);
     }
     return more && s->transport->writable;

@@ -239,6 +239,56 @@ static void a_304_with_a_length_that_ends_behind_its_head(void **state) {
     world_end(w);
 }
 
+/* A call that sends on as its window lets it, then large trailers. */
+struct upload {
+    struct call *call;
+    struct vx_headers trailers;
+    char body[1400];
+    size_t sent;
+};
+
+static void send_on(void *user, uint64_t now_ns) {
+    (void)now_ns;
+    struct upload *u = user;
+    struct vx_stream *s = &u->call->up->stream;
+    u->sent += s->ops->push(s, vx_slice(u->body + u->sent, sizeof u->body - u->sent));
+    if (u->sent == sizeof u->body)
+        s->ops->finish(s, &u->trailers);
+}
+
+static void drop_event(void *user, uint64_t now_ns) {
+    (void)user, (void)now_ns;
+}
+
+/* The last thing that is said on the connection is a head of many frames, and nothing but the peer's window led to it. */
+static void large_trailers_behind_a_body_that_waited(void **state) {
+    (void)state;
+    static const struct vx_stream_events events = {
+        .on_readable = drop_event, .on_writable = send_on, .on_failed = drop_event};
+    static char value[40000];
+    struct world *w = world_start();
+    struct vx_error error;
+    struct upload u = {.call = &w->calls[1]};
+    call_get(w, 0);
+    struct peer *p = peer_connected(w, 0, false);
+    nghttp2_settings_entry window = {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 1000};
+    assert_int_equal(nghttp2_submit_settings(p->ng, 0, &window, 1), 0);
+    peer_run(w, p);
+    call_init(u.call, VX_METHOD_POST, VX_BODY_CHUNKED, 0);
+    memset(value, '|', sizeof value); /* no shorter in Huffman's code */
+    assert_true(vx_headers_add(&u.trailers, &u.call->arena, VX_HEADER_OTHER, VX_SLICE("x-large"),
+                               vx_slice(value, sizeof value)));
+    assert_true(call_open(w, u.call, false, &error));
+    u.call->up->stream.events = &events;
+    u.call->up->stream.user = &u;
+    send_on(&u, 0);
+    assert_int_equal(u.sent, 1000);
+    peer_run(w, p);
+    assert_int_equal(p->body, sizeof u.body);
+    assert_int_equal(p->ended, 2);
+    world_end(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_304_with_a_length_that_ends_behind_its_head),
@@ -254,6 +304,7 @@ int main(void) {
         cmocka_unit_test(time_limits),
         cmocka_unit_test(a_websocket),
         cmocka_unit_test(a_backend_without_websockets),
+        cmocka_unit_test(large_trailers_behind_a_body_that_waited),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -681,6 +681,40 @@ static void test_websocket(void **state) {
     end(w);
 }
 
+/* Answers the rest once there is room for it, with trailers. */
+static void answer_the_rest(void *user, uint64_t now_ns) {
+    (void)now_ns;
+    struct held *h = user;
+    struct vx_downstream *d = h->down;
+    struct vx_headers trailers = {0};
+    assert_true(vx_headers_add(&trailers, d->arena, VX_HEADER_OTHER, VX_SLICE("x-sum"), VX_SLICE("9")));
+    assert_int_equal(d->stream.ops->push(&d->stream, VX_SLICE("the rest")), 8);
+    d->stream.ops->finish(&d->stream, &trailers);
+    let_go(h);
+}
+
+/* The last head may be sent while streams that waited are woken: nothing comes behind it that would end the connection. */
+static void test_a_client_that_went_away_is_closed_behind_its_last_trailers(void **state) {
+    (void)state;
+    static const struct vx_stream_events waiting = {.on_writable = answer_the_rest};
+    static char much[1000];
+    struct world *w = start_with(true, sizeof much, 100);
+    int32_t id = h2_peer_get(&w->peer, "/");
+    struct vx_response head = {.status = 200, .version = VX_HTTP_2, .framing = VX_BODY_CHUNKED};
+    struct vx_downstream *d = w->held[0].down;
+    d->stream.events = &waiting;
+    d->ops->respond(d, &head);
+    assert_int_equal(d->stream.ops->push(&d->stream, vx_slice(much, sizeof much)), sizeof much);
+    assert_int_equal(d->stream.ops->push(&d->stream, VX_SLICE("the rest")), 0);
+    assert_int_equal(nghttp2_submit_goaway(w->peer.ng, 0, 0, NGHTTP2_NO_ERROR, NULL, 0), 0);
+    h2_peer_talk(&w->peer);
+    nghttp2_session_consume(w->peer.ng, id, sizeof much);
+    h2_peer_talk(&w->peer);
+    assert_true(h2_peer_stream(&w->peer, id)->ended);
+    assert_int_equal(w->t->shuts, 1);
+    end(w);
+}
+
 /* Sends as much as there is room for, for ever. */
 static void send_more(void *user, uint64_t now_ns) {
     (void)now_ns;
@@ -726,6 +760,7 @@ int main(void) {
         cmocka_unit_test(test_a_body_is_pulled),
         cmocka_unit_test(test_a_body_in_many_frames_is_pulled_in_order),
         cmocka_unit_test(test_the_end_goes_with_the_last_bytes),
+        cmocka_unit_test(test_a_client_that_went_away_is_closed_behind_its_last_trailers),
         cmocka_unit_test(test_a_stream_that_is_not_read_stops_only_itself),
         cmocka_unit_test(test_a_response_waits_for_the_clients_window),
         cmocka_unit_test(test_streams_take_turns_at_the_connections_window),
