@@ -243,8 +243,10 @@ static void timed_out(struct vx_timer *timer, uint64_t now_ns) {
     if (c->quiet_deadline_ns && c->quiet_deadline_ns <= now_ns) {
         c->quiet_deadline_ns = 0;
         struct vx_error late = vx_error(VX_ERR_REQUEST_TIMEOUT, false, "head not received in time");
-        if (c->session.parsing) {
-            tell_refused(of(c->session.parsing), &late, now_ns);
+        struct vx_h2_stream *heading = c->session.parsing;
+        if (heading) {
+            if (!of(heading)->active) /* else they are trailers, and the handler hears of it by on_failed */
+                tell_refused(of(heading), &late, now_ns);
             vx_h2_session_end(&c->session, late);
         } else {
             vx_h2_session_shut(&c->session);

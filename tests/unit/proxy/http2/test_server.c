@@ -715,6 +715,19 @@ static void test_a_client_that_went_away_is_closed_behind_its_last_trailers(void
     end(w);
 }
 
+/* It is the handler's already: that its trailers do not come is told as its failure alone. */
+static void test_trailers_that_do_not_come_are_no_refused_request(void **state) {
+    (void)state;
+    struct world *w = start(true);
+    int32_t id = h2_peer_head(&w->peer, 0, false, post);
+    h2_peer_talk(&w->peer);
+    h2_peer_raw(&w->peer, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_STREAM, id, "", 0);
+    fake_net_advance(&w->net, FAKE_S(11));
+    assert_int_equal(w->held[0].failed, 1);
+    assert_string_equal(w->refused, "");
+    end(w);
+}
+
 /* Sends as much as there is room for, for ever. */
 static void send_more(void *user, uint64_t now_ns) {
     (void)now_ns;
@@ -780,6 +793,7 @@ int main(void) {
         cmocka_unit_test(test_kinds_of_glitches),
         cmocka_unit_test(test_frames_of_streams_that_the_client_ended),
         cmocka_unit_test(test_websocket),
+        cmocka_unit_test(test_trailers_that_do_not_come_are_no_refused_request),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
