@@ -19,7 +19,7 @@ struct vx_target_shared {
     _Atomic uint32_t waiting;                              /* requests queued for a connection */
     _Atomic uint32_t holders;                              /* see vx_target_hold */
     _Atomic uint64_t connections_opened;                   /* ever */
-    _Atomic uint64_t waiting_workers[VX_WORKERS_MAX / 64]; /* a bit for each that has requests waiting */
+    _Atomic uint64_t waiting_workers[VX_WORKERS_MAX / 64]; /* a bit for each that waits for a place */
 };
 
 /* One place requests can go, and how. Immutable; lives as long as the snapshot that holds it. */

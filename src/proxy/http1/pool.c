@@ -84,7 +84,6 @@ static void set_overdue(struct vx_h1_pool *pool) {
 static void enqueue(struct vx_h1_pool *pool, struct h1_client_request *request) {
     request->queued_until_ns = pool->client->rt->now_ns + request->target->queue_timeout_ns;
     vx_list_push_back(&pool->queue, &request->link);
-    pool->places.limited = request->target->max_connections > 0;
     vx_place_queue_enter(&pool->places, request->target);
     if (pool->places.count == 1)
         set_overdue(pool);

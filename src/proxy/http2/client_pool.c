@@ -226,7 +226,6 @@ static enum placed place(struct vx_h2_pool *pool, struct h2_client_request *r, b
 
 bool vx_h2_pool_assign(struct vx_h2_pool *pool, struct h2_client_request *r, bool fresh,
                        struct vx_error *error) {
-    pool->places.limited = r->target->max_connections > 0;
     /* Who comes later must not overtake those who wait. */
     enum placed placed = pool->places.count && !fresh ? NO_ROOM : place(pool, r, fresh, false, error);
     if (placed != NO_ROOM)
@@ -326,7 +325,7 @@ static uint32_t serve_places(struct vx_place_queue *places, uint64_t now_ns) {
 
 /* The connection is OPEN. */
 static bool wanted_elsewhere(const struct h2_client_connection *c) {
-    return c->pool->places.limited && vx_places_wanted_elsewhere(c->pool->client->places, c->shared);
+    return vx_places_wanted_elsewhere(c->pool->client->places, c->shared);
 }
 
 /* Nothing here has a use for it. */

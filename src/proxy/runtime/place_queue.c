@@ -64,25 +64,23 @@ static void pass(struct vx_place_queue *q, const struct vx_target_shared *shared
 
 void vx_place_queue_enter(struct vx_place_queue *q, const struct vx_target *target) {
     struct vx_places *places = q->places;
-    bool first = !q->count++;
-    if (first) {
+    if (!q->count++) {
         vx_list_push_back(&places->queues, &q->link);
         q->shared = target->shared;
         set_look(q);
     }
     VX_ASSERT(q->shared == target->shared);
-    if (vx_places_wait(places, target->shared, first))
+    if (vx_places_wait(places, target->shared, target->max_connections && !q->limited++))
         vx_place_queue_serve_soon(q);
     ask_others(q);
 }
 
 void vx_place_queue_leave(struct vx_place_queue *q, const struct vx_target *target) {
-    bool last = !--q->count;
-    if (last) {
+    if (!--q->count) {
         vx_list_remove(&q->link);
         vx_timer_unset(&q->look);
     }
-    if (vx_places_wait_over(q->places, target, last))
+    if (vx_places_wait_over(q->places, target, target->max_connections && !--q->limited))
         pass(q, target->shared, true); /* which others may have been told of already */
 }
 

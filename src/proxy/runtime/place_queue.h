@@ -26,11 +26,12 @@ struct vx_place_queue {
     struct vx_task soon;    /* there may be a place for the first of them */
     struct vx_timer look;   /* set while any waits, for places that nobody told of */
     uint64_t turn_until_ns; /* until then a place that comes free is for the own requests first */
-    const struct vx_target_shared
-        *shared;    /* what they wait for: all the same, as a pool's number means no other
-                                              target while a request holds its snapshot */
+    /* What they wait for: all the same, as a pool's number means no other target while a request holds its snapshot. */
+    const struct vx_target_shared *shared;
     uint32_t count; /* of requests that wait */
-    bool limited;   /* there is a max_connections; set by who places requests */
+    /* Of them, those with a max_connections: only they wait for a place. It is each request's own, as a reload may bring a
+     * limit, or take it away, while some wait. */
+    uint32_t limited;
 };
 
 void vx_place_queue_init(struct vx_place_queue *q, struct vx_places *places, struct vx_runtime *rt,

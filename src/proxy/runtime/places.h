@@ -3,8 +3,8 @@
  * Taking and giving one is vx_target_take_place and vx_target_give_place; this is what pools of connections do around it.
  *
  * Invariants
- *   1. A worker's bit in shared->waiting_workers is set exactly while requests of that worker wait for the target; all of
- *      them are counted in shared->waiting.
+ *   1. A worker's bit in shared->waiting_workers is set exactly while requests of that worker wait for a place, which only
+ *      those with a max_connections do; whoever waits is counted in shared->waiting.
  *   2. Who comes takes no place while somebody waits: it belongs to them.
  *   3. Where a place is free and somebody waits, one of them is on its way to it, or being told. For: who gives a place up
  *      tells one that waits; who stops waiting, with a place or without, does so too if there is still a free one; and who
@@ -38,11 +38,12 @@ void vx_places_init(struct vx_places *p, uint32_t worker);
 /* Another worker has told this one: its queues look for places, at the end of the round. */
 void vx_places_look(struct vx_places *p);
 
-/* A request of this worker begins to wait. `first`: it is the only one of the worker. True: look once more. */
+/* A request of this worker begins to wait. `first`: it is the only one of the worker that waits for a place. True: look once
+ * more. */
 bool vx_places_wait(const struct vx_places *p, struct vx_target_shared *shared, bool first);
 
-/* It no longer waits; `last`: and nor does any other of the worker. True: there is a free place and somebody who waits
- * for it, who has to be told. */
+/* It no longer waits; `last`: it did for a place, and no other of the worker does. True: there is a free place and somebody
+ * who waits for it, who has to be told. */
 bool vx_places_wait_over(const struct vx_places *p, const struct vx_target *target, bool last);
 
 /* Tells the next worker after this one that has requests waiting. False: there is none. */
@@ -53,7 +54,7 @@ static inline bool vx_places_wanted(const struct vx_target_shared *shared) {
     return atomic_load_explicit(&shared->waiting, memory_order_seq_cst) > 0;
 }
 
-/* Requests of other workers wait. */
+/* Requests of other workers wait for a place. */
 bool vx_places_wanted_elsewhere(const struct vx_places *p, const struct vx_target_shared *shared);
 
 #endif

@@ -71,6 +71,24 @@ static void an_idle_worker_gives_up_its_place(void **state) {
     end_two(w);
 }
 
+/* Its last requests may be from before there was a limit. */
+static void an_idle_worker_learns_of_a_limit_from_who_waits(void **state) {
+    (void)state;
+    struct world *w = start_two(0);
+    call_get(w, 0);
+    struct peer *p = stands(w, 0);
+    answer(w, p, 0);
+    w->target.max_connections = 1;
+    call_get_on(w, &second.client, 1);
+    two_deliver();
+    peer_run(w, p);
+    assert_int_equal(p->goaways, 1);
+    two_deliver();
+    assert_int_equal(w->net.count, 2);
+    answer(w, stands(w, 0), 1);
+    end_two(w);
+}
+
 static void who_gives_a_place_up_tells_who_waits(void **state) {
     (void)state;
     struct world *w = start_two(1);
@@ -258,6 +276,7 @@ static void a_worker_that_does_not_hear_looks_again(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_idle_worker_gives_up_its_place),
+        cmocka_unit_test(an_idle_worker_learns_of_a_limit_from_who_waits),
         cmocka_unit_test(who_gives_a_place_up_tells_who_waits),
         cmocka_unit_test(a_place_passes_on_from_who_has_left),
         cmocka_unit_test(a_used_connection_is_given_up_at_the_end_of_the_turn),

@@ -46,7 +46,6 @@ static void start(struct world *w, bool other_waits) {
     w->places.tell = tell;
     w->places.ask = ask;
     vx_place_queue_init(&w->queue, &w->places, &w->net.rt, serve);
-    w->queue.limited = true;
     served = told = asked = 0;
     assert_true(vx_target_take_place(&w->target));
     vx_place_queue_begin_turn(&w->queue);
@@ -131,8 +130,8 @@ static void others_are_asked_only_where_there_is_a_limit(void **state) {
         struct world w;
         start(&w, true);
         w.target.max_connections = limit;
-        w.queue.limited = limit;
         vx_place_queue_enter(&w.queue, &w.target);
+        assert_int_equal(vx_places_wanted_elsewhere(&w.other, &w.shared), limit);
         vx_place_queue_leave(&w.queue, &w.target);
         assert_int_equal(asked, limit);
         assert_int_equal(told, 0);
