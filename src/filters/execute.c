@@ -271,6 +271,9 @@ static const char *find_misfit(const struct vx_config_filter *config, const stru
                "`execute`";
     if (config->body_continues)
         return "`on_headers_pause` is for Proxy-WASM plugins, and it exports `execute`";
+    if (config->limits.of_plugins)
+        return "the limits `end_time`, `pause_time` and `body` are for Proxy-WASM plugins, and it exports "
+               "`execute`";
     return NULL;
 }
 

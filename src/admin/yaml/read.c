@@ -565,7 +565,12 @@ static bool read_item(struct vx_yaml_reader *r, const struct vx_yaml_shape *shap
         return false;
     if (!row)
         return u || unknown_key(r, shape, item->key);
-    return read_value(r, row, item->value, self);
+    if (!read_value(r, row, item->value, self))
+        return false;
+    /* Groups, which may be `off`, say so themselves. */
+    if (row->present && row->type != VX_YAML_GROUP)
+        *(bool *)(self + row->present - 1) = true;
+    return true;
 }
 
 static bool read_mapping(struct vx_yaml_reader *r, const struct vx_yaml_shape *shape,

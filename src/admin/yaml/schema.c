@@ -259,9 +259,9 @@ static const struct vx_yaml_key filter_limit_keys[] = {
     SIZE("memory", memory_bytes, "64MiB", "64KiB", "4GiB"),
     DURATION("time", time_ns, "10ms", "1ms", "1m"),
     DURATION("start_time", start_time_ns, "10s", "10ms", "10m"),
-    DURATION("end_time", end_time_ns, "10s", "0", "10m"),
-    DURATION("pause_time", pause_time_ns, "5m", "1ms", "1d"),
-    SIZE("body", body_bytes, "1MiB", "0", "1GiB"),
+    DURATION("end_time", end_time_ns, "10s", "0", "10m", .present = AT(of_plugins)),
+    DURATION("pause_time", pause_time_ns, "5m", "1ms", "1d", .present = AT(of_plugins)),
+    SIZE("body", body_bytes, "1MiB", "0", "1GiB", .present = AT(of_plugins)),
 };
 static const struct vx_yaml_shape filter_limit_shape = SHAPE("a filter's limits", filter_limit_keys, );
 #undef IN

@@ -93,6 +93,7 @@ struct vx_config_filter_limits {
     uint32_t body_bytes;    /* held of one body */
     uint64_t end_time_ns;   /* that it may ask for when it is replaced */
     uint64_t pause_time_ns; /* for which it may hold a message up */
+    bool of_plugins;        /* one is given that only Proxy-WASM plugins can come up against */
 };
 
 struct vx_config_filter {

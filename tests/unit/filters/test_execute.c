@@ -252,11 +252,11 @@ static void test_settings_for_plugins_are_refused(void **state) {
     struct executed *t = executed_new("pass", false);
     struct vx_config_filter base = {.name = VX_SLICE("bad"),
                                     .limits = {1 << 20, 1000000, 1000000000, 1000, 0, 0}};
-    struct vx_config_filter each[5] = {base, base, base, base, base};
+    struct vx_config_filter each[6] = {base, base, base, base, base, base};
     each[0].config = each[1].vm_config = each[2].root_id = each[3].vm_id = VX_SLICE("x");
-    each[4].body_continues = true;
+    each[4].body_continues = each[5].limits.of_plugins = true;
     struct vx_slice binary = vx_guest_load("pass");
-    for (unsigned i = 0; i < 5; i++) {
+    for (unsigned i = 0; i < 6; i++) {
         struct vx_config_error error = {.text = ""};
         assert_null(t->engine->load(t->engine, &each[i], binary, &error));
         assert_non_null(strstr(error.text, "for Proxy-WASM plugins"));

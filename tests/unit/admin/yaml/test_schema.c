@@ -322,6 +322,7 @@ static void filters(void **state) {
     assert_int_equal(f->limits.end_time_ns, 10000000000);
     assert_int_equal(f->limits.pause_time_ns, 300000000000);
     assert_int_equal(f->limits.body_bytes, 1 << 20);
+    assert_false(f->limits.of_plugins);
     f++;
     assert_slice(f->config, "{\"keys\":[1,\"x\"]}");
     assert_slice(f->vm_config, "text");
@@ -330,6 +331,7 @@ static void filters(void **state) {
     assert_true(f->fails_open && f->body_continues);
     assert_int_equal(f->limits.pause_time_ns, 2000000000);
     assert_int_equal(f->limits.body_bytes, 2048);
+    assert_true(f->limits.of_plugins);
     const struct vx_config_route *r = &config->routes[0];
     assert_true(r->filters_given);
     assert_int_equal(r->filter_count, 1);
