@@ -29,7 +29,9 @@ static void count_starvation(struct vx_worker *w) {
     w->starved_counted = starved;
 }
 
-static void adopt(struct vx_worker *w, struct vx_adoption *a, uint64_t now_ns) {
+static void adopt(struct vx_message *m, uint64_t now_ns) {
+    struct vx_adoption *a = VX_CONTAINER_OF(m, struct vx_adoption, message);
+    struct vx_worker *w = a->worker;
     struct vx_snapshot *snapshot = &a->generation->snapshot;
     const struct vx_setup *setup = a->generation->setup;
     w->proxy.rate_store =
@@ -43,31 +45,15 @@ static void adopt(struct vx_worker *w, struct vx_adoption *a, uint64_t now_ns) {
     free(a);
 }
 
-static void drain(struct vx_worker *w) {
+static void drain(struct vx_message *m, uint64_t now_ns) {
+    struct vx_worker *w = VX_CONTAINER_OF(m, struct vx_worker, to_drain);
+    (void)now_ns;
+    if (w->draining)
+        return;
     w->draining = true;
     vx_http_clients_drain(&w->engine.clients);
     vx_worker_sites_drain(w);
     vx_worker_tick_soon(w);
-}
-
-/* What the control thread has handed over, in its order. */
-static void take_up_news(struct vx_message *m, uint64_t now_ns) {
-    struct vx_worker *w = VX_CONTAINER_OF(m, struct vx_worker, news);
-    struct vx_adoption *newest = atomic_exchange_explicit(&w->adoptions, NULL, memory_order_acquire);
-    struct vx_adoption *oldest = NULL;
-    while (newest) {
-        struct vx_adoption *before = newest->before;
-        newest->before = oldest;
-        oldest = newest;
-        newest = before;
-    }
-    while (oldest) {
-        struct vx_adoption *next = oldest->before;
-        adopt(w, oldest, now_ns);
-        oldest = next;
-    }
-    if (!w->draining && atomic_load_explicit(&w->drain_wanted, memory_order_acquire))
-        drain(w);
 }
 
 static void on_tick(struct vx_timer *timer, uint64_t now_ns) {
@@ -89,17 +75,12 @@ static void on_tick(struct vx_timer *timer, uint64_t now_ns) {
 }
 
 void vx_worker_adopt(struct vx_adoption *adoption) {
-    struct vx_worker *w = adoption->worker;
-    adoption->before = atomic_load_explicit(&w->adoptions, memory_order_relaxed);
-    while (!atomic_compare_exchange_weak_explicit(&w->adoptions, &adoption->before, adoption,
-                                                  memory_order_release, memory_order_relaxed))
-        ;
-    vx_loop_send(w->engine.loop, &w->news);
+    adoption->message.run = adopt;
+    vx_loop_send(adoption->worker->engine.loop, &adoption->message);
 }
 
 void vx_worker_drain(struct vx_worker *w) {
-    atomic_store_explicit(&w->drain_wanted, true, memory_order_release);
-    vx_loop_send(w->engine.loop, &w->news);
+    vx_loop_send(w->engine.loop, &w->to_drain);
 }
 
 /* One message of a kind at a time to each worker: what it does is good for all that wait. */
@@ -181,7 +162,7 @@ bool vx_worker_init(struct vx_worker *w, const struct vx_worker_options *options
     w->cpu = options->cpu;
     w->budget = options->budget;
     w->bans = options->bans;
-    w->news.run = take_up_news;
+    w->to_drain.run = drain;
     w->to_spare.run = spare;
     w->to_look.run = look;
     w->drained = options->drained;

@@ -45,12 +45,10 @@ struct vx_worker {
     /* Not beside flags that the control thread writes: compilers read such neighbours in one go. */
     bool draining, paused;
     uint32_t index;
-    int cpu;                                 /* pinned to; -1: not */
-    _Atomic(struct vx_adoption *) adoptions; /* handed over, the newest first */
-    atomic_bool drain_wanted;
-    struct vx_message news; /* to it: there are adoptions, or a drain is wanted */
-    struct vx_message last; /* for `drained` to send: nothing of a client's is left */
-    struct vx_worker *all;  /* with `count` workers */
+    int cpu;                    /* pinned to; -1: not */
+    struct vx_message to_drain; /* to it, from the control thread */
+    struct vx_message last;     /* for `drained` to send: nothing of a client's is left */
+    struct vx_worker *all;      /* with `count` workers */
     uint32_t count;
     struct vx_message to_spare; /* to it: connections that another worker's requests wait for */
     struct vx_message to_look;  /* to it: for a place that another worker has given up */
@@ -86,7 +84,7 @@ bool vx_worker_start(struct vx_worker *w);
 
 /* New listening sockets that come with a generation; -1 at an index: this listener exists already (or is nobody's). */
 struct vx_adoption {
-    struct vx_adoption *before; /* handed over, and not taken up yet */
+    struct vx_message message; /* to the worker, that it is to be taken up */
     struct vx_worker *worker;
     struct vx_generation *generation;
     int *fds; /* by listener of the config; owned */
