@@ -9,6 +9,13 @@ static void pass(struct filtered *t, uint64_t seconds) {
     vx_timer_wheel_run(&t->x->wheel, t->x->now_ns);
 }
 
+/* Which is what it may hold for; nothing happens sooner. */
+static void pass_a_minute(struct filtered *t) {
+    pass(t, 59);
+    assert_int_equal(t->x->f.again, 0);
+    pass(t, 2);
+}
+
 /* One filter that may hold for a minute, and pauses at `event` though something of its own is under way. */
 static struct filtered *begin(enum fake_filter_event event, bool fails_open) {
     struct filtered *t = filtered_new(2);
@@ -24,20 +31,22 @@ static void expect_nothing_left(struct filtered *t) {
     filtered_free(t);
 }
 
+static void expect_failure(struct filtered *t) {
+    assert_int_equal(t->x->record.error, VX_ERR_FILTER_TIMEOUT);
+    expect_nothing_left(t);
+}
+
 static void expect_timeout(struct filtered *t) {
     filtered_turn(t);
     filtered_check_error(t, 504, "Gateway Timeout");
-    assert_int_equal(t->x->record.error, VX_ERR_FILTER_TIMEOUT);
-    expect_nothing_left(t);
+    expect_failure(t);
 }
 
 static void test_request_head(void **state) {
     (void)state;
     struct filtered *t = begin(FAKE_REQUEST_HEAD, false);
     filtered_begin(t, VX_METHOD_GET, NULL);
-    pass(t, 59);
-    assert_int_equal(t->x->f.again, 0);
-    pass(t, 2);
+    pass_a_minute(t);
     assert_int_equal(t->x->client.count, 0);
     expect_timeout(t);
 }
@@ -49,8 +58,7 @@ static void test_end_of_a_request(void **state) {
     filtered_begin(t, VX_METHOD_POST, "body");
     pass(t, 61);
     filtered_turn(t);
-    assert_int_equal(t->x->record.error, VX_ERR_FILTER_TIMEOUT);
-    expect_nothing_left(t);
+    expect_failure(t);
 }
 
 static void test_response_head(void **state) {
@@ -59,9 +67,7 @@ static void test_response_head(void **state) {
     filtered_begin(t, VX_METHOD_GET, NULL);
     pass(t, 100); /* that is the backend's time */
     filtered_answer(t, 200, "hello");
-    pass(t, 59);
-    assert_int_equal(t->x->f.again, 0);
-    pass(t, 2);
+    pass_a_minute(t);
     expect_timeout(t);
 }
 
@@ -91,12 +97,9 @@ static void test_end_of_a_response_that_took_its_time(void **state) {
     pass(t, 100);
     up->body_waits = false;
     up->up.stream.events->on_readable(up->up.stream.user, t->x->now_ns);
-    pass(t, 59);
-    assert_int_equal(t->x->f.again, 0);
-    pass(t, 2);
+    pass_a_minute(t);
     filtered_turn(t);
-    assert_int_equal(t->x->record.error, VX_ERR_FILTER_TIMEOUT);
-    expect_nothing_left(t);
+    expect_failure(t);
 }
 
 static void test_end_of_a_request_that_took_its_time(void **state) {
@@ -108,12 +111,9 @@ static void test_end_of_a_request_that_took_its_time(void **state) {
     filtered_begin(t, VX_METHOD_POST, "body");
     pass(t, 100);
     fake_upstream_writable(filtered_up(t), SIZE_MAX, t->x->now_ns);
-    pass(t, 59);
-    assert_int_equal(t->x->f.again, 0);
-    pass(t, 2);
+    pass_a_minute(t);
     filtered_turn(t);
-    assert_int_equal(t->x->record.error, VX_ERR_FILTER_TIMEOUT);
-    expect_nothing_left(t);
+    expect_failure(t);
 }
 
 static void test_open_goes_on_without_it(void **state) {

@@ -43,19 +43,30 @@ static void knows_its_names_in_any_case(void **state) {
     assert_int_equal(vx_header_id_name(VX_HEADER_COUNT).len, 0);
 }
 
+/* With any one byte changed it is another name, but for a letter's case where that does not count. */
+static void change_each_byte(int id, bool any_case) {
+    struct vx_slice text = vx_header_id_name((enum vx_header_id)id);
+    char name[64];
+    for (size_t i = 0; i < text.len; i++) {
+        for (int c = 0; c < 256; c++) {
+            memcpy(name, text.ptr, text.len);
+            name[i] = (char)c;
+            bool same = (any_case ? tolower(c) : c) == text.ptr[i];
+            enum vx_header_id found =
+                any_case ? id_of(name, text.len) : vx_header_id_of_lower(vx_slice(name, text.len));
+            assert_int_equal(found == (enum vx_header_id)id, same);
+        }
+    }
+}
+
 /* Any one byte changed, taken out or put in makes it another name. */
 static void knows_no_other_names(void **state) {
     (void)state;
     for (int id = 1; id < VX_HEADER_COUNT; id++) {
         struct vx_slice text = vx_header_id_name((enum vx_header_id)id);
         char name[64];
+        change_each_byte(id, true);
         for (size_t i = 0; i < text.len; i++) {
-            for (int c = 0; c < 256; c++) {
-                memcpy(name, text.ptr, text.len);
-                name[i] = (char)c;
-                bool same = tolower(c) == text.ptr[i];
-                assert_int_equal(id_of(name, text.len) == (enum vx_header_id)id, same);
-            }
             memcpy(name, text.ptr, i);
             memcpy(name + i, text.ptr + i + 1, text.len - i - 1);
             assert_int_not_equal(id_of(name, text.len - 1), id);
@@ -77,16 +88,7 @@ static void knows_its_names_in_lower_case_alone(void **state) {
     (void)state;
     for (int id = 1; id < VX_HEADER_COUNT; id++) {
         struct vx_slice text = vx_header_id_name((enum vx_header_id)id);
-        char name[64];
-        for (size_t i = 0; i < text.len; i++) {
-            for (int c = 0; c < 256; c++) {
-                memcpy(name, text.ptr, text.len);
-                name[i] = (char)c;
-                bool same = (char)c == text.ptr[i];
-                assert_int_equal(vx_header_id_of_lower(vx_slice(name, text.len)) == (enum vx_header_id)id,
-                                 same);
-            }
-        }
+        change_each_byte(id, false);
         assert_int_not_equal(vx_header_id_of_lower(vx_slice(text.ptr, text.len - 1)), id);
     }
     assert_int_equal(vx_header_id_of_lower(VX_SLICE_NONE), VX_HEADER_OTHER);

@@ -8,8 +8,7 @@
 #include <cmocka.h>
 
 #include "core/http/reply.h"
-#include "proxy/http/server.h"
-#include "support/fake_transport.h"
+#include "support/server.h"
 
 struct world {
     struct vx_handler handler;
@@ -55,10 +54,8 @@ static struct world *start(bool tls) {
     fake_net_init(&w->net);
     w->handler.begin = begin;
     w->handler.refused = refused;
-    vx_http_server_init(&w->server, &w->net.rt, &w->handler);
-    w->server.limits = (struct vx_h1_limits){.header_bytes = 4096, .headers = 16, .uri_bytes = 1000};
-    w->server.timeouts =
-        (struct vx_config_timeouts){FAKE_S(10), FAKE_S(10), FAKE_S(10), FAKE_S(10), FAKE_S(5)};
+    fake_server_init(&w->server, &w->net, &w->handler);
+    w->server.timeouts.handshake_ns = FAKE_S(5);
     w->server.covers = tls ? covers : NULL;
     w->server.counted = counted;
     w->server.user = w;

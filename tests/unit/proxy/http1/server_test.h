@@ -12,7 +12,7 @@
 
 #include "core/http/reply.h"
 #include "proxy/http1/server.h"
-#include "support/fake_transport.h"
+#include "support/server.h"
 
 /* A handler that either answers "ok" at once or holds the request for the test to deal with. */
 struct world {
@@ -101,10 +101,7 @@ static inline struct world *start(bool holds) {
     w->handler.begin = begin;
     w->handler.refused = refused;
     w->holds = holds;
-    vx_http_server_init(&w->server, &w->net.rt, &w->handler);
-    w->server.limits = (struct vx_h1_limits){.header_bytes = 4096, .headers = 16, .uri_bytes = 1000};
-    w->server.timeouts = (struct vx_config_timeouts){
-        .header_ns = FAKE_S(10), .idle_ns = FAKE_S(75), .body_ns = FAKE_S(60), .write_ns = FAKE_S(30)};
+    fake_server_init(&w->server, &w->net, &w->handler);
     w->t = fake_transport_new(&w->net);
     vx_http_server_accept(&w->server, &w->t->base);
     return w;

@@ -30,6 +30,12 @@ static void assert_lingers(struct world *w) {
     assert_false(w->t->reset);
 }
 
+static void end_lingering(struct world *w) {
+    assert_string_equal(fake_received(w->t), OK_CLOSE);
+    assert_lingers(w);
+    end(w);
+}
+
 /* A head that is read on behind, as the exchange sends it when a backend answers early. */
 static void begin_early(struct world *w, enum vx_framing framing) {
     struct vx_response response = {
@@ -43,6 +49,11 @@ static void read_body(struct world *w, size_t bytes) {
     assert_int_equal(s->ops->pull(s, &got), VX_PULL_BYTES);
     assert_int_equal(got.len, bytes);
     s->ops->consume(s, bytes);
+}
+
+static void answer_held(struct world *w) {
+    answer(w, "ok");
+    fake_net_round(&w->net);
 }
 
 static void end_early(struct world *w) {
@@ -94,9 +105,7 @@ static void test_what_may_be_thrown_away_has_a_bound(void **state) {
     end(w);
     w = start(false);
     fake_send(w->t, POST("262145"));
-    assert_string_equal(fake_received(w->t), OK_CLOSE);
-    assert_lingers(w);
-    end(w);
+    end_lingering(w);
 }
 
 static void test_a_rest_of_unknown_length_ends_the_connection(void **state) {
@@ -110,9 +119,7 @@ static void test_a_rest_of_unknown_length_ends_the_connection(void **state) {
     for (unsigned i = 0; i < sizeof requests / sizeof *requests; i++) {
         struct world *w = start(false);
         fake_send(w->t, requests[i]);
-        assert_string_equal(fake_received(w->t), OK_CLOSE);
-        assert_lingers(w);
-        end(w);
+        end_lingering(w);
     }
 }
 
@@ -126,12 +133,9 @@ static void test_a_client_that_waits_for_leave_is_not_waited_for(void **state) {
             begin_early(w, VX_BODY_LENGTH);
             end_early(w);
         } else {
-            answer(w, "ok");
-            fake_net_round(&w->net);
+            answer_held(w);
         }
-        assert_string_equal(fake_received(w->t), OK_CLOSE);
-        assert_lingers(w);
-        end(w);
+        end_lingering(w);
     }
 }
 
@@ -141,8 +145,7 @@ static void test_a_client_that_has_leave_owes_the_body(void **state) {
     fake_send(w->t, POST_EXPECTED);
     respond(w, 100, VX_BODY_NONE, 0);
     assert_string_equal(fake_received(w->t), "HTTP/1.1 100 Continue\r\n\r\n");
-    answer(w, "ok");
-    fake_net_round(&w->net);
+    answer_held(w);
     assert_string_equal(fake_received(w->t), OK);
     fake_send(w->t, "body");
     assert_stays(w, "/up /next ");
@@ -156,11 +159,8 @@ static void test_a_body_that_failed_ends_the_connection(void **state) {
     struct vx_slice got;
     fake_send(w->t, POST_CHUNKED "zz\r\n0\r\n\r\n");
     assert_int_equal(w->down->stream.ops->pull(&w->down->stream, &got), VX_PULL_FAILED);
-    answer(w, "ok");
-    fake_net_round(&w->net);
-    assert_string_equal(fake_received(w->t), OK_CLOSE);
-    assert_lingers(w);
-    end(w);
+    answer_held(w);
+    end_lingering(w);
 }
 
 static void test_a_body_that_was_late_ends_the_connection(void **state) {
@@ -173,11 +173,8 @@ static void test_a_body_that_was_late_ends_the_connection(void **state) {
     fake_net_advance(&w->net, FAKE_S(61));
     assert_int_equal(w->readable, 1);
     assert_int_equal(w->down->stream.ops->pull(&w->down->stream, &got), VX_PULL_FAILED);
-    answer(w, "ok");
-    fake_net_round(&w->net);
-    assert_string_equal(fake_received(w->t), OK_CLOSE);
-    assert_lingers(w);
-    end(w);
+    answer_held(w);
+    end_lingering(w);
 }
 
 static void test_a_client_that_keeps_the_rest_back_is_not_waited_for_long(void **state) {
@@ -287,9 +284,7 @@ static void test_an_early_answer_that_is_all_here_says_that_the_connection_ends(
     fake_send(w->t, POST("1000000") "bo");
     begin_early(w, VX_BODY_LENGTH);
     end_early(w);
-    assert_string_equal(fake_received(w->t), OK_CLOSE);
-    assert_lingers(w);
-    end(w);
+    end_lingering(w);
     w = start(true);
     fake_send(w->t, POST_CHUNKED "2\r\nbo");
     begin_early(w, VX_BODY_CHUNKED);
@@ -320,9 +315,7 @@ static void test_an_early_answer_to_http10(void **state) {
     fake_send(w->t, "POST /up HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 1000000\r\n\r\n");
     begin_early(w, VX_BODY_LENGTH);
     end_early(w);
-    assert_string_equal(fake_received(w->t), OK_CLOSE);
-    assert_lingers(w);
-    end(w);
+    end_lingering(w);
 }
 
 /* --- Much that still comes ---------------------------------------------------------------------------------------- */

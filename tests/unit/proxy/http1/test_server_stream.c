@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Large bodies that are moved from a client's connection to a backend's and back, with the time limits of both. */
 #include "proxy/http1/server.h"
+#include "support/server.h"
 #include "unit/proxy/http1/client_test.h"
 
 enum { BODY_BYTES = 1 << 20, PART_BYTES = 70000 };
@@ -54,10 +55,7 @@ static struct upload *start(void) {
     net->moves = true;
     u->handler.begin = begin;
     u->part = calloc(1, PART_BYTES);
-    vx_http_server_init(&u->server, &net->rt, &u->handler);
-    u->server.limits = (struct vx_h1_limits){.header_bytes = 4096, .headers = 16, .uri_bytes = 1000};
-    u->server.timeouts = (struct vx_config_timeouts){
-        .header_ns = FAKE_S(10), .idle_ns = FAKE_S(75), .body_ns = FAKE_S(60), .write_ns = FAKE_S(30)};
+    fake_server_init(&u->server, net, &u->handler);
     u->client = fake_transport_new(net);
     vx_http_server_accept(&u->server, &u->client->base);
     fake_send(u->client, "PUT /p HTTP/1.1\r\nHost: a\r\nContent-Length: 1048576\r\n\r\n");

@@ -11,6 +11,7 @@
 #include "core/http/reply.h"
 #include "proxy/http2/server.h"
 #include "support/h2_peer.h"
+#include "support/server.h"
 
 enum { HELD_MAX = 16 };
 
@@ -106,10 +107,7 @@ static struct world *start_with(bool holds, uint32_t window, uint32_t glitches) 
     w->handler.begin = begin;
     w->handler.refused = refused;
     w->holds = holds;
-    vx_http_server_init(&w->server, &w->net.rt, &w->handler);
-    w->server.limits = (struct vx_h1_limits){.header_bytes = 4096, .headers = 16, .uri_bytes = 1000};
-    w->server.timeouts = (struct vx_config_timeouts){
-        .header_ns = FAKE_S(10), .idle_ns = FAKE_S(75), .body_ns = FAKE_S(60), .write_ns = FAKE_S(30)};
+    fake_server_init(&w->server, &w->net, &w->handler);
     w->server.concurrent_streams = 10;
     w->server.glitches_a_minute = glitches;
     w->server.glitched = glitched;
