@@ -24,10 +24,9 @@
 enum {
     REST_MAX_BYTES = 256 * 1024, /* as Go's server: below it, reading costs less than another connection */
     LINGER_MAX_BYTES = 64 * 1024 * 1024,
-    IDLE_MS =
-        5000, /* as nginx: how long a client may pause behind an early answer, and how long it may go on */
-    WHOLE_MS = 30000,
-    ROUNDS = 64, /* reads before others get their turn */
+    IDLE_MS = 5000,   /* as nginx: how long a client may pause behind an early answer, */
+    WHOLE_MS = 30000, /* and how long it may go on */
+    ROUNDS = 64,      /* reads before others get their turn */
 };
 
 bool vx_h1_server_rest_is_small(const struct h1_server *c) {
