@@ -257,6 +257,9 @@ static void readable(struct h1_client_connection *c, uint64_t now_ns) {
         read_response(c, now_ns);
         break;
     case H1_CLIENT_BODY:
+        if (!c->reader.tunnel)
+            vx_h1_client_set_deadline(c,
+                                      0); /* it has sent more, whenever the client lets that be asked for */
         vx_h1_reader_tell(&c->reader, &c->request->up.stream, now_ns);
         break;
     case H1_CLIENT_IDLE:

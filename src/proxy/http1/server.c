@@ -500,6 +500,7 @@ static void readable(struct h1_server *c, uint64_t now_ns) {
         read_head(c, now_ns);
         break;
     case H1_SERVER_ACTIVE:
+        c->read_deadline_ns = 0; /* it has sent more, whenever the backend lets that be asked for */
         vx_h1_reader_tell(&c->reader, &c->stream->down.stream, now_ns);
         break;
     case H1_SERVER_FLUSHING:

@@ -183,6 +183,8 @@ static void on_head(struct vx_h2_stream *st, uint64_t now_ns) {
 
 static void on_readable(struct vx_h2_stream *st, uint64_t now_ns) {
     struct h2_client_request *r = request_of(st);
+    if (!r->tunnel)
+        vx_h2_client_expect(r, 0); /* it has sent more, whenever the client lets that be asked for */
     r->up.stream.events->on_readable(r->up.stream.user, now_ns);
 }
 

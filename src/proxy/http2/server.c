@@ -185,6 +185,7 @@ static void on_head(struct vx_h2_stream *st, uint64_t now_ns) {
 
 static void on_readable(struct vx_h2_stream *st, uint64_t now_ns) {
     struct h2_server_stream *s = of(st);
+    s->read_deadline_ns = 0; /* it has sent more, whenever the backend lets that be asked for */
     s->down.stream.events->on_readable(s->down.stream.user, now_ns);
 }
 

@@ -256,10 +256,16 @@ static void test_the_body_has_a_time_limit_between_bytes(void **state) {
     struct fake_transport *t = client_gets(w);
     fake_send(t, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc");
     fake_net_advance(&w->net, FAKE_S(300)); /* nobody pulls: it is the client that is slow */
-    assert_int_equal(w->call.failed, 0);
-    assert_int_equal(call_pull(&w->call, &bytes), VX_PULL_BYTES);
-    w->call.up->stream.ops->consume(&w->call.up->stream, bytes.len);
-    assert_int_equal(call_pull(&w->call, &bytes), VX_PULL_WAIT);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(w->call.failed, 0);
+        assert_int_equal(call_pull(&w->call, &bytes), VX_PULL_BYTES);
+        w->call.up->stream.ops->consume(&w->call.up->stream, bytes.len);
+        assert_int_equal(call_pull(&w->call, &bytes), VX_PULL_WAIT);
+        if (i == 0) {
+            fake_send(t, "def");
+            fake_net_advance(&w->net, FAKE_S(300)); /* nor now that it has sent what was waited for */
+        }
+    }
     fake_net_advance(&w->net, FAKE_S(21));
     assert_int_equal(w->call.failure.code, VX_ERR_BODY_TIMEOUT);
     client_end(w);

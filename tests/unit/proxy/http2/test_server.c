@@ -512,8 +512,14 @@ static void test_time_limits(void **state) {
     struct vx_stream *s = &w->held[0].down->stream;
     struct vx_slice bytes;
     assert_int_equal(s->ops->pull(s, &bytes), VX_PULL_WAIT);
-    fake_net_advance(&w->net, FAKE_S(61));
+    h2_peer_body(&w->peer, 1, "abc", 3, false);
+    fake_net_advance(&w->net, FAKE_S(600)); /* while nobody pulls, the client owes nothing */
     assert_int_equal(w->held[0].readable, 1);
+    assert_int_equal(s->ops->pull(s, &bytes), VX_PULL_BYTES);
+    s->ops->consume(s, bytes.len);
+    assert_int_equal(s->ops->pull(s, &bytes), VX_PULL_WAIT);
+    fake_net_advance(&w->net, FAKE_S(61));
+    assert_int_equal(w->held[0].readable, 2);
     assert_int_equal(s->ops->pull(s, &bytes), VX_PULL_FAILED);
     assert_int_equal(s->error.code, VX_ERR_REQUEST_TIMEOUT);
     let_go(&w->held[0]);
