@@ -222,7 +222,10 @@ static uint64_t wall_ns(void) {
 
 static void measure_guest(struct bench *b, const char *guest, const char *name) {
     struct vx_config_filter config = {.name = vx_slice_of(guest),
-                                      .limits = {1 << 20, 1000000000, 1000000000, 1 << 20, 0, 0}};
+                                      .limits = {.memory_bytes = 1 << 20,
+                                                 .time_ns = 1000000000,
+                                                 .start_time_ns = 1000000000,
+                                                 .body_bytes = 1 << 20}};
     struct vx_config_error error;
     struct vx_slice binary = vx_guest_load(guest);
     b->filters[0] = b->engine->load(b->engine, &config, binary, &error);

@@ -92,7 +92,10 @@ static void begin(struct bench *b, uint32_t workers) {
         .config =
             {
                 .name = VX_SLICE("probe"),
-                .limits = {64 * MIB, 10000000, 1000000000, MIB, 0, 0},
+                .limits = {.memory_bytes = 64 * MIB,
+                           .time_ns = 10000000,
+                           .start_time_ns = 1000000000,
+                           .body_bytes = MIB},
             },
     };
     if (!b->engine)

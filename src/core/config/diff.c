@@ -239,7 +239,8 @@ static bool same_filter(const struct vx_config_filter *a, const struct vx_config
            a->fails_open == b->fails_open && a->body_continues == b->body_continues &&
            p->memory_bytes == q->memory_bytes && p->time_ns == q->time_ns &&
            p->start_time_ns == q->start_time_ns && p->end_time_ns == q->end_time_ns &&
-           p->pause_time_ns == q->pause_time_ns && p->body_bytes == q->body_bytes;
+           p->pause_time_ns == q->pause_time_ns && p->body_bytes == q->body_bytes &&
+           p->of_plugins == q->of_plugins;
 }
 
 static bool same_filters(const struct vx_config *a, const struct vx_config *b) {

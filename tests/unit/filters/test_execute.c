@@ -37,9 +37,11 @@ static uint64_t wall_ns(void) {
 
 static struct vx_filter *load(struct executed *t, const char *guest, bool fails_open,
                               struct vx_config_error *error) {
-    struct vx_config_filter config = {.name = vx_slice_of(guest),
-                                      .fails_open = fails_open,
-                                      .limits = {1 << 20, 5000000, 10000000000, 1000, 0, 0}};
+    struct vx_config_filter config = {
+        .name = vx_slice_of(guest),
+        .fails_open = fails_open,
+        .limits = {
+            .memory_bytes = 1 << 20, .time_ns = 5000000, .start_time_ns = 10000000000, .body_bytes = 1000}};
     struct vx_slice binary = vx_guest_load(guest);
     struct vx_filter *filter = t->engine->load(t->engine, &config, binary, error);
     vx_guest_free(binary);
@@ -227,7 +229,10 @@ static void test_isolation(void **state) {
 
 static void refuse(struct executed *t, const char *wasm, size_t bytes, const char *says) {
     struct vx_config_filter config = {
-        .name = VX_SLICE("bad"), .wasm_place = {3, 4}, .limits = {1 << 20, 1000000, 1000000000, 1000, 0, 0}};
+        .name = VX_SLICE("bad"),
+        .wasm_place = {3, 4},
+        .limits = {
+            .memory_bytes = 1 << 20, .time_ns = 1000000, .start_time_ns = 1000000000, .body_bytes = 1000}};
     struct vx_config_error error = {.text = ""};
     assert_null(t->engine->load(t->engine, &config, vx_slice(wasm, bytes), &error));
     assert_int_equal(error.place.line, 3);
@@ -250,8 +255,10 @@ static void test_modules_that_are_none(void **state) {
 static void test_settings_for_plugins_are_refused(void **state) {
     (void)state;
     struct executed *t = executed_new("pass", false);
-    struct vx_config_filter base = {.name = VX_SLICE("bad"),
-                                    .limits = {1 << 20, 1000000, 1000000000, 1000, 0, 0}};
+    struct vx_config_filter base = {
+        .name = VX_SLICE("bad"),
+        .limits = {
+            .memory_bytes = 1 << 20, .time_ns = 1000000, .start_time_ns = 1000000000, .body_bytes = 1000}};
     struct vx_config_filter each[6] = {base, base, base, base, base, base};
     each[0].config = each[1].vm_config = each[2].root_id = each[3].vm_id = VX_SLICE("x");
     each[4].body_continues = each[5].limits.of_plugins = true;

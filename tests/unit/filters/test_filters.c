@@ -21,8 +21,10 @@ static uint64_t wall_ns(void) {
 }
 
 static struct vx_filter *load(struct vx_filter_engine *engine, const char *name) {
-    const struct vx_config_filter config = {.name = vx_slice_of(name),
-                                            .limits = {8 << 20, 50000000, 10000000000, 1000, 0, 0}};
+    const struct vx_config_filter config = {
+        .name = vx_slice_of(name),
+        .limits = {
+            .memory_bytes = 8 << 20, .time_ns = 50000000, .start_time_ns = 10000000000, .body_bytes = 1000}};
     struct vx_config_error error;
     struct vx_slice binary = vx_guest_load("probe");
     struct vx_filter *filter = engine->load(engine, &config, binary, &error);

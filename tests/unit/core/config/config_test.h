@@ -110,7 +110,12 @@ static inline void fill_sample(struct sample *s) {
         s->filters[i] = (struct vx_config_filter){.name = i ? VX_SLICE("rewrite") : VX_SLICE("auth"),
                                                   .place = {60 + i, 5},
                                                   .wasm_path = VX_SLICE("/f.wasm"),
-                                                  .limits = {1, 1, 1, 1, 1, 1}};
+                                                  .limits = {.memory_bytes = 1,
+                                                             .time_ns = 1,
+                                                             .start_time_ns = 1,
+                                                             .body_bytes = 1,
+                                                             .end_time_ns = 1,
+                                                             .pause_time_ns = 1}};
         s->uses[i] = (struct vx_config_filter_use){i ? VX_SLICE("auth") : VX_SLICE("rewrite"), {28, 15 + i}};
     }
     s->routes[0].filters_given = true;

@@ -50,8 +50,6 @@ static void with_port(struct vx_config_xdp *xdp) {
     xdp->amplification_port_count = 1;
 }
 
-static void settings(void **state) {
-    (void)state;
 #define CHANGED(setting, change)                                                                             \
     do {                                                                                                     \
         change;                                                                                              \
@@ -59,6 +57,9 @@ static void settings(void **state) {
         assert_int_equal(diff.settings, 1u << VX_SETTING_##setting);                                         \
         assert_int_equal(diff.listeners_changed + diff.routes_changed, 0);                                   \
     } while (0)
+
+static void settings(void **state) {
+    (void)state;
     CHANGED(WORKERS, after.config.workers = 3);
     CHANGED(TRUSTED_PROXIES, after.config.trusted_proxy_count = 0);
     CHANGED(TRUSTED_PROXIES, after.proxies[0].bits = 9);
@@ -103,6 +104,20 @@ static void settings(void **state) {
     CHANGED(LIMITS, after.config.limits.connections++);
     CHANGED(LIMITS, after.config.limits.concurrent_streams++);
     CHANGED(LIMITS, after.config.limits.glitches_a_minute++);
+    CHANGED(WASM, after.config.wasm.instances++);
+    CHANGED(WASM, after.config.wasm.cache_path = VX_SLICE("off"));
+    CHANGED(NORMALIZE, after.config.merge_slashes = true);
+    CHANGED(RATE_LIMIT, after.config.default_limit.requests++);
+    CHANGED(RATE_LIMIT, after.config.rate_store.sentinel_user = VX_SLICE("x"));
+    CHANGED(RATE_LIMIT, after.config.rate_store.sentinel_password = VX_SLICE("x"));
+    CHANGED(RATE_LIMIT_MEMORY, after.config.rate_store.memory_bytes++);
+    before.config.access_log.enabled = after.config.access_log.enabled = false;
+    after.config.access_log.path = VX_SLICE("unused");
+    assert_int_equal(compare().settings, 0);
+}
+
+static void filters(void **state) {
+    (void)state;
     CHANGED(FILTERS, after.config.filter_count = 1);
     CHANGED(FILTERS, after.filters[1].name = VX_SLICE("x"));
     CHANGED(FILTERS, after.filters[1].wasm_path = VX_SLICE("/x"));
@@ -118,18 +133,9 @@ static void settings(void **state) {
     CHANGED(FILTERS, after.filters[1].limits.end_time_ns++);
     CHANGED(FILTERS, after.filters[1].limits.pause_time_ns++);
     CHANGED(FILTERS, after.filters[1].limits.body_bytes++);
-    CHANGED(WASM, after.config.wasm.instances++);
-    CHANGED(WASM, after.config.wasm.cache_path = VX_SLICE("off"));
-    CHANGED(NORMALIZE, after.config.merge_slashes = true);
-    CHANGED(RATE_LIMIT, after.config.default_limit.requests++);
-    CHANGED(RATE_LIMIT, after.config.rate_store.sentinel_user = VX_SLICE("x"));
-    CHANGED(RATE_LIMIT, after.config.rate_store.sentinel_password = VX_SLICE("x"));
-    CHANGED(RATE_LIMIT_MEMORY, after.config.rate_store.memory_bytes++);
-#undef CHANGED
-    before.config.access_log.enabled = after.config.access_log.enabled = false;
-    after.config.access_log.path = VX_SLICE("unused");
-    assert_int_equal(compare().settings, 0);
+    CHANGED(FILTERS, after.filters[1].limits.of_plugins = true);
 }
+#undef CHANGED
 
 static void setting_words(void **state) {
     (void)state;
@@ -271,7 +277,7 @@ static void structs_are_as_compared(void **state) {
     (void)state;
     assert_int_equal(sizeof(struct vx_config_listener), 96);
     assert_int_equal(sizeof(struct vx_config_route), 560);
-    assert_int_equal(sizeof(struct vx_config_filter), 168);
+    assert_int_equal(sizeof(struct vx_config_filter), 176);
 }
 
 static void no_memory(void **state) {
@@ -283,10 +289,15 @@ static void no_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(equal, setup),         cmocka_unit_test_setup(settings, setup),
-        cmocka_unit_test_setup(setting_words, setup), cmocka_unit_test_setup(listeners, setup),
-        cmocka_unit_test_setup(routes, setup),        cmocka_unit_test_setup(structs_are_as_compared, setup),
-        cmocka_unit_test_setup(no_memory, setup),     cmocka_unit_test_setup(limits_of_routes, setup),
+        cmocka_unit_test_setup(equal, setup),
+        cmocka_unit_test_setup(settings, setup),
+        cmocka_unit_test_setup(filters, setup),
+        cmocka_unit_test_setup(setting_words, setup),
+        cmocka_unit_test_setup(listeners, setup),
+        cmocka_unit_test_setup(routes, setup),
+        cmocka_unit_test_setup(structs_are_as_compared, setup),
+        cmocka_unit_test_setup(no_memory, setup),
+        cmocka_unit_test_setup(limits_of_routes, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -155,7 +155,11 @@ static inline void begin_guest(const char *guest, const char *config, uint64_t e
     struct vx_config_filter settings = {
         .name = vx_slice_of(guest),
         .config = vx_slice_of(config),
-        .limits = {8 * MIB, 50 * ms, 1000 * ms, 1000, end_time_ns, 0},
+        .limits = {.memory_bytes = 8 * MIB,
+                   .time_ns = 50 * ms,
+                   .start_time_ns = 1000 * ms,
+                   .body_bytes = 1000,
+                   .end_time_ns = end_time_ns},
     };
     assert_true(vx_wasm_module_load(&module, w->engine, binary, vx_pwasm_imports(), &why));
     w->filter = vx_pwasm_plugin_new(&w->hub, &settings, &module, &why);
