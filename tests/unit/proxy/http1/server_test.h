@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
-#include "core/http/reply.h"
 #include "proxy/http1/server.h"
+#include "support/held.h"
 #include "support/server.h"
 
 /* A handler that either answers "ok" at once or holds the request for the test to deal with. */
@@ -21,52 +21,12 @@ struct world {
     struct vx_http_server server;
     struct fake_transport *t;
     bool holds;
-    const char *cut;            /* requests for this path are let go of without an answer */
-    struct vx_downstream *down; /* held */
-    char paths[256];            /* of all requests, with a blank behind each */
-    char refused[64];           /* the word of the last refusal */
-    uint64_t refused_bytes;     /* of its answer */
-    unsigned readable, writable, failed;
-    enum vx_error_code failure;
-    uint64_t sent_bytes; /* of the last answer */
-    bool had_all;        /* the client, when it failed: vx_downstream.whole */
-    struct vx_reply reply;
+    const char *cut;        /* requests for this path are let go of without an answer */
+    struct held held;       /* one request at a time */
+    char paths[256];        /* of all requests, with a blank behind each */
+    char refused[64];       /* the word of the last refusal */
+    uint64_t refused_bytes; /* of its answer */
 };
-
-static inline void on_readable(void *user, uint64_t now_ns) {
-    (void)now_ns;
-    ((struct world *)user)->readable++;
-}
-
-static inline void on_writable(void *user, uint64_t now_ns) {
-    (void)now_ns;
-    ((struct world *)user)->writable++;
-}
-
-static inline void let_go(struct world *w) {
-    struct vx_downstream *d = w->down;
-    w->down = NULL;
-    d->stream.ops->release(&d->stream);
-}
-
-static inline void on_failed(void *user, uint64_t now_ns) {
-    (void)now_ns;
-    struct world *w = user;
-    w->failed++;
-    w->failure = w->down->stream.error.code;
-    w->had_all = w->down->whole;
-    let_go(w);
-}
-
-static const struct vx_stream_events events = {
-    .on_readable = on_readable, .on_writable = on_writable, .on_failed = on_failed};
-
-static inline void answer(struct world *w, const char *text) {
-    struct vx_reply_content content = {.status = 200, .body = vx_slice_of(text)};
-    assert_int_equal(vx_reply_start(&w->reply, w->down, &content), VX_REPLY_DONE);
-    w->sent_bytes = w->down->sent_bytes;
-    let_go(w);
-}
 
 static inline void begin(struct vx_handler *handler, struct vx_downstream *d, uint64_t now_ns) {
     (void)now_ns;
@@ -75,14 +35,11 @@ static inline void begin(struct vx_handler *handler, struct vx_downstream *d, ui
     assert_true(len + d->request->path.len + 2 < sizeof w->paths);
     memcpy(w->paths + len, d->request->path.ptr, d->request->path.len);
     w->paths[len + d->request->path.len] = ' ';
-    assert_null(w->down); /* one request at a time */
-    w->down = d;
-    d->stream.events = &events;
-    d->stream.user = w;
+    hold(&w->held, d);
     if (w->cut && vx_slice_eq(d->request->path, vx_slice_of(w->cut)))
-        let_go(w);
+        let_go(&w->held);
     else if (!w->holds)
-        answer(w, "ok");
+        answer(&w->held, "ok");
 }
 
 static inline void refused(struct vx_handler *handler, const struct vx_refusal *refusal, uint64_t now_ns) {
@@ -109,7 +66,7 @@ static inline struct world *start(bool holds) {
 
 static inline void end(struct world *w) {
     vx_http_server_close_all(&w->server);
-    assert_null(w->down);
+    assert_null(w->held.down);
     assert_int_equal(w->server.connection_count, 0);
     fake_net_free(&w->net);
     free(w);
@@ -125,21 +82,21 @@ static inline void assert_begins(const char *text, const char *start_text) {
 
 static inline void respond(struct world *w, uint16_t status, enum vx_framing framing, uint64_t bytes) {
     struct vx_response r = {.status = status, .version = VX_HTTP_11, .framing = framing, .body_bytes = bytes};
-    w->down->ops->respond(w->down, &r);
+    w->held.down->ops->respond(w->held.down, &r);
 }
 
 static inline void push(struct world *w, const char *text) {
-    assert_int_equal(w->down->stream.ops->push(&w->down->stream, vx_slice_of(text)), strlen(text));
+    assert_int_equal(w->held.down->stream.ops->push(&w->held.down->stream, vx_slice_of(text)), strlen(text));
 }
 
 static inline void finish(struct world *w) {
-    w->down->stream.ops->finish(&w->down->stream, NULL);
+    w->held.down->stream.ops->finish(&w->held.down->stream, NULL);
 }
 
 /* Finishes and lets go, and the round ends. */
 static inline void end_answer(struct world *w) {
     finish(w);
-    let_go(w);
+    let_go(&w->held);
     fake_net_round(&w->net);
 }
 

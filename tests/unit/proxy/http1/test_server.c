@@ -32,15 +32,15 @@ static void test_pipelined_requests_keep_their_order(void **state) {
     struct world *w = start(true);
     fake_send(w->t, GET("/1") GET("/2") "GET /3 HTTP");
     assert_string_equal(w->paths, "/1 ");
-    answer(w, "ok");
+    answer(&w->held, "ok");
     fake_net_round(&w->net);
     assert_string_equal(w->paths, "/1 /2 ");
-    answer(w, "ok");
+    answer(&w->held, "ok");
     fake_net_round(&w->net);
     assert_string_equal(fake_received(w->t), OK OK);
     fake_send(w->t, "/1.1\r\nHost: a\r\n\r\n");
     assert_string_equal(w->paths, "/1 /2 /3 ");
-    answer(w, "ok");
+    answer(&w->held, "ok");
     end(w);
 }
 
@@ -202,7 +202,7 @@ static void test_what_follows_a_request_that_asked_for_the_close_is_thrown_away(
         struct world *w = start(true);
         fake_send(w->t, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
         fake_send(w->t, behind[i]);
-        answer(w, "ok");
+        answer(&w->held, "ok");
         fake_net_round(&w->net);
         assert_string_equal(fake_received(w->t), OK_CLOSE);
         assert_false(w->t->closed);
@@ -264,7 +264,7 @@ static void test_a_cut_response_never_looks_whole(void **state) {
         fake_send(w->t, cases[i].request);
         respond(w, 200, cases[i].framing, 100);
         push(w, "abc");
-        let_go(w);
+        let_go(&w->held);
         assert_null(strstr(fake_received(w->t), "\r\n0\r\n"));
         assert_true(w->t->closed);
         assert_int_equal(w->t->reset, cases[i].reset);
@@ -280,16 +280,16 @@ static void test_interim_heads_go_to_http11_only(void **state) {
     assert_string_equal(fake_received(w->t), "HTTP/1.1 100 Continue\r\n\r\n");
     fake_send(w->t, "hi");
     struct vx_slice bytes;
-    assert_int_equal(w->down->stream.ops->pull(&w->down->stream, &bytes), VX_PULL_BYTES);
-    w->down->stream.ops->consume(&w->down->stream, bytes.len);
-    answer(w, "ok");
+    assert_int_equal(w->held.down->stream.ops->pull(&w->held.down->stream, &bytes), VX_PULL_BYTES);
+    w->held.down->stream.ops->consume(&w->held.down->stream, bytes.len);
+    answer(&w->held, "ok");
     assert_string_equal(fake_received(w->t), OK);
     end(w);
     w = start(true);
     fake_send(w->t, "GET / HTTP/1.0\r\n\r\n");
     respond(w, 103, VX_BODY_NONE, 0);
     assert_string_equal(fake_received(w->t), "");
-    answer(w, "ok");
+    answer(&w->held, "ok");
     end(w);
 }
 
@@ -298,25 +298,25 @@ static void test_a_body_that_stalls_times_out(void **state) {
     struct world *w = start(true);
     struct vx_slice bytes;
     fake_send(w->t, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 20\r\n\r\nabc");
-    struct vx_stream *s = &w->down->stream;
+    struct vx_stream *s = &w->held.down->stream;
     assert_int_equal(s->ops->pull(s, &bytes), VX_PULL_BYTES);
     s->ops->consume(s, bytes.len);
     assert_int_equal(s->ops->pull(s, &bytes), VX_PULL_WAIT);
     fake_net_advance(&w->net, FAKE_S(59));
     fake_send(w->t, "d");
-    assert_int_equal(w->readable, 1);
+    assert_int_equal(w->held.readable, 1);
     /* While nobody pulls, the client owes nothing. */
     fake_net_advance(&w->net, FAKE_S(600));
     assert_int_equal(s->ops->pull(s, &bytes), VX_PULL_BYTES);
     fake_net_advance(&w->net, FAKE_S(600));
-    assert_int_equal(w->readable, 1);
+    assert_int_equal(w->held.readable, 1);
     s->ops->consume(s, bytes.len);
     assert_int_equal(s->ops->pull(s, &bytes), VX_PULL_WAIT);
     fake_net_advance(&w->net, FAKE_S(61));
-    assert_int_equal(w->readable, 2);
+    assert_int_equal(w->held.readable, 2);
     assert_int_equal(s->ops->pull(s, &bytes), VX_PULL_FAILED);
     assert_int_equal(s->error.code, VX_ERR_REQUEST_TIMEOUT);
-    answer(w, "ok");
+    answer(&w->held, "ok");
     end(w);
 }
 
@@ -327,18 +327,18 @@ static void test_a_client_that_does_not_read_is_cut(void **state) {
     fake_send(w->t, GET("/"));
     w->t->room = 1000;
     respond(w, 200, VX_BODY_LENGTH, 100000);
-    struct vx_stream *s = &w->down->stream;
+    struct vx_stream *s = &w->held.down->stream;
     size_t taken = s->ops->push(s, vx_slice(big, 100000));
     assert_true(taken < 100000);
     fake_net_advance(&w->net, FAKE_S(29));
     fake_give_room(w->t, 5000); /* progress */
-    assert_int_equal(w->writable, 1);
+    assert_int_equal(w->held.writable, 1);
     taken += s->ops->push(s, vx_slice(big, 100000 - taken));
     fake_net_advance(&w->net, FAKE_S(29));
-    assert_int_equal(w->failed, 0);
+    assert_int_equal(w->held.failed, 0);
     fake_net_advance(&w->net, FAKE_S(2));
-    assert_int_equal(w->failed, 1);
-    assert_int_equal(w->failure, VX_ERR_CLIENT_WRITE_TIMEOUT);
+    assert_int_equal(w->held.failed, 1);
+    assert_int_equal(w->held.failure, VX_ERR_CLIENT_WRITE_TIMEOUT);
     assert_true(w->t->closed);
     free(big);
     end(w);
@@ -352,21 +352,21 @@ static void test_a_pipe_that_drains_is_progress(void **state) {
     char byte = 'x';
     fake_send(w->t, GET("/"));
     respond(w, 200, VX_BODY_LENGTH, 100000);
-    w->down->stream.ops->flush(&w->down->stream);
+    w->held.down->stream.ops->flush(&w->held.down->stream);
     w->t->room = 0;
     w->t->base.writable = false;
     w->t->pipe = calloc(1, PIPE);
     w->t->base.pending_bytes = w->t->pipe_len = PIPE;
-    assert_int_equal(w->down->stream.ops->push(&w->down->stream, vx_slice(&byte, 1)), 0);
+    assert_int_equal(w->held.down->stream.ops->push(&w->held.down->stream, vx_slice(&byte, 1)), 0);
     for (int i = 0; i < 4; i++) {
         fake_net_advance(&w->net, FAKE_S(29));
         fake_give_room(w->t, PIPE / 5);
-        assert_int_equal(w->writable, 0);
+        assert_int_equal(w->held.writable, 0);
     }
     fake_net_advance(&w->net, FAKE_S(29));
-    assert_int_equal(w->failed, 0);
+    assert_int_equal(w->held.failed, 0);
     fake_net_advance(&w->net, FAKE_S(32));
-    assert_int_equal(w->failure, VX_ERR_CLIENT_WRITE_TIMEOUT);
+    assert_int_equal(w->held.failure, VX_ERR_CLIENT_WRITE_TIMEOUT);
     end(w);
 }
 
@@ -395,8 +395,8 @@ static void test_a_reset_is_told_once(void **state) {
     struct world *w = start(true);
     fake_send(w->t, GET("/"));
     fake_break(w->t);
-    assert_int_equal(w->failed, 1);
-    assert_int_equal(w->failure, VX_ERR_CLIENT_GONE);
+    assert_int_equal(w->held.failed, 1);
+    assert_int_equal(w->held.failure, VX_ERR_CLIENT_GONE);
     assert_true(w->t->closed);
     end(w);
 }
@@ -417,18 +417,18 @@ static void test_a_client_that_leaves_with_all_of_its_answer_has_had_it(void **s
     for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct world *w = start(true);
         fake_send(w->t, GET("/before")); /* what was whole of it says nothing */
-        answer(w, "ok");
+        answer(&w->held, "ok");
         fake_net_round(&w->net);
         w->t->room = cases[i].room;
         fake_send(w->t, GET("/"));
         if (cases[i].begun) {
             respond(w, 200, cases[i].framing, cases[i].declared);
             push(w, "ok");
-            w->down->stream.ops->flush(&w->down->stream);
+            w->held.down->stream.ops->flush(&w->held.down->stream);
         }
         fake_break(w->t);
-        assert_int_equal(w->failed, 1);
-        assert_int_equal(w->had_all, cases[i].whole);
+        assert_int_equal(w->held.failed, 1);
+        assert_int_equal(w->held.had_all, cases[i].whole);
         end(w);
     }
 }
@@ -438,8 +438,8 @@ static void test_a_half_closed_client_still_gets_its_answer(void **state) {
     struct world *w = start(true);
     fake_send(w->t, GET("/"));
     fake_fin(w->t);
-    assert_int_equal(w->failed, 0);
-    answer(w, "ok");
+    assert_int_equal(w->held.failed, 0);
+    answer(&w->held, "ok");
     fake_net_round(&w->net);
     assert_string_equal(fake_received(w->t), OK);
     assert_true(w->t->closed);
@@ -450,13 +450,13 @@ static void test_again_asks_for_one_more_turn(void **state) {
     (void)state;
     struct world *w = start(true);
     fake_send(w->t, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi");
-    w->down->stream.ops->again(&w->down->stream);
-    assert_int_equal(w->readable, 0);
+    w->held.down->stream.ops->again(&w->held.down->stream);
+    assert_int_equal(w->held.readable, 0);
     fake_net_round(&w->net);
-    assert_int_equal(w->readable, 1);
+    assert_int_equal(w->held.readable, 1);
     fake_net_round(&w->net);
-    assert_int_equal(w->readable, 1);
-    answer(w, "ok");
+    assert_int_equal(w->held.readable, 1);
+    answer(&w->held, "ok");
     end(w);
 }
 
@@ -471,8 +471,8 @@ static void test_a_tunnel_closes_each_half_by_itself(void **state) {
         .status = 101,
         .upgrade = true,
         .headers = {.items = &item, .count = 1, .present = UINT64_C(1) << VX_HEADER_UPGRADE}};
-    struct vx_stream *s = &w->down->stream;
-    w->down->ops->respond(w->down, &r);
+    struct vx_stream *s = &w->held.down->stream;
+    w->held.down->ops->respond(w->held.down, &r);
     s->ops->flush(s);
     assert_string_equal(fake_received(w->t),
                         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n");
@@ -488,10 +488,10 @@ static void test_a_tunnel_closes_each_half_by_itself(void **state) {
     s->ops->consume(s, bytes.len);
     assert_int_equal(s->ops->pull(s, &bytes), VX_PULL_WAIT);
     fake_net_advance(&w->net, FAKE_S(1000)); /* in a tunnel nobody owes anything on this side */
-    assert_int_equal(w->failed, 0);
+    assert_int_equal(w->held.failed, 0);
     fake_fin(w->t);
     assert_int_equal(s->ops->pull(s, &bytes), VX_PULL_END);
-    let_go(w);
+    let_go(&w->held);
     assert_true(w->t->closed);
     assert_false(w->t->reset);
     end(w);
@@ -502,14 +502,14 @@ static void test_a_half_close_waits_for_the_last_bytes(void **state) {
     struct world *w = start(true);
     fake_send(w->t, "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
     struct vx_response r = {.status = 101, .upgrade = true};
-    w->down->ops->respond(w->down, &r);
+    w->held.down->ops->respond(w->held.down, &r);
     w->t->room = 3;
     push(w, "bytes that wait");
     finish(w);
     assert_int_equal(w->t->shuts, 0);
     fake_give_room(w->t, SIZE_MAX);
     assert_int_equal(w->t->shuts, 1);
-    let_go(w);
+    let_go(&w->held);
     end(w);
 }
 
@@ -519,13 +519,13 @@ static void test_a_drain_closes_idle_connections_and_ends_the_others_with_their_
     struct fake_transport *idle = fake_transport_new(&w->net);
     vx_http_server_accept(&w->server, &idle->base);
     fake_send(idle, GET("/idle"));
-    answer(w, "ok");
+    answer(&w->held, "ok");
     fake_net_round(&w->net);
     fake_send(w->t, GET("/busy"));
     vx_http_server_drain(&w->server);
     assert_true(idle->closed);
     assert_false(w->t->closed);
-    answer(w, "ok");
+    answer(&w->held, "ok");
     fake_net_round(&w->net);
     assert_string_equal(fake_received(w->t), OK_CLOSE);
     fake_fin(w->t);
@@ -565,8 +565,8 @@ static void test_a_small_answer_leaves_at_the_end_of_the_round(void **state) {
         respond(w, 200, VX_BODY_LENGTH, 2);
         push(w, "ok");
         finish(w);
-        assert_int_equal(w->down->sent_bytes, strlen(cases[i].closed ? OK_CLOSE : OK));
-        let_go(w);
+        assert_int_equal(w->held.down->sent_bytes, strlen(cases[i].closed ? OK_CLOSE : OK));
+        let_go(&w->held);
         assert_int_equal(w->t->writes, 0);
         if (cases[i].drains)
             vx_http_server_drain(&w->server);
@@ -586,7 +586,7 @@ static void test_answers_on_the_spot_leave_together(void **state) {
     fake_send(w->t, GET("/1") GET("/2") GET("/3"));
     assert_string_equal(fake_received(w->t), OK OK OK);
     assert_int_equal(w->t->writes, 1);
-    assert_int_equal(w->sent_bytes, strlen(OK)); /* of the last one */
+    assert_int_equal(w->held.sent_bytes, strlen(OK)); /* of the last one */
     fake_send(w->t, GET("/4") GET("/5") "GET /6 HTTP/1.1\r\n");
     assert_string_equal(fake_received(w->t), OK OK);
     assert_int_equal(w->t->writes, 2);

@@ -40,19 +40,19 @@ static void end_lingering(struct world *w) {
 static void begin_early(struct world *w, enum vx_framing framing) {
     struct vx_response response = {
         .status = 200, .version = VX_HTTP_11, .framing = framing, .body_bytes = 2, .early = true};
-    w->down->ops->respond(w->down, &response);
+    w->held.down->ops->respond(w->held.down, &response);
 }
 
 static void read_body(struct world *w, size_t bytes) {
     struct vx_slice got;
-    struct vx_stream *s = &w->down->stream;
+    struct vx_stream *s = &w->held.down->stream;
     assert_int_equal(s->ops->pull(s, &got), VX_PULL_BYTES);
     assert_int_equal(got.len, bytes);
     s->ops->consume(s, bytes);
 }
 
 static void answer_held(struct world *w) {
-    answer(w, "ok");
+    answer(&w->held, "ok");
     fake_net_round(&w->net);
 }
 
@@ -158,7 +158,7 @@ static void test_a_body_that_failed_ends_the_connection(void **state) {
     struct world *w = start(true);
     struct vx_slice got;
     fake_send(w->t, POST_CHUNKED "zz\r\n0\r\n\r\n");
-    assert_int_equal(w->down->stream.ops->pull(&w->down->stream, &got), VX_PULL_FAILED);
+    assert_int_equal(w->held.down->stream.ops->pull(&w->held.down->stream, &got), VX_PULL_FAILED);
     answer_held(w);
     end_lingering(w);
 }
@@ -169,10 +169,10 @@ static void test_a_body_that_was_late_ends_the_connection(void **state) {
     struct vx_slice got;
     fake_send(w->t, POST("4") "bo");
     read_body(w, 2);
-    assert_int_equal(w->down->stream.ops->pull(&w->down->stream, &got), VX_PULL_WAIT);
+    assert_int_equal(w->held.down->stream.ops->pull(&w->held.down->stream, &got), VX_PULL_WAIT);
     fake_net_advance(&w->net, FAKE_S(61));
-    assert_int_equal(w->readable, 1);
-    assert_int_equal(w->down->stream.ops->pull(&w->down->stream, &got), VX_PULL_FAILED);
+    assert_int_equal(w->held.readable, 1);
+    assert_int_equal(w->held.down->stream.ops->pull(&w->held.down->stream, &got), VX_PULL_FAILED);
     answer_held(w);
     end_lingering(w);
 }
@@ -252,7 +252,7 @@ static void test_an_early_answer_lets_a_whole_request_keep_its_connection(void *
     struct world *w = start(true);
     fake_send(w->t, POST("1000000"));
     begin_early(w, VX_BODY_LENGTH);
-    w->down->stream.ops->flush(&w->down->stream);
+    w->held.down->stream.ops->flush(&w->held.down->stream);
     for (unsigned i = 0; i < 1000; i++) {
         static const char part[1000];
         fake_send_bytes(w->t, part, sizeof part);
@@ -269,7 +269,7 @@ static void test_an_early_answer_whose_rest_turns_out_small(void **state) {
     struct world *w = start(true);
     fake_send(w->t, POST_CHUNKED);
     begin_early(w, VX_BODY_LENGTH);
-    w->down->stream.ops->flush(&w->down->stream);
+    w->held.down->stream.ops->flush(&w->held.down->stream);
     fake_send(w->t, "4\r\nbody\r\n0\r\n\r\n");
     read_body(w, 4);
     end_early(w);
@@ -301,7 +301,7 @@ static void test_an_early_answer_whose_head_has_gone_cannot_say_it_any_more(void
     struct world *w = start(true);
     fake_send(w->t, POST("1000000") "bo");
     begin_early(w, VX_BODY_LENGTH);
-    w->down->stream.ops->flush(&w->down->stream);
+    w->held.down->stream.ops->flush(&w->held.down->stream);
     end_early(w);
     assert_string_equal(fake_received(w->t), OK);
     assert_lingers(w);
@@ -371,7 +371,7 @@ static void test_a_client_that_had_written_all_when_its_answer_was_made(void **s
         w->t->room = 10;
         fake_send(w->t, requests[i]);
         fake_send_bytes(w->t, body, small ? 200000 : 2000000);
-        answer(w, "ok");
+        answer(&w->held, "ok");
         fake_net_round(&w->net);
         assert_int_equal(w->t->in_end - w->t->in_start, 0);
         assert_int_equal(w->t->shuts, 0);

@@ -11,21 +11,12 @@
 
 #include <cmocka.h>
 
-#include "core/http/reply.h"
 #include "proxy/http2/server.h"
 #include "support/h2_peer.h"
+#include "support/held.h"
 #include "support/server.h"
 
 enum { HELD_MAX = 16 };
-
-/* One request that the handler holds for the test to deal with. */
-struct held {
-    struct world *world;
-    struct vx_downstream *down; /* NULL: let go */
-    unsigned readable, writable, failed;
-    enum vx_error_code failure;
-    struct vx_reply reply;
-};
 
 struct world {
     struct vx_handler handler;
@@ -42,47 +33,13 @@ struct world {
     bool calmed;
 };
 
-static inline void on_readable(void *user, uint64_t now_ns) {
-    (void)now_ns;
-    ((struct held *)user)->readable++;
-}
-
-static inline void on_writable(void *user, uint64_t now_ns) {
-    (void)now_ns;
-    ((struct held *)user)->writable++;
-}
-
-static inline void let_go(struct held *h) {
-    struct vx_downstream *d = h->down;
-    h->down = NULL;
-    d->stream.ops->release(&d->stream);
-}
-
-static inline void on_failed(void *user, uint64_t now_ns) {
-    (void)now_ns;
-    struct held *h = user;
-    h->failed++;
-    h->failure = h->down->stream.error.code;
-    let_go(h);
-}
-
-static const struct vx_stream_events events = {
-    .on_readable = on_readable, .on_writable = on_writable, .on_failed = on_failed};
-
-static inline void answer(struct held *h, const char *text) {
-    struct vx_reply_content content = {.status = 200, .body = vx_slice_of(text)};
-    assert_int_equal(vx_reply_start(&h->reply, h->down, &content), VX_REPLY_DONE);
-    let_go(h);
-}
-
 static inline void begin(struct vx_handler *handler, struct vx_downstream *d, uint64_t now_ns) {
     (void)now_ns;
     struct world *w = (struct world *)handler;
     struct held *h = &w->held[w->begun++ % HELD_MAX];
     assert_null(h->down);
-    *h = (struct held){.world = w, .down = d};
-    d->stream.events = &events;
-    d->stream.user = h;
+    *h = (struct held){0};
+    hold(h, d);
     if (!w->holds)
         answer(h, "ok");
 }

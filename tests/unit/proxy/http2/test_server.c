@@ -451,7 +451,7 @@ static void send_more(void *user, uint64_t now_ns) {
 static void test_streams_take_turns_at_the_connections_window(void **state) {
     (void)state;
     enum { WINDOW = 1 << 20, STREAMS = 3, SHARE = 10000, TURNS = 4 };
-    static const struct vx_stream_events waiting = {.on_writable = send_more, .on_failed = on_failed};
+    static const struct vx_stream_events waiting = {.on_writable = send_more, .on_failed = held_on_failed};
     struct vx_response head = {.status = 200, .version = VX_HTTP_2, .framing = VX_BODY_CHUNKED};
     struct world *w = start_with(true, WINDOW, 100);
     int32_t ids[STREAMS];
