@@ -63,23 +63,31 @@ static void token_lengths(void **state) {
     }
 }
 
-static void lower_tokens(void **state) {
-    (void)state;
+/* `are` holds for a text exactly where `is` holds for each of its bytes, wherever the odd one stands. */
+static void every_byte_everywhere(bool (*are)(const char *p, const char *end), bool (*is)(int c)) {
     for (size_t len = 0; len < 70; len++) {
         char *p = malloc(len ? len : 1);
         assert_non_null(p);
         memset(p, 'x', len);
-        assert_true(vx_bytes_are_lower_token(p, p + len));
+        assert_true(are(p, p + len));
         for (size_t at = 0; at < len; at++) {
             for (int c = 0; c < 256; c++) {
                 p[at] = (char)c;
-                assert_int_equal(vx_bytes_are_lower_token(p, p + len),
-                                 vx_byte_is((char)c, VX_BYTE_TOKEN) && !vx_byte_is((char)c, VX_BYTE_UPPER));
+                assert_int_equal(are(p, p + len), is(c));
             }
             p[at] = 'x';
         }
         free(p);
     }
+}
+
+static bool is_of_lower_tokens(int c) {
+    return vx_byte_is((char)c, VX_BYTE_TOKEN) && !vx_byte_is((char)c, VX_BYTE_UPPER);
+}
+
+static void lower_tokens(void **state) {
+    (void)state;
+    every_byte_everywhere(vx_bytes_are_lower_token, is_of_lower_tokens);
 }
 
 static void searches(void **state) {
@@ -101,22 +109,13 @@ static void searches(void **state) {
     }
 }
 
+static bool is_of_values(int c) {
+    return c == '\t' || (c >= ' ' && c != 0x7f);
+}
+
 static void values(void **state) {
     (void)state;
-    for (size_t len = 0; len < 70; len++) {
-        char *p = malloc(len ? len : 1);
-        assert_non_null(p);
-        memset(p, 'x', len);
-        assert_true(vx_bytes_are_value(p, p + len));
-        for (size_t at = 0; at < len; at++) {
-            for (int c = 0; c < 256; c++) {
-                p[at] = (char)c;
-                assert_int_equal(vx_bytes_are_value(p, p + len), c == '\t' || (c >= ' ' && c != 0x7f));
-            }
-            p[at] = 'x';
-        }
-        free(p);
-    }
+    every_byte_everywhere(vx_bytes_are_value, is_of_values);
 }
 
 int main(void) {

@@ -48,6 +48,15 @@ static void answer(struct world *w, struct peer *p, unsigned number) {
     peer_run(w, p);
 }
 
+/* The first worker's call 0 has the place, and its backend's end is returned; call 1 waits for it on the second. */
+static struct peer *second_waits(struct world *w) {
+    call_get(w, 0);
+    struct peer *p = stands(w, 0);
+    call_get_on(w, &second.client, 1);
+    two_deliver();
+    return p;
+}
+
 static void an_idle_worker_gives_up_its_place(void **state) {
     (void)state;
     struct world *w = start_two(1);
@@ -92,10 +101,7 @@ static void an_idle_worker_learns_of_a_limit_from_who_waits(void **state) {
 static void who_gives_a_place_up_tells_who_waits(void **state) {
     (void)state;
     struct world *w = start_two(1);
-    call_get(w, 0);
-    struct peer *p = stands(w, 0);
-    call_get_on(w, &second.client, 1);
-    two_deliver();
+    struct peer *p = second_waits(w);
     assert_false(two.told[0] || two.told[1]);
     answer(w, p, 0);
     assert_true(two.told[1]);
@@ -119,10 +125,7 @@ static void who_gives_a_place_up_tells_who_waits(void **state) {
 static void a_place_passes_on_from_who_has_left(void **state) {
     (void)state;
     struct world *w = start_two(1);
-    call_get(w, 0);
-    struct peer *p = stands(w, 0);
-    call_get_on(w, &second.client, 1);
-    two_deliver();
+    struct peer *p = second_waits(w);
     answer(w, p, 0);
     call_get(w, 2);
     assert_true(two.told[1]);
@@ -139,10 +142,7 @@ static void a_place_passes_on_from_who_has_left(void **state) {
 static void a_used_connection_is_given_up_at_the_end_of_the_turn(void **state) {
     (void)state;
     struct world *w = start_two(1);
-    call_get(w, 0);
-    struct peer *p = stands(w, 0);
-    call_get_on(w, &second.client, 1);
-    two_deliver();
+    struct peer *p = second_waits(w);
     call_get(w, 2);
     peer_run(w, p);
     assert_int_equal(p->streams, 2);
@@ -169,10 +169,7 @@ static void a_used_connection_is_given_up_at_the_end_of_the_turn(void **state) {
 static void the_turn_begins_when_a_connection_opens(void **state) {
     (void)state;
     struct world *w = start_two(1);
-    call_get(w, 0);
-    struct peer *p = stands(w, 0);
-    call_get_on(w, &second.client, 1);
-    two_deliver();
+    struct peer *p = second_waits(w);
     answer(w, p, 0);
     call_get(w, 2);
     two_deliver();
@@ -258,10 +255,7 @@ static void who_waits_for_a_connection_is_not_in_the_queue(void **state) {
 static void a_worker_that_does_not_hear_looks_again(void **state) {
     (void)state;
     struct world *w = start_two(1);
-    call_get(w, 0);
-    struct peer *p = stands(w, 0);
-    call_get_on(w, &second.client, 1);
-    two_deliver();
+    struct peer *p = second_waits(w);
     two.deaf = true;
     answer(w, p, 0);
     two_deliver();
