@@ -41,10 +41,10 @@ static void add_text(SHA256_CTX *hash, struct vx_slice text) {
 /* What makes two filters the same one: the module's bytes and all settings. */
 static struct vx_filter_identity identify(const struct vx_config_filter *config, struct vx_slice binary) {
     struct vx_filter_identity identity;
-    uint64_t numbers[] = {config->fails_open,           config->body_continues,
-                          config->limits.memory_bytes,  config->limits.time_ns,
-                          config->limits.start_time_ns, config->limits.end_time_ns,
-                          config->limits.body_bytes,    config->limits.pause_time_ns};
+    uint64_t numbers[] = {
+        config->fails_open,        config->body_continues,       config->limits.memory_bytes,
+        config->limits.time_ns,    config->limits.start_time_ns, config->limits.end_time_ns,
+        config->limits.body_bytes, config->limits.pause_time_ns, config->limits.of_plugins};
     SHA256_CTX hash;
     SHA256_Init(&hash);
     add_text(&hash, config->name);
